@@ -1,0 +1,40 @@
+# `make train` and `make test` set up all they need; override the interpreter with PYTHON=python3.12.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help setup train test test-slow lint clean
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: .venv/.done  ## create .venv with the pinned requirements (uv where it is there, else pip)
+
+.venv/.done: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..."; exit 1; }
+	@if command -v uv >/dev/null; then \
+		uv venv --quiet --allow-existing --python $(PYTHON) .venv && \
+		uv pip install --quiet --python $(BIN)/python -r requirements.txt && \
+		uv pip install --quiet --python $(BIN)/python --no-deps --editable .; \
+	else \
+		$(PYTHON) -m venv .venv && \
+		$(BIN)/python -m pip install --quiet -r requirements.txt && \
+		$(BIN)/python -m pip install --quiet --no-deps --editable .; \
+	fi
+	@touch $@
+
+train: setup  ## train, test and show a packed ensemble on handwritten digits
+	$(BIN)/python train.py
+
+test: setup  ## run the tests (under 8 minutes on 2 cores)
+	$(BIN)/python -m pytest
+
+test-slow: setup  ## run the slow tests too
+	$(BIN)/python -m pytest -m "slow or not slow"
+
+lint: setup  ## check style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean:  ## remove the virtual environment, runs, sweeps and caches
+	rm -rf .venv runs sweeps cache

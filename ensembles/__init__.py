@@ -1,0 +1,27 @@
+"""An ensemble's accuracy and calibration at a single network's price.
+
+``load`` reads a trained checkpoint; ``packed``, ``mimo`` and ``deep_ensemble`` turn any network into an ensemble module.
+Names are imported on first use, because torch takes seconds to import.
+"""
+
+from importlib import import_module
+
+_HOME = {
+    "load": "ensembles.predictor",
+    "Predictor": "ensembles.predictor",
+    "deep_ensemble": "ensembles.members",
+    "mimo": "ensembles.members",
+    "packed": "ensembles.members",
+}
+
+__all__ = list(_HOME)
+
+
+def __getattr__(name: str):
+    if name not in _HOME:
+        raise AttributeError(f"module 'ensembles' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -1,0 +1,54 @@
+"""What values the papers' symbols and the settings can take: one table, for the command line and for Python callers."""
+
+from ensembles.errors import UserError
+
+
+def _integer(low):
+    return lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= low, f"an integer of at least {low}"
+
+
+def _number(low, high=float("inf"), *, open_low=False, open_high=False):
+    def holds(v):
+        if isinstance(v, bool) or not isinstance(v, int | float):
+            return False
+        return (v > low if open_low else v >= low) and (v < high if open_high else v <= high)
+
+    if high == float("inf"):
+        return holds, f"a number {'above' if open_low else 'of at least'} {low}"
+    return holds, f"a number from {low} to {high}" + (f", {high} itself left out" if open_high else "")
+
+
+LIMITS = {
+    "M": _integer(1),
+    "alpha": _number(0, open_low=True),
+    "gamma": _integer(1),
+    "rho": _number(0, 1),
+    "width": _number(0, open_low=True),
+    "min_channels": _integer(1),
+    "batch_repetition": _integer(1),
+    "val_fraction": _number(0, 1, open_high=True),
+    "image_size": _integer(1),
+    "epochs": _integer(1),
+    "batch_size": _integer(1),
+    "eval_batch_size": _integer(1),
+    "lr": _number(0, open_low=True),
+    "momentum": _number(0, 1, open_high=True),
+    "weight_decay": _number(0),
+    "warmup_epochs": _number(0),
+    "seed": _integer(0),
+    "num_workers": _integer(0),
+}
+
+
+def require(where: str = "", **values) -> None:
+    """Check each value against the limits of its name; None passes, as does a name without limits.
+
+    Raises:
+        UserError: a sentence that names the key (``where`` is put before it), its value and what it can be.
+    """
+    for name, value in values.items():
+        if value is None or name not in LIMITS:
+            continue
+        holds, wanted = LIMITS[name]
+        if not holds(value):
+            raise UserError(f"{where}{name} is {value!r}, but must be {wanted}.")
