@@ -1,7 +1,7 @@
 """An ensemble's accuracy and calibration at a single network's price.
 
-``load`` reads a trained checkpoint; ``packed``, ``mimo`` and ``deep_ensemble`` turn any network into an ensemble module.
-Names are imported on first use, because torch takes seconds to import.
+``load`` reads a trained checkpoint; ``packed``, ``mimo`` and ``deep_ensemble`` turn any network into an ensemble
+module. Names are imported on first use, because torch takes seconds to import.
 """
 
 from importlib import import_module

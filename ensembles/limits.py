@@ -24,6 +24,8 @@ LIMITS = {
     "gamma": _integer(1),
     "rho": _number(0, 1),
     "width": _number(0, open_low=True),
+    "depth": _integer(1),
+    "widen_factor": _integer(1),
     "min_channels": _integer(1),
     "batch_repetition": _integer(1),
     "val_fraction": _number(0, 1, open_high=True),

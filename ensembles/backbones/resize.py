@@ -1,7 +1,8 @@
 """Thinner and wider networks by surgery: every hidden width of any network times one ratio.
 
-Exact for networks that chain or add their layers; what does not come out is refused with a sentence. A resized layer draws its
-numbers from the original's, scaled to keep its gain over the inputs, so it starts as a layer of its own size would.
+Exact for networks that chain or add their layers; what does not come out is refused with a sentence. A resized layer
+draws its numbers from the original's, scaled to keep its gain over the inputs, so it starts as a layer of its own size
+would.
 """
 
 import math
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ensembles.backbones.trace import Step, on_meta, trace
-from ensembles.errors import UserError
+from ensembles.errors import UserError, reason
 from ensembles.limits import require
 
 # In a ResNet the authors of Packed-Ensembles give a block's first convolution no subgroups.
@@ -24,9 +25,9 @@ def resize(
 ) -> nn.Module:
     """Multiply every width but the input's and the output's by ``ratio``, in place; give convolutions ``gamma`` groups.
 
-    A convolution but the first has the most groups, up to ``gamma``, that divide its channels and keep ``min_channels`` input
-    channels each (Packed-Ensembles, section 3.1, and its authors' code). A fractional width is rounded up to a multiple of
-    ``gamma``, with a warning.
+    A convolution but the first has the most groups, up to ``gamma``, that divide its channels and keep ``min_channels``
+    input channels each (Packed-Ensembles, section 3.1, and its authors' code). A fractional width is rounded up to a
+    multiple of ``gamma``, with a warning.
 
     Args:
         network: freshly initialised, (B, *input_shape) -> (B, K).
@@ -75,7 +76,8 @@ class _Widths:
         if self.rounded:
             widths = ", ".join(f"{old} -> {new}" for old, new in sorted(self.rounded.items()))
             warnings.warn(
-                f"Widths times {self.ratio:g} that are no multiple of {self.gamma} are rounded up: {widths}.", stacklevel=3
+                f"Widths times {self.ratio:g} that are no multiple of {self.gamma} are rounded up: {widths}.",
+                stacklevel=3,
             )
 
 
@@ -124,7 +126,9 @@ def _resize_norm(name: str, norm: nn.Module, width: _Widths) -> None:
     elif isinstance(norm, nn.GroupNorm):
         norm.num_channels = width(norm.num_channels)
         if norm.num_channels % norm.num_groups:
-            raise UserError(f"The group norm {name} has {norm.num_groups} groups, which do not divide its resized width.")
+            raise UserError(
+                f"The group norm {name} has {norm.num_groups} groups, which do not divide its resized width."
+            )
         channels = (norm.num_channels,)
     else:
         norm.num_features = width(norm.num_features)
@@ -172,8 +176,10 @@ def _check(network: nn.Module, input_shape: tuple[int, ...], output: torch.Size,
             result = on_meta(network)(torch.empty(2, *input_shape, device="meta")).shape
     except (RuntimeError, ValueError, AssertionError) as error:
         raise UserError(
-            f"{type(network).__name__} does not work at {ratio:g} times its width ({str(error).splitlines()[0]}): "
+            f"{type(network).__name__} does not work at {ratio:g} times its width ({reason(error)}): "
             "choose alpha = M, another model, or one whose constructor takes the width."
         ) from error
     if result != output:
-        raise UserError(f"{type(network).__name__} at {ratio:g} times its width gives {tuple(result)}, not {tuple(output)}.")
+        raise UserError(
+            f"{type(network).__name__} at {ratio:g} times its width gives {tuple(result)}, not {tuple(output)}."
+        )

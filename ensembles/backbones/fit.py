@@ -1,0 +1,64 @@
+"""What every builder does last: see that the network suits its images, and bring it to its width."""
+
+import torch
+from torch import Tensor, nn
+
+from ensembles.backbones.resize import resize
+from ensembles.backbones.trace import on_meta
+from ensembles.errors import UserError, reason
+
+# Image sizes to name in the error where the asked one is too small.
+SIZES = (8, 16, 32, 64, 96, 128, 160, 224, 256, 299, 384)
+
+# What networks raise on images that do not suit them.
+MISFITS = (RuntimeError, ValueError, AssertionError, IndexError, ZeroDivisionError)
+
+
+def fit(network: nn.Module, num_classes: int, in_channels: int, image_size: int, width: float) -> nn.Module:
+    """The network at ``width`` times its hidden widths, checked on (B, in_channels, image_size, image_size).
+
+    Raises:
+        UserError: the network cannot take such images, does not give (B, num_classes), or cannot be resized.
+    """
+    input_shape = (in_channels, image_size, image_size)
+    check(network, input_shape, num_classes)
+    return resize(network, width, input_shape)
+
+
+def check(network: nn.Module, input_shape: tuple[int, ...], num_classes: int) -> None:
+    """See by a training pass on the meta device that ``network`` maps (B, *input_shape) to (B, num_classes).
+
+    Raises:
+        UserError: it does not; the sentence names ``data.image_size`` and a larger size that works, if any.
+    """
+    shadow = on_meta(network).train()
+    try:
+        logits = _run(shadow, input_shape)
+    except MISFITS as error:
+        inputs = "x".join(map(str, input_shape))
+        size = _size_that_works(shadow, input_shape)
+        why, cure = ("", f"set it to {size}") if size else (f" ({reason(error)})", "change it")
+        raise UserError(
+            f"data.image_size: the model cannot take inputs of {inputs}{why}; {cure} or choose another model."
+        ) from error
+    if not isinstance(logits, Tensor) or logits.shape != (2, num_classes):
+        given = ("B", *logits.shape[1:]) if isinstance(logits, Tensor) else type(logits).__name__
+        raise UserError(
+            f"The model gives {given}, not logits (B, {num_classes}): choose one that gives a logit for each class."
+        )
+
+
+def _run(shadow: nn.Module, input_shape: tuple[int, ...]) -> object:
+    with torch.no_grad():
+        return shadow(torch.empty(2, *input_shape, device="meta"))
+
+
+def _size_that_works(shadow: nn.Module, input_shape: tuple[int, ...]) -> int | None:
+    for size in SIZES:
+        if len(input_shape) == 3 and size > input_shape[-1]:
+            try:
+                _run(shadow, (input_shape[0], size, size))
+            except MISFITS:
+                continue
+            return size
+    return None

@@ -1,0 +1,48 @@
+"""From a composed config to a method, and back from a checkpoint's description to its network."""
+
+from collections.abc import Callable
+from functools import partial
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from ensembles.errors import UserError
+from ensembles.methods import Method
+
+
+def description(config: DictConfig, data) -> dict:
+    """What a checkpoint must say for its network to be built again: plain containers, numbers and strings only."""
+    return {
+        "method": OmegaConf.to_container(config.method, resolve=True),
+        "model": OmegaConf.to_container(config.model, resolve=True),
+        "num_classes": data.num_classes,
+        "in_channels": data.in_channels,
+        "image_size": data.image_size,
+    }
+
+
+def method(about: dict) -> Method:
+    """The freshly initialised method of a description.
+
+    Raises:
+        UserError: settings with which it cannot be built.
+    """
+    size = about["image_size"]
+    return call(about["method"], backbone=backbone(about), input_shape=(about["in_channels"], size, size))
+
+
+def backbone(about: dict) -> Callable[[], nn.Module]:
+    """What builds a description's backbone, freshly initialised at each call."""
+    size = {key: about[key] for key in ("num_classes", "in_channels", "image_size")}
+    return partial(call, about["model"], **size)
+
+
+def call(config: dict | DictConfig, **arguments):
+    """Call a config's ``_target_`` with its settings; what the user can mend is raised as it was."""
+    try:
+        return hydra.utils.instantiate(config, **arguments, _convert_="all")
+    except hydra.errors.InstantiationException as error:
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from None
+        raise

@@ -1,0 +1,33 @@
+"""What stands between the command line and a run. Torch is not imported here."""
+
+import traceback
+from contextlib import suppress
+from pathlib import Path
+
+from rich.console import Console
+
+from ensembles.errors import UserError
+from ensembles.runs import Run
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+def complain(error: Exception, run: Run | None = None) -> bool:
+    """Say what went wrong on standard error, in one sentence if it is the user's to mend; returns False.
+
+    The traceback of anything else is printed whole; both are kept in the run's error.log.
+    """
+    text = "".join(traceback.format_exception(error))
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    if isinstance(error, UserError):
+        console.print(f"[bold red]error:[/] {_escape(str(error))}")
+    else:
+        console.print(text, markup=False)
+    if run is not None and run.folder.is_dir():
+        with suppress(OSError):
+            run.error_log.write_text(text)
+    return False
+
+
+def _escape(text: str) -> str:
+    return text.replace("[", r"\[")

@@ -1,0 +1,44 @@
+"""Whatever can be told from a composed config alone."""
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue
+
+from ensembles.data.fingerprint import fingerprint
+from ensembles.errors import UserError
+from ensembles.limits import require
+
+OmegaConf.register_new_resolver("fingerprint", fingerprint, replace=True)
+
+GROUPS = ("data", "model", "method", "recipe", "trainer")
+
+
+def checked(config: DictConfig) -> dict:
+    """The config as plain containers, all values within their limits.
+
+    Raises:
+        UserError: names the key that is missing or out of its range.
+    """
+    try:
+        plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise UserError(f"{error.full_key} has no value: give it one, {error.full_key}=...") from error
+    except InterpolationResolutionError as error:
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from None
+        raise UserError(str(error).splitlines()[0]) from error
+    require(seed=plain["seed"])
+    for group in GROUPS:
+        _check_group(group, plain[group])
+    if plain["checkpoint"] not in ("best", "last"):
+        raise UserError(f"checkpoint is {plain['checkpoint']!r}, but must be best or last.")
+    if not plain["train"] and not plain["ckpt"]:
+        raise UserError("train=false needs a checkpoint to evaluate: ckpt=<path>.")
+    return plain
+
+
+def _check_group(where: str, settings: dict) -> None:
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            _check_group(f"{where}.{key}", value)
+        else:
+            require(f"{where}.", **{key: value})

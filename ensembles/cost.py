@@ -1,0 +1,54 @@
+"""What an ensemble costs: parameters, multiply-adds, passes, time."""
+
+import statistics
+import time
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from ensembles.backbones.trace import on_meta
+from ensembles.members import Ensemble
+
+
+def parameters(module: nn.Module) -> int:
+    """Stored parameters, each counted once."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def multiply_adds(module: nn.Module, input_shape: tuple[int, ...]) -> int:
+    """Multiply-adds of one input in convolutions and matrix products; a pair counts as one, as in Packed-Ensembles."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        on_meta(module)(torch.empty(1, *input_shape, device="meta"))
+    return counter.get_total_flops() // 2
+
+
+@torch.inference_mode()
+def seconds_per_batch(ensemble: Ensemble, batch_size: int = 128, budget: float = 1.0) -> float:
+    """The median time of a forward pass on the ensemble's device, over about ``budget`` seconds of passes."""
+    device = next(ensemble.parameters()).device
+    x = torch.randn(batch_size, *ensemble.input_shape, device=device)
+    if x.dim() == 4:
+        x = x.contiguous(memory_format=torch.channels_last)
+    times: list[float] = []
+    ensemble.eval()
+    while len(times) < 3 or sum(times) < budget:
+        start = time.perf_counter()
+        ensemble(x)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[1:])
+
+
+def measure(ensemble: Ensemble, backbone: nn.Module, batch_size: int = 128) -> dict[str, float]:
+    """The keys ``cost/*`` of results.json; a forward pass is one of the backbone's own multiply-adds."""
+    mult_adds = multiply_adds(ensemble, ensemble.input_shape)
+    seconds = seconds_per_batch(ensemble, batch_size)
+    return {
+        "cost/params": parameters(ensemble),
+        "cost/mult_adds": mult_adds,
+        "cost/forward_passes": mult_adds / multiply_adds(backbone, ensemble.input_shape),
+        "cost/images_per_second": batch_size / seconds,
+        "cost/ms_per_image": 1000 * seconds / batch_size,
+    }

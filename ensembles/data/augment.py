@@ -1,0 +1,49 @@
+"""Random changes to a batch of images, as tensor operations on the device of the batch.
+
+An augmentation draws its numbers on the CPU first (``draw``) and applies them later (``__call__``), so what an example
+looks like is decided once for the step, whichever processes and members then see it.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ensembles.errors import UserError
+
+
+class CropFlip:
+    """Crop each image at a random place of its zero-padded self, and mirror it with even odds.
+
+    Args:
+        pad: pixels of padding on each side; 0 for no crop.
+        flip: whether images are mirrored left to right.
+
+    Raises:
+        UserError: a padding that is no whole number of pixels.
+    """
+
+    def __init__(self, pad: int = 4, flip: bool = True) -> None:
+        if isinstance(pad, bool) or not isinstance(pad, int) or pad < 0:
+            raise UserError(f"data.augment.pad is {pad!r}, but must be an integer of at least 0.")
+        self.pad, self.flip = pad, flip
+
+    def draw(self, size: int, generator: torch.Generator) -> Tensor:
+        """What happens to each of so many images: top and left of its crop and whether it is mirrored, (size, 3)."""
+        corner = torch.randint(0, 2 * self.pad + 1, (size, 2), generator=generator)
+        mirrored = torch.randint(0, 2, (size, 1), generator=generator)
+        return torch.cat([corner, mirrored * self.flip], dim=1)
+
+    def __call__(self, images: Tensor, drawn: Tensor) -> Tensor:
+        """The changed images, (B, C, H, W) as they came, from what was drawn for them, (B, 3)."""
+        if not self.pad and not self.flip:
+            return images
+        B, C, H, W = images.shape
+        top, left, mirrored = drawn.unsqueeze(-1).unbind(1)
+        across, down = torch.arange(W, device=images.device), torch.arange(H, device=images.device)
+        padded = F.pad(images, (self.pad,) * 4)
+        # Whole rows are picked first, since that copies memory in long runs, then pixels within them.
+        first_rows = torch.arange(B * C, device=images.device).view(B, C, 1) * padded.shape[2]
+        rows = first_rows + (top + down).view(B, 1, H)
+        picked = padded.view(-1, padded.shape[3]).index_select(0, rows.flatten()).view(B, C, H, -1)
+        columns = left + torch.where(mirrored > 0, W - 1 - across, across)
+        return picked.gather(3, columns.view(B, 1, 1, W).expand(B, C, H, W))

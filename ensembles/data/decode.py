@@ -1,0 +1,89 @@
+"""Image files to one uint8 array, in parallel. Torch is not imported: the worker processes start in a blink."""
+
+from pathlib import Path
+
+import numpy as np
+from joblib import Parallel, delayed
+from PIL import Image, ImageOps
+
+from ensembles.data.progress import when_slow
+from ensembles.errors import UserError
+
+CHUNK_BYTES = 2**21
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """Width and height from a file's header.
+
+    Raises:
+        UserError: the file is no image.
+    """
+    with _opened(path) as image:
+        return image.size
+
+
+def decode(paths: list[Path], size: int, resize: bool, workers: int | None = None) -> np.ndarray:
+    """The images as uint8 RGB, shape (N, 3, size, size).
+
+    Args:
+        paths: the files, in the order of the result.
+        size: height and width in pixels.
+        resize: scale each image until it covers the square, and take its centre; else it must have the size already.
+        workers: processes; None is one per available CPU, 0 or 1 this one alone.
+
+    Raises:
+        UserError: a file that is no whole image, or (without ``resize``) of another size.
+    """
+    images = np.empty((len(paths), 3, size, size), np.uint8)
+    length = max(1, min(256, CHUNK_BYTES // (3 * size * size)))
+    chunks = [paths[start : start + length] for start in range(0, len(paths), length)]
+    # Processes, because Python's share of the work on a small image is too large for threads to run side by side;
+    # joblib's, because they do not import the user's program anew.
+    jobs = Parallel(n_jobs=-1 if workers is None else max(1, workers), return_as="generator", batch_size=1)
+    decoded = jobs(delayed(_chunk)(chunk, size, resize) for chunk in chunks)
+    start = 0
+    for chunk in when_slow(((len(part), part) for part in decoded), len(paths), "Decoding images"):
+        images[start : start + len(chunk)] = chunk
+        start += len(chunk)
+    return images
+
+
+def _chunk(paths: list[Path], size: int, resize: bool) -> np.ndarray:
+    images = np.stack([_pixels(path, size, resize) for path in paths])
+    return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+
+
+def _pixels(path: Path, size: int, resize: bool) -> np.ndarray:
+    with _opened(path) as image:
+        try:
+            image.load()
+        except Exception as error:  # which one depends on the file's format
+            raise UserError(f"The image {path} is damaged ({error}): replace or remove it.") from error
+        image = _rgb(image, path)
+        if resize:
+            image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
+        elif image.size != (size, size):
+            raise UserError(
+                f"The image {path} is {image.width}x{image.height} pixels and others are {size}x{size}: "
+                "set data.image_size to resize them all."
+            )
+        return np.asarray(image)
+
+
+def _opened(path: Path) -> Image.Image:
+    try:
+        return Image.open(path)
+    except Image.UnidentifiedImageError as error:
+        raise UserError(f"The file {path} is no image: remove it from the class folder.") from error
+    except Image.DecompressionBombError as error:
+        raise UserError(f"The image {path} has too many pixels: scale it down or remove it.") from error
+    except OSError as error:
+        raise UserError(f"The image {path} cannot be read ({error.strerror or error}): check the file.") from error
+
+
+def _rgb(image: Image.Image, path: Path) -> Image.Image:
+    if image.mode.startswith("I;16"):  # Pillow's own conversion would clip at 255
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    elif image.mode in ("I", "F"):
+        raise UserError(f"The image {path} has pixels of 32 bits, whose range is unknown: save it with 8 or 16 bits.")
+    return image.convert("RGB")

@@ -1,0 +1,102 @@
+"""What an image folder holds, told from its directory listing alone: no image is opened and torch is not needed."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from ensembles.errors import UserError
+
+LAYOUT = "train/<class>/ and test/<class>/"
+
+
+class File(NamedTuple):
+    """One image file: its path below the root, its size in bytes and its time of change in nanoseconds."""
+
+    path: str
+    size: int
+    changed: int
+
+
+Listing = dict[str, dict[str, list[File]]]  # split -> class -> files, classes and files in sorted order
+
+
+def _visible(folder: Path) -> list[os.DirEntry]:
+    with os.scandir(folder) as entries:
+        return sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: e.name)
+
+
+def _files(folder: Path, name: str) -> Iterator[File]:
+    for entry in _visible(folder):
+        path = f"{name}/{entry.name}"
+        if entry.is_dir():
+            yield from _files(folder / entry.name, path)
+        else:
+            stat = entry.stat()
+            yield File(path, stat.st_size, stat.st_mtime_ns)
+
+
+def _classes(folder: Path) -> dict[str, list[File]]:
+    classes = {}
+    for entry in _visible(folder):
+        if not entry.is_dir():
+            continue
+        classes[entry.name] = list(_files(folder / entry.name, f"{folder.name}/{entry.name}"))
+        if not classes[entry.name]:
+            raise UserError(f"The class folder {folder / entry.name} holds no image: put images there or remove it.")
+    return classes
+
+
+def scan(root: str | Path | None) -> Listing:
+    """List ``train/<class>/``, ``test/<class>/`` and, where it is there, ``val/<class>/``; hidden files are left out.
+
+    Raises:
+        UserError: no such folder, a class folder without a file, one class only, or a class that training lacks.
+    """
+    if root is None:
+        raise UserError(f"data.root is not set: give it the folder that holds {LAYOUT}.")
+    root = Path(root).expanduser()
+    if not root.is_dir():
+        raise UserError(f"data.root={root} is not a folder: give it the folder that holds {LAYOUT}.")
+    listing: Listing = {}
+    try:
+        for split in ("train", "val", "test"):
+            if (root / split).is_dir():
+                listing[split] = _classes(root / split)
+            elif split != "val":
+                raise UserError(f"The folder {root / split} does not exist: data.root={root} must hold {LAYOUT}.")
+    except OSError as error:
+        raise UserError(f"{error.filename} cannot be read ({error.strerror}): check it and its permissions.") from error
+    known = listing["train"]
+    if len(known) < 2:
+        raise UserError(f"{root / 'train'} has {len(known)} class folder(s), but a classifier needs two or more.")
+    for split, classes in listing.items():
+        if not classes:
+            raise UserError(f"{root / split} has no class folder: data.root={root} must hold {split}/<class>/.")
+        for name in classes:
+            if name not in known:
+                raise UserError(f"The class folder {root / split / name} has no counterpart {root / 'train' / name}.")
+    return listing
+
+
+def digest(listing: Listing, *more: object, times: bool = False) -> str:
+    """A hash of the files' names and sizes, of their times of change where asked for, and of ``more``."""
+    state = hashlib.blake2b(repr(more).encode(), digest_size=16)
+    for classes in listing.values():
+        for files in classes.values():
+            for file in files:
+                state.update(os.fsencode(f"{file.path}\0{file.size}\0{file.changed if times else ''}\0"))
+    return state.hexdigest()
+
+
+def fingerprint(root: str | Path | None) -> str:
+    """The identity of an image folder: 32 hexadecimal digits that stay when the folder moves.
+
+    The files' names and sizes go into it, the path of the folder and the pixels do not; sizes tell apart two folders
+    that number their files alike.
+
+    Raises:
+        UserError: as ``scan``.
+    """
+    return digest(scan(root))

@@ -1,0 +1,88 @@
+"""The user's own images: a folder with ``train/<class>/``, ``test/<class>/`` and, if wanted, ``val/<class>/``."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ensembles.data import cache
+from ensembles.data.decode import decode, size_of
+from ensembles.data.fingerprint import digest, scan
+from ensembles.data.images import require_memory, statistics
+from ensembles.data.module import ImageDataModule, Labelled, Loaded
+from ensembles.errors import UserError
+from ensembles.limits import require
+
+
+class ImageFolder(ImageDataModule):
+    """Any image files, as RGB; they are decoded in parallel once and kept in ``cache_dir``.
+
+    Args:
+        root: the folder.
+        cache_dir: where the decoded images are kept.
+        num_workers: processes that decode; None is one per available CPU, 0 or 1 this one alone.
+        image_size: images are scaled to cover a square of so many pixels, and its centre is taken; None where all have
+            one size and are square.
+
+    Raises:
+        UserError: a folder that does not hold what it must, a file that is no image, or images too many for memory.
+    """
+
+    in_channels = 3
+
+    def __init__(
+        self,
+        batch_size: int,
+        seed: int = 0,
+        *,
+        root: str | None,
+        cache_dir: str = "cache",
+        num_workers: int | None = None,
+        image_size: int | None = None,
+        **settings,
+    ) -> None:
+        require("data.", image_size=image_size, num_workers=num_workers)
+        self.listing = scan(root)
+        self.root, self.cache_dir, self.num_workers = Path(root).expanduser(), Path(cache_dir).expanduser(), num_workers
+        self.names = list(self.listing["train"])
+        self.resizes = image_size is not None
+        self.native_size = image_size or self._common_size()
+        super().__init__(batch_size, seed, image_size=image_size, **settings)
+
+    def load(self) -> Loaded:
+        files = [file for classes in self.listing.values() for files in classes.values() for file in files]
+        shape = (len(files), self.in_channels, self.image_size, self.image_size)
+        key = digest(self.listing, self.image_size, self.resizes, times=True)
+        folder = self.cache_dir / f"{self.root.resolve().name}-{key[:16]}"
+        cached = cache.read(folder, shape)
+        if cached is None:
+            require_memory(len(files), self.in_channels, self.image_size, f"data.root={self.root}")
+            paths = [self.root / file.path for file in files]
+            images = decode(paths, self.image_size, self.resizes, self.num_workers)
+            mean, std = statistics(torch.from_numpy(images[: self._sizes()["train"]]))
+            cache.write(folder, images, {"mean": mean, "std": std})
+        else:
+            images, notes = cached
+            mean, std = notes["mean"], notes["std"]
+        return Loaded(**self._parts(images), statistics=(mean, std))
+
+    def _parts(self, images: np.ndarray) -> dict[str, Labelled]:
+        parts = torch.from_numpy(images).split(list(self._sizes().values()))
+        return {split: (part, self._labels(split)) for split, part in zip(self.listing, parts, strict=True)}
+
+    def _sizes(self) -> dict[str, int]:
+        return {split: sum(map(len, classes.values())) for split, classes in self.listing.items()}
+
+    def _labels(self, split: str) -> Tensor:
+        classes = self.listing[split]
+        numbers = torch.tensor([self.names.index(name) for name in classes])
+        return numbers.repeat_interleave(torch.tensor([len(files) for files in classes.values()]))
+
+    def _common_size(self) -> int:
+        """The size that the first image has, and, as decoding checks, all others."""
+        path = self.root / next(iter(self.listing["train"].values()))[0].path
+        width, height = size_of(path)
+        if width != height:
+            raise UserError(f"The image {path} is {width}x{height} pixels, not square: set data.image_size to resize.")
+        return width

@@ -1,0 +1,106 @@
+"""What all methods do alike: train M members on what they are dealt, and hand their logits to the metrics."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+
+from ensembles import metrics
+from ensembles.dealing import Deal
+from ensembles.errors import UserError
+from ensembles.members import Ensemble
+from ensembles.training.gather import gather
+from ensembles.training.recipe import Recipe
+
+Backbone = Callable[[], nn.Module]
+
+
+class Method(LightningModule):
+    """An ensemble, how examples are dealt to its members, and its loss; a new method is a subclass that fills these in.
+
+    Attributes:
+        ensemble: answers where member m's weights come from.
+        deal: answers which examples member m sees in a training step.
+        recipe: optimiser and schedule; set before training.
+        predictions: after a test, each of the datamodule's test sets' (logits (M, N, K), labels (N,)), on the CPU.
+    """
+
+    recipe: Recipe
+
+    def __init__(self, ensemble: Ensemble, deal: Deal | None = None, reduction: Literal["sum", "mean"] = "sum") -> None:
+        super().__init__()
+        if reduction not in ("sum", "mean"):
+            raise UserError(f"method.reduction is {reduction!r}, but must be sum or mean: the loss over the members.")
+        self.ensemble = ensemble.to(memory_format=torch.channels_last)
+        self.deal = deal or Deal()
+        self.reduction = reduction
+        self.predictions: dict[str, tuple[Tensor, Tensor]] = {}
+        self._collected: list[list[tuple[Tensor, Tensor]]] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (M, B, K) of a common batch (B, *input_shape), or of each member's own, (M, B, *input_shape)."""
+        if x.dim() == len(self.ensemble.input_shape) + 1:
+            return self.ensemble(_channels_last(x))
+        return self.ensemble.each(_channels_last(x))
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Each member's mean cross-entropy, summed over the members or averaged.
+
+        Args:
+            logits: (M, B, K).
+            labels: (B,) for all members alike, or (M, B).
+        """
+        M = logits.shape[0]
+        labels = labels.expand(M, -1).flatten()
+        mean = F.cross_entropy(logits.flatten(0, 1), labels)
+        return M * mean if self.reduction == "sum" else mean
+
+    def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        x, y = batch
+        loss = self.loss(self(x), y)
+        self.log("train/loss", loss, on_step=False, on_epoch=True, sync_dist=True, batch_size=x.shape[0])
+        return loss
+
+    def configure_optimizers(self):
+        return self.recipe.optimizers(self.parameter_groups(), self.trainer.estimated_stepping_batches)
+
+    def parameter_groups(self) -> list[dict]:
+        """Parameters with what differs from the recipe for them, as torch.optim takes them."""
+        return [{"params": list(self.parameters())}]
+
+    def on_validation_epoch_start(self) -> None:
+        self._collected = [[]]
+
+    def validation_step(self, batch: tuple[Tensor, Tensor]) -> None:
+        self._collect(batch, 0)
+
+    def on_validation_epoch_end(self) -> None:
+        logits, labels = gather(self._collected[0])
+        self._collected = []
+        values = {f"val/{key}": value for key, value in metrics.scores(logits, labels, ("acc", "nll", "ece")).items()}
+        self.log_dict(values, rank_zero_only=False, sync_dist=False)
+
+    def on_test_epoch_start(self) -> None:
+        self._collected = [[] for _ in self.trainer.datamodule.test_sets]
+
+    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._collect(batch, dataloader_idx)
+
+    def on_test_epoch_end(self) -> None:
+        names = list(self.trainer.datamodule.test_sets)
+        self.predictions = {name: gather(parts) for name, parts in zip(names, self._collected, strict=True)}
+        self._collected = []
+
+    def _collect(self, batch: tuple[Tensor, Tensor], index: int) -> None:
+        x, y = batch
+        self._collected[index].append((self(x).float(), y))
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    """Channels-last images, on CPUs and GPUs the faster layout for convolutions; other inputs as they are."""
+    if x.dim() == 4:
+        return x.contiguous(memory_format=torch.channels_last)
+    return x

@@ -1,0 +1,50 @@
+"""Deep Ensembles (Lakshminarayanan et al., 2017)."""
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from ensembles.dealing import Deal
+from ensembles.errors import UserError
+from ensembles.members import deep_ensemble
+from ensembles.methods.base import Backbone, Method
+from ensembles.training.checkpoints import read
+
+
+class DeepEnsemble(Method):
+    """M networks trained side by side, each from its own initialisation on its own shuffle of the data.
+
+    Args:
+        M: number of networks.
+        checkpoints: files of runs that were trained apart; their members together are the ensemble, for evaluation.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        input_shape: tuple[int, ...],
+        M: int = 4,
+        checkpoints: Sequence[str] = (),
+        reduction: str = "sum",
+    ) -> None:
+        states = [state for path in checkpoints for state in _networks_in(path)]
+        M = len(states) or M
+        super().__init__(deep_ensemble(backbone, M, input_shape), Deal(shuffles=M), reduction)
+        for network, (path, state) in zip(self.ensemble.networks, states, strict=False):
+            try:
+                network.load_state_dict(state)
+            except RuntimeError as error:
+                raise UserError(f"method.checkpoints: {path} is of another architecture than model= here.") from error
+
+
+def _networks_in(path: str) -> list[tuple[str, dict[str, Tensor]]]:
+    """The path with each network's state, as many as the checkpoint has members."""
+    networks: dict[str, dict[str, Tensor]] = defaultdict(dict)
+    for key, tensor in read(path)["state_dict"].items():
+        place = re.fullmatch(r"ensemble\.networks\.(\d+)\.(.+)", key)
+        if not place:
+            raise UserError(f"method.checkpoints: {path} is no single network or deep ensemble (it has {key}).")
+        networks[place[1]][place[2]] = tensor
+    return [(path, networks[m]) for m in sorted(networks, key=int)]

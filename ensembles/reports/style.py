@@ -1,0 +1,30 @@
+"""One look for all plots: colours that colour-blind readers tell apart (Okabe & Ito, 2008), legible in print."""
+
+BLACK = "#000000"
+BLUE = "#0072B2"
+VERMILLION = "#D55E00"
+GREEN = "#009E73"
+ORANGE = "#E69F00"
+PURPLE = "#CC79A7"
+SKY = "#56B4E9"
+GREY = "#8A8A8A"
+
+SERIES = (VERMILLION, GREEN, ORANGE, PURPLE, BLUE, BLACK)
+DASHES = ("-", "--", "-.", ":")  # so that lines differ without colour too
+
+RC = {
+    "figure.constrained_layout.use": True,
+    "savefig.dpi": 150,
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#DDDDDD",
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.4,
+    "lines.markersize": 4,
+    "legend.frameon": False,
+    "text.parse_math": False,  # names of classes and sets may hold dollar signs
+}

@@ -1,0 +1,195 @@
+"""The tables that a person reads: one run's at its end, and several runs' side by side. Imports no torch."""
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ensembles.files import replacing
+from ensembles.reports.numbers import count, decimal, mean, percent
+
+MEMBERS_SHOWN = 8  # more members than this are shown by their mean alone
+QUALITY = {
+    "accuracy %": ("acc", percent),
+    "NLL": ("nll", decimal),
+    "ECE": ("ece", decimal),
+    "Brier": ("brier", decimal),
+}
+DETECTION = ("auroc", "aupr", "fpr95")
+
+
+def _cell(text: str) -> Text:
+    """A cell that is cut with dots rather than wrapped, and in which [brackets] are no markup."""
+    return Text(text, no_wrap=True, overflow="ellipsis")
+
+
+def _table(title: str, *heads: str, names: int = 1) -> Table:
+    """A table whose first columns are names and whose others are numbers."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    table.title, table.title_justify, table.title_style = title or None, "left", "bold"
+    for i, head in enumerate(heads):
+        # where the table is too wide rich narrows the columns that may wrap: the names
+        table.add_column(_cell(head), justify="left" if i < names else "right", no_wrap=i >= names)
+    return table
+
+
+def _row(table: Table, *cells: str, style: str = "") -> None:
+    table.add_row(*map(_cell, cells), style=style)
+
+
+def _quality(results: Mapping) -> Table:
+    members = len(results.get("members/acc", ()))
+    table = _table("Test set", "", *QUALITY)
+
+    def add(name, value_of, style=""):
+        _row(table, name, *(show(value_of(key)) for key, show in QUALITY.values()), style=style)
+
+    add("ensemble" if members > 1 else "network", lambda key: results.get(f"test/{key}"), style="bold")
+    if members > 1:
+        add("members' mean", lambda key: mean(results.get(f"members/{key}")))
+    if 1 < members <= MEMBERS_SHOWN:
+        for m in range(members):
+            add(f"  member {m + 1}", lambda key, m=m: results.get(f"members/{key}", [None] * members)[m])
+    return table
+
+
+def _shifted(results: Mapping) -> Table:
+    table = _table("Corrupted and shifted sets", "set", *list(QUALITY)[:3])
+    prefixes = ["corrupted"] * ("corrupted/acc" in results)
+    prefixes += [key.removesuffix("/acc") for key in results if key.startswith("shift/") and key.endswith("/acc")]
+    for prefix in prefixes:
+        shown = [show(results.get(f"{prefix}/{key}")) for key, show in list(QUALITY.values())[:3]]
+        _row(table, prefix.removeprefix("shift/"), *shown)
+    return table
+
+
+def _detection(results: Mapping) -> Table:
+    table = _table("Out-of-distribution detection", "set", "criterion", "AUROC %", "AUPR %", "FPR95 %", names=2)
+    before = None
+    for key in results:
+        if key.startswith("ood/") and key.endswith("/auroc"):
+            stem = key.removesuffix("/auroc")
+            name, criterion = stem.removeprefix("ood/").rsplit("/", 1)
+            shown = [percent(results.get(f"{stem}/{metric}")) for metric in DETECTION]
+            _row(table, "" if name == before else name, criterion.replace("_", " "), *shown)
+            before = name
+    return table
+
+
+def _named_numbers(title: str, results: Mapping, rows: Mapping[str, tuple]) -> Table:
+    table = _table(title, "", "")
+    table.show_header = False
+    for key, (name, show) in rows.items():
+        if results.get(key) is not None:
+            _row(table, name, show(results[key]))
+    return table
+
+
+DIVERSITY = {
+    "diversity/disagreement": ("disagreement between pairs, % of images", percent),
+    "diversity/kl": ("KL divergence between pairs, nats", decimal),
+    "diversity/ratio": ("disagreement / error rate", decimal),
+}
+COST = {
+    "cost/params": ("parameters", count),
+    "cost/mult_adds": ("multiply-adds per image", count),
+    "cost/forward_passes": ("forward passes of the backbone", decimal),
+    "cost/images_per_second": ("images per second", count),
+    "cost/ms_per_image": ("milliseconds per image", decimal),
+}
+
+
+def show(results: Mapping, where: str | Path, console: Console | None = None) -> None:
+    """Print what a run found, from its flat results, and the folder that holds them and the plots."""
+    console = console or Console()
+    tables = [
+        _quality(results),
+        _named_numbers("Diversity of the members", results, DIVERSITY),
+        _shifted(results),
+        _detection(results),
+        _named_numbers("Cost", results, COST),
+    ]
+    for table in tables:
+        if table.row_count:
+            console.print(table)
+            console.print()
+    console.print(Text(f"Results and plots: {where}"), soft_wrap=True)  # a path that is cut cannot be pasted
+
+
+class Row(NamedTuple):
+    """One row of a comparison.
+
+    Attributes:
+        differs: what tells this run from the others, such as {"method.M": 4}.
+        status: one word, or a word, a colon and the reason.
+        results: the run's flat results; empty where it has none.
+    """
+
+    differs: Mapping[str, object]
+    status: str
+    results: Mapping[str, object]
+
+
+COLUMNS = {
+    "test/acc": ("acc %", percent),
+    "test/nll": ("NLL", decimal),
+    "test/ece": ("ECE", decimal),
+    "members/acc": ("members %", lambda values: percent(mean(values))),
+    "diversity/disagreement": ("differ %", percent),
+    "cost/params": ("params", count),
+}
+
+
+def _union(mappings: Iterable[Mapping]) -> list[str]:
+    return list(dict.fromkeys(key for mapping in mappings for key in mapping))
+
+
+def _short(keys: Sequence[str]) -> dict[str, str]:
+    """method.M -> M, unless another key ends alike."""
+    tails = [key.rsplit(".", 1)[-1] for key in keys]
+    return {key: tail if tails.count(tail) == 1 else key for key, tail in zip(keys, tails, strict=True)}
+
+
+def compare(rows: Sequence[Row], columns: Mapping[str, tuple] = COLUMNS) -> RenderableType:
+    """One table over several runs, with the reasons of those that failed beneath it.
+
+    Args:
+        rows: the runs, in the order to show them.
+        columns: for each key of the results its head and how to print it, as `COLUMNS`; columns that no run fills are
+            left out.
+    """
+    differing = _short(_union(row.differs for row in rows))
+    filled = {key: column for key, column in columns.items() if any(row.results.get(key) is not None for row in rows)}
+    table = _table("", *differing.values(), *(head for head, _ in filled.values()), "status", names=len(differing))
+    table.columns[-1].justify = "left"
+    notes = []
+    for row in rows:
+        names = [str(row.differs.get(key, "")) for key in differing]
+        word, _, reason = row.status.partition(":")
+        _row(table, *names, *(show(row.results.get(key)) for key, (_, show) in filled.items()), word)
+        if reason:
+            which = ", ".join(f"{differing[key]}={value}" for key, value in row.differs.items())
+            notes.append(Text(f"{which}: {reason.strip()}"))
+    return Group(table, *notes)
+
+
+def write_csv(path: str | Path, rows: Sequence[Row]) -> None:
+    """Write the runs with every scalar among their results, one line each; lists are left out.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    differing = _union(row.differs for row in rows)
+    scalars = [{key: v for key, v in row.results.items() if not isinstance(v, list | tuple | dict)} for row in rows]
+    keys = _union(scalars)
+    with replacing(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow([*differing, "status", *keys])
+        for row, values in zip(rows, scalars, strict=True):
+            named = [row.differs.get(key, "") for key in differing]
+            writer.writerow([*named, row.status, *(values.get(key, "") for key in keys)])

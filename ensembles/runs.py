@@ -1,0 +1,164 @@
+"""A run's folder: where it is, what it holds, whether it is finished. Torch is not imported here.
+
+The folder follows from what a run computes, not from the clock, the devices or the paths: the same command finds its
+own run again.
+"""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+import yaml
+
+from ensembles.errors import UserError
+from ensembles.files import write_text
+
+# What a run computes does not depend on these.
+ELSEWHERE = {
+    "data": {"root", "cache_dir", "num_workers", "eval_batch_size", "download"},
+    "trainer": {"accelerator", "devices", "num_nodes", "progress"},
+}
+# These change how a trained network is evaluated, not what is trained.
+EVALUATION = ("checkpoint",)
+UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}
+WHOLE = ("method", "model", "recipe", "seed", "train", "ckpt", "content")
+
+
+def identity(config: dict) -> dict:
+    """The part of a composed config that decides what is trained."""
+    parts = {key: config.get(key) for key in WHOLE}
+    for group, left_out in ELSEWHERE.items():
+        parts[group] = {key: value for key, value in config[group].items() if key not in left_out}
+    for place in _checkpoint_files(config):
+        parts.setdefault("files", {})[str(place)] = file_digest(place)
+    return parts
+
+
+def _checkpoint_files(config: dict) -> list[Path]:
+    paths = [config["ckpt"]] if config["ckpt"] else []
+    return [Path(path) for path in (*paths, *(config["method"].get("checkpoints") or ()))]
+
+
+def file_digest(path: Path) -> str:
+    """A hash of the file's contents."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "blake2b").hexdigest()[:16]
+    except OSError as error:
+        raise UserError(f"The checkpoint {path} cannot be read: {error.strerror}.") from error
+
+
+@dataclass(frozen=True)
+class Run:
+    """One configuration's folder.
+
+    Attributes:
+        config: the composed config as plain containers.
+        folder: where everything about the run is.
+    """
+
+    config: dict
+    folder: Path
+
+    @classmethod
+    def of(cls, config: dict, choices: dict) -> "Run":
+        """The run of a composed config.
+
+        Args:
+            choices: the options chosen for the groups data, model and method; they name the folder.
+        """
+        text = json.dumps(identity(config), sort_keys=True)
+        digest = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+        name = "-".join([*(str(choices[group]) for group in ("data", "model", "method")), digest])
+        return cls(config, Path(config["runs_dir"]) / name)
+
+    @property
+    def last(self) -> Path:
+        return self.folder / "last.ckpt"
+
+    @property
+    def best(self) -> Path:
+        return self.folder / "best.ckpt"
+
+    @property
+    def history(self) -> Path:
+        return self.folder / "metrics.csv"
+
+    @property
+    def results_file(self) -> Path:
+        return self.folder / "results.json"
+
+    @property
+    def provenance_file(self) -> Path:
+        return self.folder / "provenance.json"
+
+    @property
+    def error_log(self) -> Path:
+        return self.folder / "error.log"
+
+    @property
+    def evaluation(self) -> dict:
+        return {key: self.config[key] for key in EVALUATION}
+
+    def results(self) -> dict | None:
+        """The results of this config, or None while there are none."""
+        try:
+            provenance = json.loads(self.provenance_file.read_text())
+            results = json.loads(self.results_file.read_text())
+        except (OSError, ValueError):
+            return None
+        return results if provenance.get("evaluation") == self.evaluation else None
+
+    def set_aside(self) -> None:
+        """Move an earlier run out of the way; it stays beside the new one as ``<folder>.previous``."""
+        previous = self.folder.with_name(self.folder.name + ".previous")
+        if self.folder.exists():
+            shutil.rmtree(previous, ignore_errors=True)
+            self.folder.rename(previous)
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[None]:
+        """Make the folder, write the config into it and hold it against other processes.
+
+        Raises:
+            UserError: the folder cannot be written, or another process works on it now.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = open(self.folder / "lock", "a+")  # noqa: SIM115
+        except OSError as error:
+            raise UserError(
+                f"The run folder {self.folder} cannot be written ({error.strerror}): set runs_dir."
+            ) from error
+        with lock:
+            self._claim(lock)
+            write_text(self.folder / "config.yaml", yaml.safe_dump(self.config, sort_keys=False))
+            try:
+                yield
+            except OSError as error:
+                if error.errno not in UNWRITABLE:
+                    raise
+                raise UserError(
+                    f"{error.filename or self.folder} cannot be written ({error.strerror}): free space or set runs_dir; "
+                    "the same command then goes on from the last whole checkpoint."
+                ) from error
+            self.error_log.unlink(missing_ok=True)
+
+    def _claim(self, lock: TextIO) -> None:
+        lock.seek(0)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            owner = lock.read().strip() or "another process"
+            raise UserError(f"{self.folder} is being worked on by {owner}: wait for it to end.") from error
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {os.uname().nodename}")
+        lock.flush()

@@ -1,0 +1,86 @@
+"""A sweep: an index into runs, with one table over them. Torch is not imported here.
+
+Its folder follows from the overrides, so a sweep that is taken up again finds its runs, and two sweeps share the runs
+that they have in common.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from rich.console import Console
+
+from ensembles.cli import CONFIGS
+from ensembles.cli.config import checked
+from ensembles.files import write_text
+from ensembles.reports import table
+from ensembles.runs import Run
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The runs of one multirun command.
+
+    Attributes:
+        folder: holds ``index.json`` and ``table.csv``.
+        runs: for each run what the sweep varies, as override -> value, and the run.
+    """
+
+    folder: Path
+    runs: list[tuple[dict[str, str], Run]]
+
+    @classmethod
+    def plan(cls, arguments: list[str]) -> "Sweep":
+        """The sweep over all combinations of the arguments' choices; every configuration is checked before any runs.
+
+        Raises:
+            UserError: a combination that cannot work.
+        """
+        overrides = OverridesParser.create().parse_overrides(arguments)
+        varied = [override.get_key_element() for override in overrides if override.is_sweep_override()]
+        runs = []
+        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+            for combination in BasicSweeper.split_arguments(overrides, None)[0]:
+                config = compose("train", combination, return_hydra_config=True)
+                choices = config.hydra.runtime.choices
+                del config.hydra
+                values = dict(text.split("=", 1) for text in combination)
+                runs.append(({key: values[key] for key in varied}, Run.of(checked(config), choices)))
+        digest = hashlib.blake2b(json.dumps(sorted(arguments)).encode(), digest_size=4).hexdigest()
+        sweep = cls(Path(runs[0][1].config["sweeps_dir"]) / digest, runs)
+        sweep._write_index(arguments)
+        return sweep
+
+    def _write_index(self, arguments: list[str]) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        index = {
+            "arguments": arguments,
+            "runs": [{"varied": varied, "folder": str(run.folder)} for varied, run in self.runs],
+        }
+        write_text(self.folder / "index.json", json.dumps(index, indent=2) + "\n")
+
+    def rows(self) -> list[table.Row]:
+        """For each run what it varies, its status (done, failed with the reason, missing) and its results."""
+        return [table.Row(varied, _status(run), run.results() or {}) for varied, run in self.runs]
+
+    def show(self) -> bool:
+        """Print the table over the runs and write it as CSV; returns whether every run has results."""
+        rows = self.rows()
+        console = Console()
+        console.print(table.compare(rows))
+        table.write_csv(self.folder / "table.csv", rows)
+        console.print(f"The table as CSV: {self.folder / 'table.csv'}", soft_wrap=True)
+        return all(row.status == "done" for row in rows)
+
+
+def _status(run: Run) -> str:
+    if run.results() is not None:
+        return "done"
+    try:
+        return f"failed: {run.error_log.read_text().strip().splitlines()[-1]}"
+    except (OSError, IndexError):
+        return "missing"

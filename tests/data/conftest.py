@@ -1,0 +1,60 @@
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ensembles.data import ImageDataModule
+from ensembles.data.module import Loaded
+
+
+class OneEach(ImageDataModule):
+    """Random images, each of a class of its own, so that a label says which image it goes with."""
+
+    in_channels, native_size = 3, 6
+    names = tuple(f"image {index}" for index in range(50))
+
+    def load(self) -> Loaded:
+        pixels = torch.randint(0, 256, (50, 3, 6, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+        labels = torch.arange(50)
+        return Loaded(train=(pixels, labels), test=(pixels[:13], labels[:13]))
+
+
+@pytest.fixture
+def one_each():
+    """Make a data module of 50 training and 13 test images, set up."""
+
+    def make(**settings) -> OneEach:
+        data = OneEach(**{"batch_size": 8, "seed": 3, "val_fraction": 0, **settings})
+        data.setup()
+        return data
+
+    return make
+
+
+@pytest.fixture
+def process():
+    """Makes a data module believe that it works in one process of several, in some epoch."""
+
+    def become(data: ImageDataModule, rank: int, of: int, epoch: int = 0) -> None:
+        data.trainer = SimpleNamespace(global_rank=rank, world_size=of, current_epoch=epoch)
+
+    return become
+
+
+@pytest.fixture
+def image_folder(tmp_path):
+    """Write random PNG files: ``image_folder({"train/cat": 3}, size=(8, 8))`` makes train/cat/0.png and so on."""
+
+    def make(counts: dict[str, int], size: tuple[int, int] = (8, 8), root: Path = tmp_path / "images") -> Path:
+        random = np.random.default_rng(0)
+        for place, count in counts.items():
+            (root / place).mkdir(parents=True)
+            for number in range(count):
+                pixels = random.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(root / place / f"{number}.png")
+        return root
+
+    return make

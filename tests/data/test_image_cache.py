@@ -1,0 +1,106 @@
+import os
+import resource
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ensembles.data import ImageFolder
+from ensembles.errors import UserError
+
+COUNTS = {"train/cat": 12, "train/dog": 12, "test/cat": 4, "test/dog": 4}
+
+
+@pytest.fixture
+def load(image_folder, tmp_path):
+    image_folder(COUNTS, size=(32, 32))
+
+    def load(**settings):
+        cache = str(tmp_path / "cache")
+        data = ImageFolder(batch_size=4, root=str(tmp_path / "images"), cache_dir=cache, num_workers=1, **settings)
+        data.setup()
+        return data
+
+    return load
+
+
+def content(data):
+    return data.sets["train"].images.pixels, data.sets["test"].images.pixels, data.mean, data.std
+
+
+def same(one, other):
+    return all(torch.equal(a, b) for a, b in zip(one[:2], other[:2], strict=True)) and one[2:] == other[2:]
+
+
+def no_decoding(*args):
+    raise AssertionError("decoded again")
+
+
+def test_images_are_decoded_once(load, tmp_path, monkeypatch):
+    first = content(load())
+    assert [path.name for path in (tmp_path / "cache").glob("*/*.npy")] == ["images.npy"]
+    monkeypatch.setattr("ensembles.data.folder.decode", no_decoding)
+    assert same(content(load()), first)
+
+
+def truncate(folder):
+    os.truncate(folder / "images.npy", 5000)
+
+
+def flip_a_bit(folder):
+    content = bytearray((folder / "images.npy").read_bytes())
+    content[4000] ^= 1
+    (folder / "images.npy").write_bytes(content)
+
+
+def lose_the_notes(folder):
+    (folder / "notes.json").unlink()
+
+
+def write_rubbish(folder):
+    (folder / "notes.json").write_text("[1, 2")
+
+
+def pickle_it(folder):
+    np.save(folder / "images.npy", np.array([{}], dtype=object), allow_pickle=True)
+
+
+@pytest.mark.parametrize("damage", [truncate, flip_a_bit, lose_the_notes, write_rubbish, pickle_it])
+def test_a_damaged_cache_is_made_again(load, tmp_path, monkeypatch, damage):
+    first = content(load())
+    (folder,) = (tmp_path / "cache").iterdir()
+    damage(folder)
+    assert same(content(load()), first)
+    assert list((tmp_path / "cache").iterdir()) == [folder]
+    monkeypatch.setattr("ensembles.data.folder.decode", no_decoding)
+    assert same(content(load()), first)
+
+
+def test_a_changed_image_is_decoded_again(load, tmp_path):
+    load()
+    path = tmp_path / "images/test/cat/0.png"
+    Image.new("RGB", (32, 32), (1, 2, 3)).save(path)
+    assert load().sets["test"].images.pixels[0, :, 5, 5].tolist() == [1, 2, 3]
+
+
+def test_each_size_is_kept_apart(load):
+    assert load(image_size=16).sets["test"].images.pixels.shape == (8, 3, 16, 16)
+    assert load().sets["test"].images.pixels.shape == (8, 3, 32, 32)
+
+
+def test_a_full_disk_is_named_and_leaves_nothing_behind(load, tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))  # the images take 98,304 bytes
+    try:
+        with pytest.raises(UserError, match=r"cannot be written to .*data\.cache_dir"):
+            load()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_cache_that_cannot_be_made_is_named(load, tmp_path):
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    with pytest.raises(UserError, match=r"cannot be written to .*data\.cache_dir"):
+        load()

@@ -1,0 +1,148 @@
+import math
+
+import pytest
+import torch
+
+from ensembles.errors import UserError
+from ensembles.metrics import scores
+from ensembles.metrics.diversity import disagreement_matrix
+from ensembles.reports import plots
+from ensembles.reports.history import read
+
+pytestmark = pytest.mark.filterwarnings("error")  # what matplotlib warns of (empty legends, missing glyphs) shows
+
+HISTORY = """epoch,step,lr,train/loss,val/acc,val/nll,note
+0,0,0.1,2.0,,,warm
+0,1,0.1,1.0,,,
+0,1,,,0.5,1.5,
+1,2,0.05,0.5,,,
+1,3,0.05,nan,,,
+1,3,,,0.75,0.7,
+"""
+
+
+def draw(M=4, N=200, K=10, spread=1.0):
+    generator = torch.Generator().manual_seed(M + K)
+    labels = torch.randint(K, (N,), generator=generator)
+    logits = torch.randn(N, K, generator=generator) + spread * torch.randn(M, N, K, generator=generator)
+    logits[:, torch.arange(N), labels] += 3
+    return logits, labels
+
+
+@pytest.fixture
+def history(tmp_path):
+    path = tmp_path / "metrics.csv"
+    path.write_text(HISTORY)
+    return path
+
+
+def certain(M=3):
+    labels = torch.arange(100) % 10
+    return (torch.nn.functional.one_hot(labels, 10) * 100.0).expand(M, -1, -1), labels
+
+
+CASES = {
+    "four members": (draw(), {"photos": draw()[0], "_under $score$": draw(spread=3)[0]}),
+    "one member": (draw(M=1), {"photos": draw(M=1, spread=3)[0]}),
+    "sixteen members": (draw(M=16), {}),
+    "two classes": (draw(M=2, K=2), {}),
+    "thousand classes": (draw(K=1000), {f"set {i}": draw(K=1000)[0] for i in range(9)}),
+    "perfect": (certain(), {"the same": certain()[0]}),
+}
+
+
+@pytest.mark.parametrize(("test", "ood"), CASES.values(), ids=CASES.keys())
+def test_draw_writes_small_pictures(test, ood, tmp_path, history):
+    names = [f"class ${k}$ with a name that is long" for k in range(test[0].shape[-1])]
+    written = plots.draw(tmp_path, test, ood, history, class_names=names)
+    wanted = {"reliability.png", "confidence.png", "curves.png"} | ({"disagreement.png"} if len(test[0]) > 1 else set())
+    assert {path.name for path in written} == wanted
+    assert {path.name for path in tmp_path.iterdir()} == wanted | {"metrics.csv"}
+    for path in written:
+        assert path.read_bytes().startswith(b"\x89PNG")
+        assert path.stat().st_size < 150_000
+
+
+def test_without_training_there_are_no_curves(tmp_path):
+    (tmp_path / "empty.csv").write_text("epoch,step,train/loss\n")
+    for history in (None, tmp_path / "missing.csv", tmp_path / "empty.csv"):
+        names = {path.name for path in plots.draw(tmp_path, draw(M=1, N=20), history=history)}
+        assert names == {"reliability.png", "confidence.png"}
+
+
+def test_reliability_shows_the_bins_of_the_ece():
+    logits, labels = draw()
+    top, bottom = plots.reliability(logits, labels).axes
+    _, _, ensemble = top.lines
+    mean, accuracy = ensemble.get_data()
+    counts = bottom.patches[-1].get_data().values
+    held = counts[counts > 0] / counts.sum()
+    ece = scores(logits, labels, ["ece"])["ece"]
+    assert (held * abs(mean - accuracy)).sum() == pytest.approx(ece)
+    assert counts.sum() == len(labels)
+    assert (held * accuracy).sum() == pytest.approx(scores(logits, labels, ["acc"])["acc"])
+    assert ensemble.get_label() == f"ensemble, ECE {ece:.3f}"
+
+
+def test_reliability_pools_the_members():
+    logits, labels = draw()
+    top, bottom = plots.reliability(logits, labels).axes
+    accuracy, counts = top.lines[1].get_ydata(), bottom.patches[0].get_data().values
+    correct = (logits.argmax(-1) == labels).double().mean().item()
+    assert (counts[counts > 0] / counts.sum() * accuracy).sum() == pytest.approx(correct)
+    assert counts.sum() == pytest.approx(len(labels))
+
+
+def test_confidence_shows_shares_of_each_set():
+    axes = plots.confidence(draw(N=50)[0], {"photos": draw(N=999)[0], "flat": torch.zeros(4, 7, 10)}).axes[0]
+    shares = [patch.get_data().values for patch in axes.patches]
+    assert [share.sum() for share in shares] == pytest.approx([100, 100, 100])
+    assert shares[2].argmax() == 2  # ten classes alike: a confidence of 0.1 among bins of 0.04
+    assert [patch.get_label() for patch in axes.patches] == ["in distribution", "out: photos", "out: flat"]
+
+
+def test_disagreement_shows_the_matrix_and_the_classes_in_order():
+    logits, labels = draw(K=20)
+    left, right = plots.disagreement(logits, labels, [f"c{k}" for k in range(20)]).axes[:2]
+    shown = torch.tensor(left.images[0].get_array().filled(math.nan))
+    expected = 100 * disagreement_matrix(logits)
+    assert shown.diagonal().isnan().all()
+    assert shown[0, 1:].tolist() == pytest.approx(expected[0, 1:].tolist())
+    widths = [bar.get_width() for bar in right.patches]
+    assert len(widths) == 10 and widths == sorted(widths)
+    worst = int(right.get_yticklabels()[-1].get_text().removeprefix("c"))
+    predicted = logits[:, labels == worst].argmax(-1)
+    pairs = [(predicted[m] != predicted[n]).double().mean().item() for m in range(4) for n in range(m)]
+    assert widths[-1] == pytest.approx(100 * sum(pairs) / len(pairs))
+
+
+def test_history_takes_means_over_an_epoch_and_skips_what_is_no_number(history):
+    series = read(history)
+    assert series["train/loss"] == {1: 1.5, 2: 0.5}
+    assert series["val/acc"] == {1: 0.5, 2: 0.75}
+    assert series["lr"] == {1: 0.1, 2: 0.05}
+    assert "note" not in series
+
+
+def test_curves_have_a_panel_for_each_quantity(history):
+    axes = {panel.get_title(): panel for panel in plots.curves(read(history)).axes}
+    assert list(axes) == ["training loss", "validation accuracy (%)", "validation NLL (nats)", "learning rate"]
+    assert axes["validation accuracy (%)"].lines[0].get_xydata().tolist() == [[1, 50], [2, 75]]
+    assert all(panel.get_legend() is None for panel in axes.values())
+
+
+def test_curves_of_both_splits_share_a_panel(tmp_path):
+    (tmp_path / "m.csv").write_text("epoch,train/acc,val/acc\n0,0.5,0.4\n")
+    [panel] = plots.curves(read(tmp_path / "m.csv")).axes
+    assert panel.get_title() == "accuracy (%)"
+    assert [text.get_text() for text in panel.get_legend().get_texts()] == ["training", "validation"]
+    assert all(line.get_marker() == "o" for line in panel.lines)  # one epoch would make no visible line
+
+
+def test_what_cannot_be_drawn_is_refused(tmp_path):
+    logits, labels = draw(N=20)
+    with pytest.raises(UserError, match=r"Cannot write .*reliability\.png"):
+        plots.draw(tmp_path / "nowhere", (logits, labels))
+    with pytest.raises(UserError, match="NaN"):
+        plots.draw(tmp_path, (logits.index_fill(1, torch.tensor(3), math.nan), labels))
+    assert not list(tmp_path.iterdir())

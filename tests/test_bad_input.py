@@ -1,0 +1,120 @@
+"""Input that cannot work ends in one sentence and exit code 1, before anything is trained or damaged."""
+
+import pickle
+import resource
+from pathlib import Path
+
+import pytest
+import torch
+
+CASES = {
+    "method.alhpa=2": "There is no key method.alhpa: did you mean method.alpha?",
+    "method=pakced": "There is no method=pakced: did you mean packed?",
+    "mdoel=mlp": "did you mean model?",
+    "method.M=0": "method.M is 0, but must be an integer of at least 1.",
+    "method.M=two": "method.M is 'two'",
+    "method.alpha=0": "method.alpha is 0, but must be a number above 0.",
+    "method.gamma=-1": "method.gamma is -1",
+    "recipe.epochs=0": "recipe.epochs is 0",
+    "recipe.optimizer.lr=-0.1": "recipe.optimizer.lr is -0.1",
+    "data.val_fraction=1": "data.val_fraction is 1",
+    "data.train_size=3": "data.train_size is 3",
+    "data.classes=[0,17]": "data.classes has 17",
+    "checkpoint=first": "checkpoint is 'first', but must be best or last.",
+    "train=false": "train=false needs a checkpoint to evaluate: ckpt=<path>.",
+    "ckpt=nowhere.ckpt": "nowhere.ckpt",
+    "trainer.devices=2": "trainer.devices=2 needs strategy=ddp",
+    "seed=-1": "seed is -1",
+    "method.M=1.5": "method.M is 1.5",
+    "method.M=[": "The command line cannot be read",
+}
+
+
+def one_sentence(ended):
+    lines = [line for line in ended.err.splitlines() if line.strip()]
+    assert ended.code == 1
+    assert len(lines) == 1 and lines[0].startswith("error: "), ended.err
+    return lines[0]
+
+
+@pytest.mark.parametrize("argument", CASES)
+def test_an_argument_that_cannot_work(tiny, argument):
+    assert CASES[argument] in one_sentence(tiny(argument))
+    assert not list(Path(".").rglob("*.ckpt"))
+
+
+def test_rho_outside_its_range(tiny):
+    assert "method.rho is 1.5, but must be a number from 0 to 1." in one_sentence(tiny("method=mimo", "method.rho=1.5"))
+
+
+def test_an_unknown_name_of_a_library(tiny):
+    assert "did you mean" in one_sentence(tiny("model=timm", "model.name=resnet50q"))
+    assert "model.name has no value" in one_sentence(tiny("model=torchvision"))
+
+
+def test_one_bad_value_of_a_sweep_stops_it_before_any_run(tiny):
+    assert "method.alpha is -1" in one_sentence(tiny("-m", "method.alpha=1,-1"))
+    assert not Path("runs").exists()
+
+
+def test_missing_data(tiny):
+    assert "data.root" in one_sentence(tiny("data=image_folder"))
+    Path("photos/train/cat").mkdir(parents=True)
+    assert "photos/train/cat" in one_sentence(tiny("data=image_folder", "data.root=photos"))
+
+
+def test_a_checkpoint_of_another_architecture(tiny):
+    tiny("method=mimo", "runs_dir=mimo")
+    (checkpoint,) = Path("mimo").glob("*/best.ckpt")
+    ended = tiny("train=false", f"ckpt={checkpoint}")
+    assert "another architecture: it holds MIMO on small_cnn (method.M=3" in one_sentence(ended)
+
+
+def test_damaged_and_hostile_checkpoints(tiny, tmp_path):
+    tiny()
+    (checkpoint,) = Path("runs").glob("*/best.ckpt")
+    whole = checkpoint.read_bytes()
+    for size in (0, 100, len(whole) // 2):
+        Path("cut.ckpt").write_bytes(whole[:size])
+        assert "cut.ckpt" in one_sentence(tiny("train=false", "ckpt=cut.ckpt"))
+
+    class Hostile:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "ran",))
+
+    torch.save({"state_dict": {}, "ensembles": Hostile()}, "hostile.ckpt")
+    assert "carries code" in one_sentence(tiny("train=false", "ckpt=hostile.ckpt"))
+    Path("raw.ckpt").write_bytes(pickle.dumps(Hostile()))
+    one_sentence(tiny("train=false", "ckpt=raw.ckpt"))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_run_folder_that_cannot_be_written(tiny):
+    Path("runs").write_text("a file in the way")
+    assert "set runs_dir" in one_sentence(tiny())
+
+
+def test_a_full_disk(tiny):
+    """A limit on the size of files stands in for it: the checkpoint does not fit."""
+    tiny("runs_dir=first")
+    before = {path: path.read_bytes() for path in Path("first").rglob("*") if path.is_file()}
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        ended = tiny("seed=1", "runs_dir=first")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "free space" in one_sentence(ended)
+    assert all(path.read_bytes() == content for path, content in before.items())
+    assert not list(Path("first").rglob("*.json")) or len(list(Path("first").rglob("results.json"))) == 1
+
+
+def test_two_processes_do_not_share_a_folder(tiny):
+    import fcntl
+
+    tiny("recipe.epochs=1")
+    (folder,) = Path("runs").iterdir()
+    (folder / "results.json").unlink()
+    with open(folder / "lock") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert "is being worked on by process" in one_sentence(tiny("recipe.epochs=1"))
