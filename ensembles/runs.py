@@ -147,8 +147,8 @@ class Run:
                 if error.errno not in UNWRITABLE:
                     raise
                 raise UserError(
-                    f"{error.filename or self.folder} cannot be written ({error.strerror}): free space or set runs_dir; "
-                    "the same command then goes on from the last whole checkpoint."
+                    f"{error.filename or self.folder} cannot be written ({error.strerror}): free space or set runs_dir,"
+                    " and the same command goes on from the last checkpoint."
                 ) from error
             self.error_log.unlink(missing_ok=True)
 

@@ -82,7 +82,7 @@ def test_an_interrupted_run_resumes_to_the_same_end(tiny, method, monkeypatch):
         return step(self, batch)
 
     monkeypatch.setattr(Method, "training_step", dies)
-    with pytest.raises(BaseException):  # noqa: B017, PT011 - what Lightning makes of an interruption is its own
+    with pytest.raises(BaseException):  # noqa: B017 - what Lightning makes of an interruption is its own
         assert tiny(*arguments, "force=true").code == 0
     monkeypatch.undo()
     assert not (run / "results.json").exists()
