@@ -9,12 +9,12 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from rich.console import Console
 
-from ensembles.cli import CONFIGS
+from ensembles.cli.composing import composing
 from ensembles.cli.config import checked
 from ensembles.files import write_text
 from ensembles.reports import table
@@ -34,8 +34,11 @@ class Sweep:
     runs: list[tuple[dict[str, str], Run]]
 
     @classmethod
-    def plan(cls, arguments: list[str]) -> "Sweep":
+    def plan(cls, arguments: list[str], config_dir: str | None = None) -> "Sweep":
         """The sweep over all combinations of the arguments' choices; every configuration is checked before any runs.
+
+        Args:
+            config_dir: a folder of the user's own configs.
 
         Raises:
             UserError: a combination that cannot work.
@@ -43,7 +46,7 @@ class Sweep:
         overrides = OverridesParser.create().parse_overrides(arguments)
         varied = [override.get_key_element() for override in overrides if override.is_sweep_override()]
         runs = []
-        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        with composing(config_dir):
             for combination in BasicSweeper.split_arguments(overrides, None)[0]:
                 config = compose("train", combination, return_hydra_config=True)
                 choices = config.hydra.runtime.choices

@@ -1,5 +1,6 @@
 """The command line, read before Hydra acts on it."""
 
+import os
 import sys
 
 from hydra._internal.utils import get_args_parser
@@ -14,14 +15,19 @@ from ensembles.sweeps import Sweep
 def planned() -> Sweep | None:
     """The sweep that the command line asks for, or None for one run; bad arguments end the program in one sentence."""
     arguments = get_args_parser().parse_args()
+    sys.path.append(os.getcwd())  # networks and methods of the user's own, by their module's name
     if arguments.help:
         show()
         sys.exit()
     if arguments.hydra_help or arguments.cfg or arguments.info or arguments.shell_completion:
         return None
     try:
-        check(arguments.overrides)
-        return Sweep.plan(arguments.overrides) if arguments.multirun else None
+        check(arguments.overrides, arguments.config_dir)
+        if not arguments.multirun:
+            return None
+        sweep = Sweep.plan(arguments.overrides, arguments.config_dir)
     except UserError as error:
         complain(error)
         sys.exit(1)
+    os.environ["SWEEP_FOLDER"] = str(sweep.folder)  # hydra.sweep.dir, where Hydra and its launchers keep their own
+    return sweep

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable, Iterator
 
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -11,12 +11,15 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ensembles.cli import CONFIGS
+from ensembles.cli.composing import composing
 from ensembles.errors import UserError
 
 
 def check(arguments: list[str], config_dir: str | None = None) -> None:
     """Check every override's key, and its option where the key is a group.
+
+    Args:
+        config_dir: a folder of the user's own configs.
 
     Raises:
         UserError: names the near matches.
@@ -25,7 +28,7 @@ def check(arguments: list[str], config_dir: str | None = None) -> None:
         overrides = OverridesParser.create().parse_overrides(arguments)
     except HydraException as error:
         raise UserError(f"The command line cannot be read: {str(error).splitlines()[0]}") from error
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+    with composing(config_dir):
         groups = [override for override in overrides if _is_group(override.key_or_group)]
         for override in groups:
             _check_options(override)
