@@ -1,4 +1,7 @@
+import os
 import sys
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny networks run no faster on more, and far slower on busy cores
 
 import pytest
 import torch

@@ -1,0 +1,76 @@
+"""Digital: of images x in [0, 1], shape (N, C, H, W), with a severity's constants and draws; clipped later."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torchvision.io import decode_jpeg, encode_jpeg
+
+from ensembles.data.corruptions.draws import Draws
+from ensembles.data.corruptions.linear import box_resize, gaussian_blur_of
+
+
+def contrast(x: Tensor, kept: float, draws: Draws) -> Tensor:
+    mean = x.mean((2, 3), keepdim=True)
+    return (x - mean) * kept + mean
+
+
+def saturate(x: Tensor, constants: tuple[float, float], draws: Draws) -> Tensor:
+    """Scales and shifts the saturation in HSV. A grey pixel's hue is red, so a shift tints it; a grey image stays."""
+    if x.shape[1] == 1:
+        return x
+    factor, added = constants
+    value = x.amax(1, keepdim=True)
+    below = value - x
+    spread = below.amax(1, keepdim=True)
+    wanted = (spread / value.clamp(min=1e-9) * factor + added).clamp(0, 1)
+    red = torch.tensor([0.0, 1.0, 1.0], device=x.device).view(1, 3, 1, 1)
+    shape = torch.where(spread > 0, below / spread.clamp(min=1e-9), red)
+    return value * (1 - wanted * shape)
+
+
+def pixelate(x: Tensor, share: float, draws: Draws) -> Tensor:
+    height, width = x.shape[-2:]
+    return box_resize(box_resize(x, (int(height * share), int(width * share))), (height, width))
+
+
+def jpeg_compression(x: Tensor, quality: int, draws: Draws) -> Tensor:
+    """There and back through libjpeg, on the CPU."""
+    images = (x * 255).round().byte().cpu()
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        decoded = list(pool.map(lambda image: decode_jpeg(encode_jpeg(image, quality)), images))
+    return torch.stack(decoded).to(x.device, x.dtype) / 255
+
+
+def elastic_transform(x: Tensor, constants: tuple[float, float, float], draws: Draws) -> Tensor:
+    """A random affine map, then smooth random displacements, each with linear interpolation.
+
+    The affine map moves three corners of the middle square by up to ``reach``; the displacements are uniform noise,
+    blurred and scaled. All lengths are shares of the shorter side.
+    """
+    height, width = x.shape[-2:]
+    side = min(height, width)
+    strength, smoothness, reach = (side * share for share in constants)
+
+    middle, leg = torch.tensor([width // 2, height // 2]), side // 3
+    corners = (middle + leg * torch.tensor([[1, 1], [1, -1], [-1, -1]])).double().to(x.device)
+    moved = corners + reach * (2 * draws.uniform(3, 2).double() - 1)
+    back = torch.linalg.solve(functional.pad(moved, (0, 1), value=1), corners.expand_as(moved))
+    axes = [torch.arange(size, dtype=torch.double, device=x.device) for size in (width, height)]
+    places = torch.stack(torch.meshgrid(*axes, indexing="xy"), -1)
+    source = functional.pad(places, (0, 1), value=1).flatten(0, 1) @ back
+    x = _sample(x, source.view(-1, height, width, 2), edge_repeated=False)
+
+    if strength == 0:
+        return x
+    noise = 2 * draws.uniform(2, height, width) - 1
+    moves = strength * gaussian_blur_of(noise, smoothness, border="mirror", truncate=3)
+    return _sample(x, places + moves.movedim(1, -1), edge_repeated=True)
+
+
+def _sample(x: Tensor, places: Tensor, edge_repeated: bool) -> Tensor:
+    """x (N, C, H, W) at places (N, H, W, 2), as (x, y) in pixels; mirrored at the border, with or without its edge."""
+    size = torch.tensor(x.shape[:-3:-1], device=x.device)
+    grid = (2 * places + 1) / size - 1 if edge_repeated else 2 * places / (size - 1) - 1
+    return functional.grid_sample(x, grid.to(x.dtype), padding_mode="reflection", align_corners=not edge_repeated)
