@@ -1,6 +1,7 @@
 """Several processes on one machine, started by a function: nothing of the command line runs again in them."""
 
 import multiprocessing
+import multiprocessing.connection
 import os
 import socket
 import traceback
@@ -60,6 +61,10 @@ def _child(rank: int, processes: int, port: int, errors, work: Callable, argumen
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
     }
+    if "OMP_NUM_THREADS" not in os.environ:
+        import torch
+
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
     try:
         work(*arguments)
     except Exception as error:
