@@ -17,10 +17,30 @@ def parameters(module: nn.Module) -> int:
 
 
 def multiply_adds(module: nn.Module, input_shape: tuple[int, ...]) -> int:
-    """Multiply-adds of one input in convolutions and matrix products; a pair counts as one, as in Packed-Ensembles."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        on_meta(module)(torch.empty(1, *input_shape, device="meta"))
-    return counter.get_total_flops() // 2
+    """Multiply-adds of one input in convolutions and matrix products; a pair counts as one, as in Packed-Ensembles.
+
+    What is computed once for a batch of any size, such as weights mixed from templates, is not among them.
+    """
+    shadow = on_meta(module)
+    with torch.no_grad():
+        one, two = (_flops(shadow, torch.empty(size, *input_shape, device="meta")) for size in (1, 2))
+    return (two - one) // 2
+
+
+def _flops(module: nn.Module, x: torch.Tensor) -> int:
+    with FlopCounterMode(display=False) as counter:
+        module(x)
+    return counter.get_total_flops()
+
+
+def counts(ensemble: Ensemble, backbone: nn.Module) -> dict[str, float]:
+    """The keys ``cost/*`` of results.json that need no clock; a forward pass is one of the backbone's own."""
+    mult_adds = multiply_adds(ensemble, ensemble.input_shape)
+    return {
+        "cost/params": parameters(ensemble),
+        "cost/mult_adds": mult_adds,
+        "cost/forward_passes": mult_adds / multiply_adds(backbone, ensemble.input_shape),
+    }
 
 
 @torch.inference_mode()
@@ -42,13 +62,9 @@ def seconds_per_batch(ensemble: Ensemble, batch_size: int = 128, budget: float =
 
 
 def measure(ensemble: Ensemble, backbone: nn.Module, batch_size: int = 128) -> dict[str, float]:
-    """The keys ``cost/*`` of results.json; a forward pass is one of the backbone's own multiply-adds."""
-    mult_adds = multiply_adds(ensemble, ensemble.input_shape)
+    """The keys ``cost/*`` of results.json."""
     seconds = seconds_per_batch(ensemble, batch_size)
-    return {
-        "cost/params": parameters(ensemble),
-        "cost/mult_adds": mult_adds,
-        "cost/forward_passes": mult_adds / multiply_adds(backbone, ensemble.input_shape),
+    return counts(ensemble, backbone) | {
         "cost/images_per_second": batch_size / seconds,
         "cost/ms_per_image": 1000 * seconds / batch_size,
     }

@@ -11,6 +11,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from ensembles.errors import UserError
+
 
 def everything(batch_size: int, generator: torch.Generator) -> Tensor:
     """Every member sees the batch: positions, shape (B,)."""
@@ -46,3 +48,28 @@ def mimo_positions(batch_size: int, generator: torch.Generator, M: int, rho: flo
 
 def mimo(M: int, rho: float, batch_repetition: int) -> Deal:
     return Deal(positions=partial(mimo_positions, M=M, rho=rho, batch_repetition=batch_repetition))
+
+
+def share_positions(batch_size: int, generator: torch.Generator, M: int) -> Tensor:
+    """Positions of each member's own share of the batch, shape (M, B / M); the batch's order is random already.
+
+    Raises:
+        UserError: the batch does not divide among the members.
+    """
+    if batch_size % M:
+        raise UserError(
+            f"method.deal=shares cannot deal a step's {batch_size} examples to {M} members: set recipe.batch_size to a "
+            f"multiple of {M} that the training set can fill."
+        )
+    return torch.arange(batch_size).view(M, -1)
+
+
+def whole_or_shares(deal: str, M: int) -> Deal:
+    """The deal that ``method.deal`` names: ``whole``, where every member sees the batch, or ``shares`` of it.
+
+    Raises:
+        UserError: another name.
+    """
+    if deal not in ("whole", "shares"):
+        raise UserError(f"method.deal is {deal!r}, but must be whole or shares: what a member sees of each batch.")
+    return Deal(positions=partial(share_positions, M=M)) if deal == "shares" else Deal()

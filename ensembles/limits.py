@@ -18,15 +18,24 @@ def _number(low, high=float("inf"), *, open_low=False, open_high=False):
     return holds, f"a number from {low} to {high}" + (f", {high} itself left out" if open_high else "")
 
 
+_FLAG = lambda v: isinstance(v, bool), "true or false"
+
 LIMITS = {
     "M": _integer(1),
     "alpha": _number(0, open_low=True),
     "gamma": _integer(1),
     "rho": _number(0, 1),
+    "rate": _number(0, 1, open_high=True),
+    "samples": _integer(1),
     "width": _number(0, open_low=True),
     "depth": _integer(1),
     "widen_factor": _integer(1),
     "min_channels": _integer(1),
+    "ghost_batch": _integer(1),
+    "scale": _number(1, 6),
+    "budget": _number(0, open_low=True),
+    "templates": _integer(1),
+    "fast_lr": _number(0),
     "batch_repetition": _integer(1),
     "val_fraction": _number(0, 1, open_high=True),
     "image_size": _integer(1),
@@ -36,9 +45,14 @@ LIMITS = {
     "lr": _number(0, open_low=True),
     "momentum": _number(0, 1, open_high=True),
     "weight_decay": _number(0),
+    "l1": _number(0),
+    "l2": _number(0),
     "warmup_epochs": _number(0),
     "seed": _integer(0),
     "num_workers": _integer(0),
+    "temperature_scaling": _FLAG,
+    "restrict_classes": _FLAG,
+    "save_predictions": _FLAG,
 }
 
 

@@ -33,3 +33,10 @@ def test_a_key_draws_the_same_and_another_key_does_not():
     deal = dealing.mimo(2, 0.5, 2).positions
     assert torch.equal(deal(64, generator(0, "deal", 3, 7)), deal(64, generator(0, "deal", 3, 7)))
     assert not torch.equal(deal(64, generator(0, "deal", 3, 7)), deal(64, generator(0, "deal", 3, 8)))
+
+
+def test_members_share_the_batch_without_overlap():
+    positions = dealing.whole_or_shares("shares", 4).positions(20, generator(0))
+    assert positions.shape == (4, 5)
+    assert sorted(positions.flatten().tolist()) == list(range(20))
+    assert dealing.whole_or_shares("whole", 4).positions(20, generator(0)).tolist() == list(range(20))

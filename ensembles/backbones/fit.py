@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from ensembles.backbones.ghost import ghost
 from ensembles.backbones.resize import resize
 from ensembles.backbones.trace import on_meta
 from ensembles.errors import UserError, reason
@@ -14,15 +15,27 @@ SIZES = (8, 16, 32, 64, 96, 128, 160, 224, 256, 299, 384)
 MISFITS = (RuntimeError, ValueError, AssertionError, IndexError, ZeroDivisionError)
 
 
-def fit(network: nn.Module, num_classes: int, in_channels: int, image_size: int, width: float) -> nn.Module:
+def fit(
+    network: nn.Module,
+    num_classes: int,
+    in_channels: int,
+    image_size: int,
+    width: float,
+    ghost_batch: int | None = None,
+) -> nn.Module:
     """The network at ``width`` times its hidden widths, checked on (B, in_channels, image_size, image_size).
 
+    Args:
+        ghost_batch: examples over which batch norms take their statistics in training; None for the whole batch.
+
     Raises:
-        UserError: the network cannot take such images, does not give (B, num_classes), or cannot be resized.
+        UserError: the network cannot take such images, does not give (B, num_classes), cannot be resized, or has no
+            batch norm for ghost batches.
     """
     input_shape = (in_channels, image_size, image_size)
     check(network, input_shape, num_classes)
-    return resize(network, width, input_shape)
+    network = resize(network, width, input_shape)
+    return network if ghost_batch is None else ghost(network, ghost_batch)
 
 
 def check(network: nn.Module, input_shape: tuple[int, ...], num_classes: int) -> None:

@@ -1,4 +1,4 @@
-"""ResNets (He et al., 2016): torchvision's, with a stem for small images."""
+"""ResNets (He et al., 2016): torchvision's, with a stem for small images; ``ghost_batch`` as `fit` takes it."""
 
 from torch import nn
 from torchvision import models
@@ -6,28 +6,34 @@ from torchvision import models
 from ensembles.backbones.fit import fit
 
 
-def resnet18(num_classes: int, in_channels: int = 3, image_size: int = 32, width: float = 1.0) -> nn.Module:
+def resnet18(
+    num_classes: int, in_channels: int = 3, image_size: int = 32, width: float = 1.0, ghost_batch: int | None = None
+) -> nn.Module:
     """ResNet-18, (B, in_channels, image_size, image_size) -> (B, num_classes); 11,173,962 parameters on CIFAR-10."""
     network = models.resnet18(num_classes=num_classes)
     _renew_stem(network, in_channels, image_size)
-    return fit(network, num_classes, in_channels, image_size, width)
+    return fit(network, num_classes, in_channels, image_size, width, ghost_batch)
 
 
-def resnet34(num_classes: int, in_channels: int = 3, image_size: int = 32, width: float = 1.0) -> nn.Module:
+def resnet34(
+    num_classes: int, in_channels: int = 3, image_size: int = 32, width: float = 1.0, ghost_batch: int | None = None
+) -> nn.Module:
     """ResNet-34, (B, in_channels, image_size, image_size) -> (B, num_classes)."""
     network = models.resnet34(num_classes=num_classes)
     _renew_stem(network, in_channels, image_size)
-    return fit(network, num_classes, in_channels, image_size, width)
+    return fit(network, num_classes, in_channels, image_size, width, ghost_batch)
 
 
-def resnet50(num_classes: int, in_channels: int = 3, image_size: int = 32, width: float = 1.0) -> nn.Module:
+def resnet50(
+    num_classes: int, in_channels: int = 3, image_size: int = 32, width: float = 1.0, ghost_batch: int | None = None
+) -> nn.Module:
     """ResNet-50, (B, in_channels, image_size, image_size) -> (B, num_classes); 23,520,842 parameters on CIFAR-10.
 
     Packed-Ensembles' "ResNet-50x4" is ``width=4``.
     """
     network = models.resnet50(num_classes=num_classes)
     _renew_stem(network, in_channels, image_size)
-    return fit(network, num_classes, in_channels, image_size, width)
+    return fit(network, num_classes, in_channels, image_size, width, ghost_batch)
 
 
 def _renew_stem(network: models.ResNet, in_channels: int, image_size: int) -> None:

@@ -17,6 +17,7 @@ def timm_model(
     width: float = 1.0,
     pretrained: bool = False,
     kwargs: dict[str, Any] | None = None,
+    ghost_batch: int | None = None,
 ) -> nn.Module:
     """timm's model ``name``, (B, in_channels, image_size, image_size) -> (B, num_classes).
 
@@ -24,6 +25,7 @@ def timm_model(
         name: an architecture, or one with the tag of its weights, such as resnet26.bt_in1k.
         pretrained: start from timm's weights, which timm fits to the channels, classes and image size.
         kwargs: more arguments for timm's constructor, such as drop_path_rate.
+        ghost_batch: examples over which batch norms take their statistics in training; None for the whole batch.
 
     Raises:
         UserError: an unknown name or argument, no weights to be had, images or a width that do not suit the model.
@@ -52,4 +54,4 @@ def timm_model(
             f"data.image_size: timm cannot build {name} for {image_size} pixels ({reason(error)}); "
             f"set it to {published.input_size[-1]}, as published, or choose another model."
         ) from error
-    return fit(network, num_classes, in_channels, image_size, width)
+    return fit(network, num_classes, in_channels, image_size, width, ghost_batch)

@@ -21,6 +21,7 @@ def torchvision_model(
     width: float = 1.0,
     pretrained: bool = False,
     kwargs: dict[str, Any] | None = None,
+    ghost_batch: int | None = None,
 ) -> nn.Module:
     """torchvision's model ``name``, (B, in_channels, image_size, image_size) -> (B, num_classes), one head only.
 
@@ -28,6 +29,7 @@ def torchvision_model(
         pretrained: start from torchvision's default ImageNet weights. Unless there are 1000 classes, the last layer
             starts anew; channels other than three repeat the first layer's weights, a single one sums them.
         kwargs: more arguments for torchvision's constructor.
+        ghost_batch: examples over which batch norms take their statistics in training; None for the whole batch.
 
     Raises:
         UserError: an unknown name or argument, no weights to be had, images or a width that do not suit the model.
@@ -51,7 +53,7 @@ def torchvision_model(
     _drop_auxiliary_heads(network)
     _give_classes(network, num_classes)
     _read_channels(network, in_channels, pretrained)
-    return fit(network, num_classes, in_channels, image_size, width)
+    return fit(network, num_classes, in_channels, image_size, width, ghost_batch)
 
 
 def _drop_auxiliary_heads(network: nn.Module) -> None:

@@ -38,6 +38,7 @@ def wrn(
     width: float = 1.0,
     late_stride: bool = False,
     conv_bias: bool = False,
+    ghost_batch: int | None = None,
 ) -> nn.Sequential:
     """WRN-depth-widen_factor, (B, in_channels, image_size, image_size) -> (B, num_classes).
 
@@ -51,6 +52,7 @@ def wrn(
         width: factor on every hidden width, the stem's too.
         late_stride: a block that halves the image does so in its second convolution, not in its first.
         conv_bias: convolutions have biases.
+        ghost_batch: examples over which batch norms take their statistics in training; None for the whole batch.
 
     Raises:
         UserError: a depth that is not 6n + 4, or a widen_factor that is no positive integer.
@@ -83,4 +85,4 @@ def wrn(
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-    return fit(network, num_classes, in_channels, image_size, width)
+    return fit(network, num_classes, in_channels, image_size, width, ghost_batch)

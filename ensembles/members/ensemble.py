@@ -1,6 +1,7 @@
 """What every ensemble is: one input, M members' logits."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +29,10 @@ class Ensemble(nn.Module, ABC):
     @abstractmethod
     def member(self, m: int) -> nn.Module:
         """Member m as an ordinary network, (B, *input_shape) -> (B, K)."""
+
+    def own_parameters(self) -> Iterable[nn.Parameter]:
+        """Stored parameters of which each member has an equal part of its own; all members share the others."""
+        return ()
 
     def predict(self, x: Tensor) -> Tensor:
         """Predictive probabilities (B, K): the mean of the members' softmax."""

@@ -12,7 +12,7 @@ Backbone = nn.Module | Callable[[], nn.Module]
 
 
 def fresh(backbone: Backbone, M: int) -> list[nn.Module]:
-    """M networks that start apart: built anew by a function, or copied from a network with their numbers drawn again."""
+    """M networks that start apart: built anew by a function, or copies of a network with their numbers drawn again."""
     if not isinstance(backbone, nn.Module):
         return [backbone() for _ in range(M)]
     networks = [copy.deepcopy(backbone) for _ in range(M)]

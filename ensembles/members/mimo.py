@@ -1,6 +1,7 @@
 """MIMO (Havasi et al., 2021): M subnetworks inside one network, with M inputs and M outputs."""
 
 import copy
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from ensembles.errors import UserError
 from ensembles.limits import require
 from ensembles.members.ensemble import Ensemble
 from ensembles.members.fresh import Backbone, fresh
+from ensembles.members.heads import keep_outputs, widen_outputs
 
 
 class MIMO(Ensemble):
@@ -29,7 +31,7 @@ class MIMO(Ensemble):
         first, last = network.get_submodule(plan.first), network.get_submodule(plan.last)
         if M > 1:
             _widen_inputs(first, M)
-            _widen_outputs(last, M)
+            widen_outputs(last, M)
         self.network = network
 
     def forward(self, x: Tensor) -> Tensor:
@@ -45,8 +47,12 @@ class MIMO(Ensemble):
         network = copy.deepcopy(self.network)
         first, last = network.get_submodule(self.first), network.get_submodule(self.last)
         _set_inputs(first, self._folded().detach())
-        _set_outputs(last, *(t.detach().chunk(self.M)[m] for t in (last.weight, last.bias) if t is not None))
+        keep_outputs(last, m, self.M)
         return network
+
+    def own_parameters(self) -> Iterable[nn.Parameter]:
+        first, last = self.network.get_submodule(self.first), self.network.get_submodule(self.last)
+        return (first.weight, *last.parameters())
 
     def _folded(self) -> Tensor:
         """A layer that reads one input M times is a layer with the sum of its M slices of weights, so it runs once."""
@@ -72,17 +78,6 @@ def _widen_inputs(layer: nn.Conv2d | nn.Linear, M: int) -> None:
     _set_inputs(layer, layer.weight)
 
 
-def _widen_outputs(layer: nn.Conv2d | nn.Linear, M: int) -> None:
-    redraw(layer, (M * layer.weight.shape[0], *layer.weight.shape[1:]))
-    _set_outputs(layer, layer.weight, layer.bias)
-
-
 def _set_inputs(layer: nn.Conv2d | nn.Linear, weight: Tensor) -> None:
     layer.weight = nn.Parameter(weight)
     setattr(layer, "in_channels" if isinstance(layer, nn.Conv2d) else "in_features", weight.shape[1])
-
-
-def _set_outputs(layer: nn.Conv2d | nn.Linear, weight: Tensor, bias: Tensor | None = None) -> None:
-    layer.weight = nn.Parameter(weight)
-    layer.bias = None if bias is None else nn.Parameter(bias)
-    setattr(layer, "out_channels" if isinstance(layer, nn.Conv2d) else "out_features", weight.shape[0])

@@ -20,8 +20,8 @@ def packed(
 ) -> Separate:
     """M networks of alpha / M times the backbone's width, gamma groups in their convolutions; -> (M, B, K).
 
-    The paper writes them as one network of grouped convolutions (equation 5, Figure 3c). Its block-diagonal weights are M
-    networks' weights, and M thin ordinary convolutions cost no more than the grouped one.
+    The paper writes them as one network of grouped convolutions (equation 5, Figure 3c). Its block-diagonal weights are
+    M networks' weights, and M thin ordinary convolutions cost no more than the grouped one.
 
     Args:
         backbone: a freshly initialised network, or a function that builds one.

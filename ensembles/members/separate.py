@@ -1,6 +1,6 @@
 """Members that share nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -25,3 +25,6 @@ class Separate(Ensemble):
 
     def member(self, m: int) -> nn.Module:
         return self.networks[m]
+
+    def own_parameters(self) -> Iterable[nn.Parameter]:
+        return self.parameters()

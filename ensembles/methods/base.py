@@ -25,7 +25,6 @@ class Method(LightningModule):
         ensemble: answers where member m's weights come from.
         deal: answers which examples member m sees in a training step.
         recipe: optimiser and schedule; set before training.
-        predictions: after a test, each of the datamodule's test sets' (logits (M, N, K), labels (N,)), on the CPU.
     """
 
     recipe: Recipe
@@ -37,8 +36,7 @@ class Method(LightningModule):
         self.ensemble = ensemble.to(memory_format=torch.channels_last)
         self.deal = deal or Deal()
         self.reduction = reduction
-        self.predictions: dict[str, tuple[Tensor, Tensor]] = {}
-        self._collected: list[list[tuple[Tensor, Tensor]]] = []
+        self._validated: list[tuple[Tensor, Tensor]] = []
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (M, B, K) of a common batch (B, *input_shape), or of each member's own, (M, B, *input_shape)."""
@@ -67,36 +65,32 @@ class Method(LightningModule):
     def configure_optimizers(self):
         return self.recipe.optimizers(self.parameter_groups(), self.trainer.estimated_stepping_batches)
 
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        self.recipe.penalise(optimizer)
+
     def parameter_groups(self) -> list[dict]:
         """Parameters with what differs from the recipe for them, as torch.optim takes them."""
         return [{"params": list(self.parameters())}]
 
     def on_validation_epoch_start(self) -> None:
-        self._collected = [[]]
+        self._validated = []
 
-    def validation_step(self, batch: tuple[Tensor, Tensor]) -> None:
-        self._collect(batch, 0)
+    def validation_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        """The members' logits (M, B, K), float32."""
+        x, y = batch
+        logits = self(x).float()
+        self._validated.append((logits, y))
+        return logits
 
     def on_validation_epoch_end(self) -> None:
-        logits, labels = gather(self._collected[0])
-        self._collected = []
+        logits, labels = gather(self._validated)
+        self._validated = []
         values = {f"val/{key}": value for key, value in metrics.scores(logits, labels, ("acc", "nll", "ece")).items()}
         self.log_dict(values, rank_zero_only=False, sync_dist=False)
 
-    def on_test_epoch_start(self) -> None:
-        self._collected = [[] for _ in self.trainer.datamodule.test_sets]
-
-    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
-        self._collect(batch, dataloader_idx)
-
-    def on_test_epoch_end(self) -> None:
-        names = list(self.trainer.datamodule.test_sets)
-        self.predictions = {name: gather(parts) for name, parts in zip(names, self._collected, strict=True)}
-        self._collected = []
-
-    def _collect(self, batch: tuple[Tensor, Tensor], index: int) -> None:
-        x, y = batch
-        self._collected[index].append((self(x).float(), y))
+    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """The members' logits (M, B, K), float32."""
+        return self(batch[0]).float()
 
 
 def _channels_last(x: Tensor) -> Tensor:

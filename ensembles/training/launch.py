@@ -67,10 +67,19 @@ def _child(rank: int, processes: int, port: int, errors, work: Callable, argumen
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
     try:
         work(*arguments)
+        _leave_group()
     except Exception as error:
         error.add_note(traceback.format_exc())
         errors.put(error)
         raise SystemExit(1) from None
+
+
+def _leave_group() -> None:
+    """End the processes' connections in order; a process that just exits can abort in their threads."""
+    import torch.distributed
+
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _free_port() -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 
+from ensembles.errors import UserError
 from ensembles.limits import require
 
 
@@ -20,6 +21,9 @@ class Recipe:
         batch_size: examples a step on all devices together, before a method repeats any.
         schedule: maps (epochs done, epochs) to a factor on the learning rate.
         warmup_epochs: length of a linear warm-up from zero.
+        l1, l2: the penalty l1 * |w|_1 + l2 * |w|^2 on the loss (MIMO, appendix C), on all parameters that are decayed;
+            with SGD l2 is the same as a weight decay of 2 * l2.
+        decay_norms: whether norms and biases are decayed and penalised too.
     """
 
     optimizer: Callable[[list[dict]], torch.optim.Optimizer]
@@ -27,9 +31,15 @@ class Recipe:
     batch_size: int
     schedule: Callable[[float, int], float]
     warmup_epochs: float = 0
+    l1: float = 0
+    l2: float = 0
+    decay_norms: bool = True
 
     def __post_init__(self) -> None:
-        require("recipe.", epochs=self.epochs, batch_size=self.batch_size, warmup_epochs=self.warmup_epochs)
+        settings = ("epochs", "batch_size", "warmup_epochs", "l1", "l2")
+        require("recipe.", **{name: getattr(self, name) for name in settings})
+        if not isinstance(self.decay_norms, bool):
+            raise UserError(f"recipe.decay_norms is {self.decay_norms!r}, but must be true or false.")
 
     def factor(self, epochs_done: float) -> float:
         """The learning rate's factor after so many epochs, counted in fractions."""
@@ -40,11 +50,39 @@ class Recipe:
         """What LightningModule.configure_optimizers returns; the rate changes from step to step.
 
         Args:
+            parameter_groups: as torch.optim takes them, each with what differs from the recipe for its ``params``. A
+                ``weight_decay`` stands instead of the optimiser's, and one of 0 exempts from ``l1`` and ``l2`` too;
+                ``lr_factor`` multiplies the learning rate; ``norms`` says whether all of these belong to norms and
+                biases or none (where it is not given, those of at most one dimension do).
             steps: optimiser steps in the whole training.
         """
-        optimizer = self.optimizer(parameter_groups)
+        optimizer = self.optimizer(self._groups(parameter_groups))
+        for group in optimizer.param_groups:
+            group["lr"] *= group.pop("lr_factor", 1)
         schedule = LambdaLR(optimizer, lambda step: self.factor(self.epochs * min(step, steps) / max(1, steps)))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def penalise(self, optimizer: torch.optim.Optimizer) -> None:
+        """Add the gradient of the l1 and l2 penalties to the gradients that an optimiser made here is about to use."""
+        for group in optimizer.param_groups:
+            if group["penalised"] and (self.l1 or self.l2):
+                for parameter in group["params"]:
+                    if parameter.grad is not None:
+                        weight = parameter.detach()
+                        parameter.grad.add_(weight.sign(), alpha=self.l1).add_(weight, alpha=2 * self.l2)
+
+    def _groups(self, parameter_groups: list[dict]) -> list[dict]:
+        """What differs from the recipe in torch's own terms, with ``penalised`` and with norms and biases apart."""
+        groups = []
+        for given in parameter_groups:
+            changes = {key: value for key, value in given.items() if key not in ("params", "norms")}
+            changes["penalised"] = changes.get("weight_decay") != 0
+            params = list(given["params"])
+            exempt = [p for p in params if not self.decay_norms and given.get("norms", p.dim() <= 1)]
+            others = {id(p) for p in exempt}
+            groups.append({**changes, "params": [p for p in params if id(p) not in others]})
+            groups.append({**changes, "params": exempt, "weight_decay": 0, "penalised": False})
+        return [group for group in groups if group["params"]]
 
 
 def multistep(milestones: Sequence[float], decay: float, of: int) -> Callable[[float, int], float]:

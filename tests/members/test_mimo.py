@@ -14,7 +14,9 @@ def test_parameters_of_the_paper():
     """Section 2, footnote 2: 36.479 M parameters, in the MIMO configuration with M = 3 36.492 M."""
     with torch.device("meta"):
         assert cost.parameters(wrn(num_classes=10, depth=28, widen_factor=10)) == 36_479_194
-        assert cost.parameters(ensembles.mimo(lambda: wrn(num_classes=10, depth=28, widen_factor=10), M=3)) == 36_492_878
+        assert (
+            cost.parameters(ensembles.mimo(lambda: wrn(num_classes=10, depth=28, widen_factor=10), M=3)) == 36_492_878
+        )
 
 
 @pytest.mark.parametrize("backbone", [small_cnn, mlp, resnet18])

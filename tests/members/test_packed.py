@@ -21,7 +21,9 @@ def test_equals_the_grouped_network_of_the_paper():
     ensemble = ensembles.packed(lambda: small_cnn(10), M=4, alpha=2).eval()
     x = torch.randn(5, 3, 32, 32)
     layers = [[layer for layer in network.modules() if isinstance(layer, nn.Conv2d)] for network in ensemble.networks]
-    heads = [next(m for m in reversed(list(network.modules())) if isinstance(m, nn.Linear)) for network in ensemble.networks]
+    heads = [
+        next(m for m in reversed(list(network.modules())) if isinstance(m, nn.Linear)) for network in ensemble.networks
+    ]
     features = x
     for depth in range(3):
         weight = block_diagonal([member[depth].weight for member in layers])
@@ -114,5 +116,5 @@ def test_refuses_a_network_that_cannot_be_thinned():
         def forward(self, x):
             return self.fc(self.conv(x).mean((2, 3)) + torch.ones(8, device=x.device))
 
-    with pytest.raises(UserError, match="Fixed does not work at 0.5 times its width"):
+    with pytest.raises(UserError, match=r"Fixed does not work at 0\.5 times its width"):
         ensembles.packed(Fixed(), M=4, alpha=2)

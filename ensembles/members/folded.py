@@ -1,0 +1,111 @@
+"""Ensembles whose members are one ordinary network with M sets of plain weights, folded from what is stored."""
+
+import copy
+from abc import abstractmethod
+from collections import defaultdict
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ensembles.backbones.ghost import members_in_batch
+from ensembles.backbones.trace import trace
+from ensembles.errors import UserError
+from ensembles.limits import require
+from ensembles.members.ensemble import Ensemble
+from ensembles.members.forwards import forwards, member_by_member, once, once_for_all
+from ensembles.members.norms import MemberNorms
+
+
+class Folded(Ensemble):
+    """M networks of one architecture; a subclass says how member m's weights come from the stored numbers.
+
+    Members run one after another, each an ordinary pass. Only where they share a batch norm that takes its statistics
+    from the batch do they run layer by layer together, so that it sees all members' activations.
+
+    Args:
+        network: what runs; a subclass takes out of it what it stores otherwise.
+        own_norms: kinds of normalisation layers of which each member has its own.
+    """
+
+    def __init__(
+        self, network: nn.Module, M: int, input_shape: tuple[int, ...], own_norms: tuple[type, ...] = ()
+    ) -> None:
+        super().__init__()
+        require(M=M)
+        self.M = M
+        self.input_shape = tuple(input_shape)
+        self.first = trace(network, input_shape).first
+        self.norms = MemberNorms(network, M, own_norms) if own_norms else None
+        self.network = network
+        if M > 1 and self._shared_batch_norms() and _has_attention(network):
+            raise UserError(
+                f"{type(network).__name__} has batch norms that members would share and attention that cannot run "
+                "layer by layer: give members their own batch norms, or choose another model."
+            )
+
+    @abstractmethod
+    def folded(self, m: int) -> dict[str, Tensor]:
+        """Member m's layer weights, by their names in the network, computed from the stored numbers."""
+
+    def weights(self, m: int) -> dict[str, Tensor]:
+        """Member m's plain parameters and buffers, by their names in the network; the others are the network's own."""
+        return self.folded(m) | (self.norms.weights(m) if self.norms else {})
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self._runs_together():
+            return self._together(torch.cat([x] * self.M), common=x)
+        first = self.network.get_submodule(self.first)
+        with forwards({first: once(first, x)} if self._shares_first else {}):
+            return torch.stack([functional_call(self.network, self.weights(m), (x,)) for m in range(self.M)])
+
+    def each(self, x: Tensor) -> Tensor:
+        if self._runs_together():
+            return self._together(x.flatten(0, 1))
+        return torch.stack([functional_call(self.network, self.weights(m), (x[m],)) for m in range(self.M)])
+
+    def member(self, m: int) -> nn.Module:
+        """Member m as an ordinary network with plain weights, a copy."""
+        network = copy.deepcopy(self.network)
+        for name, tensor in self.weights(m).items():
+            owner, _, key = name.rpartition(".")
+            module, plain = network.get_submodule(owner), tensor.detach().clone()
+            setattr(module, key, nn.Parameter(plain) if key in module._parameters else plain)
+        return network
+
+    def _together(self, batch: Tensor, common: Tensor | None = None) -> Tensor:
+        """Logits (M, B, K) of all members' inputs one after another, (M B, ...); ``common`` if each has the same."""
+        tensors: dict[str, list[dict[str, Tensor]]] = defaultdict(lambda: [{} for _ in range(self.M)])
+        for m in range(self.M):
+            for name, tensor in self.weights(m).items():
+                owner, _, key = name.rpartition(".")
+                tensors[owner][m][key] = tensor
+        replaced = {}
+        for name, own in tensors.items():
+            layer = self.network.get_submodule(name)
+            replaced[layer] = member_by_member(layer, own)
+        if common is not None and self._shares_first:
+            first = self.network.get_submodule(self.first)
+            replaced[first] = once_for_all(first, common, batch, self.M)
+        with forwards(replaced), members_in_batch(self.network, self.M):
+            return self.network(batch).unflatten(0, (self.M, -1))
+
+    @cached_property
+    def _shares_first(self) -> bool:
+        """Whether the first layer is the same in all members, so that a common input needs it once."""
+        with torch.no_grad():
+            return not any(name.rpartition(".")[0] == self.first for name in self.folded(0))
+
+    def _shared_batch_norms(self) -> list[nn.Module]:
+        own = {self.network.get_submodule(name) for name in (self.norms.names if self.norms else ())}
+        return [norm for norm in self.network.modules() if isinstance(norm, _BatchNorm) and norm not in own]
+
+    def _runs_together(self) -> bool:
+        norms = self._shared_batch_norms() if self.M > 1 else []
+        return any(norm.training or norm.running_mean is None for norm in norms)
+
+
+def _has_attention(network: nn.Module) -> bool:
+    return any(isinstance(module, nn.MultiheadAttention) for module in network.modules())

@@ -1,0 +1,170 @@
+"""Where a network can be cut into a trunk and a rest, and how a trunk that several networks share is computed once."""
+
+import difflib
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from ensembles.backbones.trace import on_meta, trace
+from ensembles.errors import UserError
+from ensembles.members.forwards import forwards
+
+STAGE = "layer3"  # what follows the stem and the first two groups, in this package's and in most libraries' ResNets
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """What a network computes before one of its modules first runs.
+
+    Attributes:
+        calls: dotted names of the outermost modules that have then run to their end, and how often they ran; the last
+            one to end is last.
+        loose: dotted names of the parameters outside these modules that went into it, a position embedding's say.
+    """
+
+    calls: dict[str, int]
+    loose: tuple[str, ...]
+
+    def share(self, source: nn.Module, network: nn.Module) -> None:
+        """Put the modules and parameters of ``source`` that belong to the trunk into a network of its architecture."""
+        for name in self.calls:
+            network.set_submodule(name, source.get_submodule(name))
+        for name in self.loose:
+            owner, _, key = name.rpartition(".")
+            setattr(network.get_submodule(owner), key, source.get_parameter(name))
+
+
+def before(network: nn.Module, split: str, input_shape: tuple[int, ...]) -> Trunk:
+    """The trunk of a network whose rest begins with the module ``split``, found by a pass on the meta device.
+
+    Raises:
+        UserError: the network has no such module, or does not run it.
+    """
+    _require_module(network, split)
+    shadow = on_meta(network)
+    pass_ = _Pass(shadow, shadow.get_submodule(split))
+    with torch.enable_grad():
+        pass_.run(torch.empty(2, *input_shape, device="meta"))
+    if pass_.reached is None:
+        raise UserError(f"method.split: the network never runs {split} by itself, so name one of the modules in it.")
+    names = {module: name for name, module in shadow.named_modules()}
+    calls: dict[str, int] = defaultdict(int)
+    for module, caller in pass_.ended:
+        if caller in pass_.running:
+            times = calls.pop(names[module], 0)
+            calls[names[module]] = times + 1
+    inside = {id(p) for name in calls for p in shadow.get_submodule(name).parameters()}
+    outside = {name: p for name, p in shadow.named_parameters() if id(p) not in inside and p.requires_grad}
+    return Trunk(dict(calls), tuple(_that_reach(pass_.reached, outside)))
+
+
+class _Pass:
+    """One pass through a network, followed until ``split`` begins.
+
+    Attributes:
+        ended: modules that have run to their end, each with the module that ran it.
+        running: the modules that are at work when ``split`` begins.
+        reached: the tensors that ``split`` is given; None while it has not begun.
+    """
+
+    def __init__(self, network: nn.Module, split: nn.Module) -> None:
+        self.network, self.split = network, split
+        self.ended: list[tuple[nn.Module, nn.Module | None]] = []
+        self.running: list[nn.Module] = []
+        self.reached: list[Tensor] | None = None
+
+    def run(self, x: Tensor) -> None:
+        for module in self.network.modules():
+            module.register_forward_pre_hook(self._begin, with_kwargs=True)
+            module.register_forward_hook(self._end)
+        self.network(x)
+
+    def _begin(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
+        if self.reached is None:
+            if module is self.split:
+                self.reached = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
+            else:
+                self.running.append(module)
+
+    def _end(self, module: nn.Module, args: tuple, output: object) -> None:
+        if self.reached is None:
+            self.running.pop()
+            self.ended.append((module, self.running[-1] if self.running else None))
+
+
+def _that_reach(tensors: list[Tensor], parameters: Mapping[str, nn.Parameter]) -> Iterator[str]:
+    ends = [tensor for tensor in tensors if tensor.requires_grad]
+    if ends and parameters:
+        seeds = [torch.empty_like(end) for end in ends]
+        gradients = torch.autograd.grad(ends, list(parameters.values()), seeds, allow_unused=True)
+        yield from (name for name, gradient in zip(parameters, gradients, strict=True) if gradient is not None)
+
+
+def _require_module(network: nn.Module, split: str) -> None:
+    names = [name for name, _ in network.named_modules() if name]
+    if split not in names:
+        near = difflib.get_close_matches(split, names)
+        tops = [name for name, _ in network.named_children()]
+        hint = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(tops)}."
+        raise UserError(f"method.split={split} is no module of this {type(network).__name__}: {hint}")
+
+
+def default_split(network: nn.Module, input_shape: tuple[int, ...]) -> str:
+    """The third group of a residual network; in others the block that holds the layer at two thirds of the depth.
+
+    A block is what stands in the network's chain of modules: an `nn.Sequential` is part of the chain, anything else a
+    block.
+    """
+    if STAGE in dict(network.named_children()):
+        return STAGE
+    steps = trace(network, input_shape).steps
+    hidden = len(steps) - 1
+    name = steps[min(hidden, max(1, 2 * hidden // 3))].name
+    parts = name.split(".")
+    for depth in range(1, len(parts)):
+        if not isinstance(network.get_submodule(".".join(parts[:depth])), nn.Sequential | nn.ModuleList):
+            return ".".join(parts[:depth])
+    return name
+
+
+@contextmanager
+def computed_once(calls: Mapping[nn.Module, int]) -> Iterator[Callable[[], None]]:
+    """Let modules compute in a first pass only, and hand out in later ones what they gave then.
+
+    Args:
+        calls: how many calls of a pass are to be handed out again; the network may change the last module's output in
+            place, so it is handed out as a copy.
+
+    Yields:
+        what to call at the beginning of each pass.
+    """
+    last = list(calls)[-1] if calls else None
+    recorders = {module: _Recorder(module, times, copies=module is last) for module, times in calls.items()}
+
+    def rewind() -> None:
+        for recorder in recorders.values():
+            recorder.turn = 0
+
+    with forwards(recorders):
+        yield rewind
+
+
+class _Recorder:
+    def __init__(self, module: nn.Module, calls: int, copies: bool) -> None:
+        self.compute, self.calls, self.copies = module.forward, calls, copies
+        self.outputs: list = []
+        self.turn = 0
+
+    def __call__(self, *args, **kwargs):
+        turn, self.turn = self.turn, self.turn + 1
+        if turn >= self.calls:
+            return self.compute(*args, **kwargs)
+        if turn == len(self.outputs):
+            self.outputs.append(self.compute(*args, **kwargs))
+        output = self.outputs[turn]
+        return output.clone() if self.copies and isinstance(output, Tensor) else output
