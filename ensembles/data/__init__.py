@@ -11,6 +11,7 @@ _HOMES = {
     "Digits": "digits",
     "ImageDataModule": "module",
     "ImageFolder": "folder",
+    "ImageNet": "imagenet",
 }
 __all__ = list(_HOMES)
 

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ensembles.data.rand_augment import RandAugment
 from ensembles.errors import UserError
 
 
@@ -17,24 +18,30 @@ class CropFlip:
     Args:
         pad: pixels of padding on each side; 0 for no crop.
         flip: whether images are mirrored left to right.
+        then: an augmentation that follows; None for none.
 
     Raises:
         UserError: a padding that is no whole number of pixels.
     """
 
-    def __init__(self, pad: int = 4, flip: bool = True) -> None:
+    def __init__(self, pad: int = 4, flip: bool = True, then: "CropFlip | RandAugment | None" = None) -> None:
         if isinstance(pad, bool) or not isinstance(pad, int) or pad < 0:
             raise UserError(f"data.augment.pad is {pad!r}, but must be an integer of at least 0.")
-        self.pad, self.flip = pad, flip
+        self.pad, self.flip, self.then = pad, flip, then
 
     def draw(self, size: int, generator: torch.Generator) -> Tensor:
-        """What happens to each of so many images: top and left of its crop and whether it is mirrored, (size, 3)."""
+        """What happens to each of so many images: top and left of its crop, whether it is mirrored, what follows."""
         corner = torch.randint(0, 2 * self.pad + 1, (size, 2), generator=generator)
         mirrored = torch.randint(0, 2, (size, 1), generator=generator)
-        return torch.cat([corner, mirrored * self.flip], dim=1)
+        drawn = [corner, mirrored * self.flip]
+        return torch.cat(drawn if self.then is None else [*drawn, self.then.draw(size, generator)], dim=1)
 
     def __call__(self, images: Tensor, drawn: Tensor) -> Tensor:
-        """The changed images, (B, C, H, W) as they came, from what was drawn for them, (B, 3)."""
+        """The changed images, (B, C, H, W) as they came, from what was drawn for them, a row each."""
+        images = self._moved(images, drawn[:, :3])
+        return images if self.then is None else self.then(images, drawn[:, 3:])
+
+    def _moved(self, images: Tensor, drawn: Tensor) -> Tensor:
         if not self.pad and not self.flip:
             return images
         B, C, H, W = images.shape

@@ -1,19 +1,18 @@
 """CIFAR-10 and CIFAR-100 from their official files, as torchvision reads them: checked by MD5, downloaded once."""
 
 import os
-import socket
-from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 from torchvision import datasets
-from torchvision.datasets.utils import check_integrity, extract_archive
+from torchvision.datasets.utils import check_integrity
 
+from ensembles.data import checksum
+from ensembles.data.archive import Archive, official_file, provide, unpacked
 from ensembles.data.module import ImageDataModule, Labelled, Loaded
+from ensembles.data.named import NamedSet, Place
 from ensembles.errors import UserError
 
-PATIENCE = 30.0  # seconds without an answer after which a download is given up
 CIFAR100_NAMES = """
 apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle
 caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant
@@ -36,84 +35,74 @@ class CIFAR10(ImageDataModule):
     """
 
     official = datasets.CIFAR10
+    corrupted_archive = Archive(
+        "https://zenodo.org/records/2535967/files/CIFAR-10-C.tar?download=1",
+        "md5:56bf5dcef84df0e2308c6dcbcbbd8499",
+        ("CIFAR-10-C",),
+    )
+    title = "CIFAR-10"
     in_channels = 3
     native_size = 32
     names = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
-    def __init__(self, batch_size: int, seed: int = 0, *, root: str = "data", **settings) -> None:
-        super().__init__(batch_size, seed, **settings)
-        self.root = Path(root).expanduser()
-
     def load(self) -> Loaded:
-        if self._wrong_files():
-            self._unpack(self._archive())
-        return Loaded(train=self._part(train=True), test=self._part(train=False))
+        place = Place(self.root, self.download, "set data.root")
+        return Loaded(train=read(self.official, place, train=True), test=read(self.official, place, train=False))
 
-    def _part(self, train: bool) -> Labelled:
-        part = self.official(self.root, train=train)
-        return torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(part.targets)
+    def provide_corrupted(self, types: list[str]) -> None:
+        """The official copies, where there are none yet: those made here may be incomplete and must be completed."""
+        if self.corrupted_root or self.corrupted_folder.exists():
+            super().provide_corrupted(types)
+        provide(self.corrupted_archive, Place(self.root, self.download, "set data.corrupt=on_the_fly or null"))
+        checksum.record(self.corrupted_folder, sorted(path.name for path in self.corrupted_folder.glob("*.npy")))
 
-    def _wrong_files(self) -> list[Path]:
-        """The unpacked files that are missing or not the official ones."""
-        meta = (self.official.meta["filename"], self.official.meta["md5"])
-        folder = self.root / self.official.base_folder
-        return [
-            folder / name
-            for name, md5 in (*self.official.train_list, *self.official.test_list, meta)
-            if not check_integrity(folder / name, md5)
-        ]
-
-    def _archive(self) -> Path:
-        archive = self.root / self.official.filename
-        if not archive.exists():
-            damaged = [path for path in self._wrong_files() if path.exists()]
-            if damaged:
-                raise UserError(f"{damaged[0]} is truncated or not the official file: delete it to have it replaced.")
-            self._download(archive)
-        elif not check_integrity(archive, self.official.tgz_md5):
-            raise UserError(f"{archive} is truncated or not the official file: delete it to have it downloaded again.")
-        return archive
-
-    def _download(self, archive: Path) -> None:
-        url = self.official.url
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            with TemporaryDirectory(dir=self.root, prefix=".") as temporary, _timeout(PATIENCE):
-                downloaded = Path(temporary) / archive.name
-                torch.hub.download_url_to_file(url, str(downloaded))
-                if not check_integrity(downloaded, self.official.tgz_md5):
-                    raise OSError("what came is not the official file")
-                os.replace(downloaded, archive)
-        except OSError as error:
-            raise UserError(
-                f"data.root={self.root} has no {archive.name} and {url} could not be downloaded ({error}): "
-                f"put that file, or the folder {self.official.base_folder} unpacked from it, into data.root."
-            ) from error
-
-    def _unpack(self, archive: Path) -> None:
-        folder = self.root / self.official.base_folder
-        try:
-            with TemporaryDirectory(dir=self.root, prefix=".") as temporary:
-                extract_archive(str(archive), temporary)
-                folder.mkdir(exist_ok=True)
-                for path in (Path(temporary) / folder.name).iterdir():
-                    os.replace(path, folder / path.name)
-        except OSError as error:
-            raise UserError(f"{archive} cannot be unpacked into {self.root} ({error.strerror or error}).") from error
+    @classmethod
+    def as_ood(cls, place: Place) -> NamedSet:
+        """The test part, for networks that know other classes."""
+        return NamedSet(read(cls.official, place, train=False)[0])
 
 
 class CIFAR100(CIFAR10):
     """CIFAR-100: as CIFAR-10, with 100 classes of 600 images."""
 
     official = datasets.CIFAR100
+    corrupted_archive = Archive(
+        "https://zenodo.org/records/3555552/files/CIFAR-100-C.tar?download=1",
+        "md5:11f0ed0f1191edbf9fa23466ae6021d3",
+        ("CIFAR-100-C",),
+    )
+    title = "CIFAR-100"
     names = tuple(CIFAR100_NAMES.split())
 
 
-@contextmanager
-def _timeout(seconds: float):
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
+def read(official: type[datasets.CIFAR10], place: Place, train: bool) -> Labelled:
+    """A part of an official set, unpacked or downloaded where that is needed.
+
+    Raises:
+        UserError: files that are damaged, or missing and not to be downloaded.
+    """
+    if _wrong_files(official, place.root):
+        _have(official, place)
+    part = official(place.root, train=train)
+    return torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(part.targets)
+
+
+def _wrong_files(official: type[datasets.CIFAR10], root: Path) -> list[Path]:
+    """The unpacked files that are missing or not the official ones."""
+    meta = (official.meta["filename"], official.meta["md5"])
+    folder = root / official.base_folder
+    files = (*official.train_list, *official.test_list, meta)
+    return [folder / name for name, md5 in files if not check_integrity(folder / name, md5)]
+
+
+def _have(official: type[datasets.CIFAR10], place: Place) -> None:
+    root, folder = place.root, place.root / official.base_folder
+    if not (root / official.filename).exists():
+        damaged = [path for path in _wrong_files(official, root) if path.exists()]
+        if damaged:
+            raise UserError(f"{damaged[0]} is truncated or not the official file: delete it to have it replaced.")
+    instead = f"put that file, or the folder {folder.name} unpacked from it, into {root}, or {place.without}"
+    with unpacked(official_file(official.url, f"md5:{official.tgz_md5}", place, instead)) as temporary:
+        folder.mkdir(exist_ok=True)
+        for path in (temporary / folder.name).iterdir():
+            os.replace(path, folder / path.name)

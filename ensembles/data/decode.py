@@ -54,20 +54,32 @@ def _chunk(paths: list[Path], size: int, resize: bool) -> np.ndarray:
 
 
 def _pixels(path: Path, size: int, resize: bool) -> np.ndarray:
+    image = read(path)
+    if not resize and image.size != (size, size):
+        raise UserError(
+            f"The image {path} is {image.width}x{image.height} pixels and others are {size}x{size}: "
+            "set data.image_size to resize them all."
+        )
+    return np.asarray(cover(image, size))
+
+
+def cover(image: Image.Image, size: int) -> Image.Image:
+    """Scale an image until it covers a square of so many pixels, and take its centre."""
+    return image if image.size == (size, size) else ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
+
+
+def read(path: Path) -> Image.Image:
+    """The image of a file, in memory, as RGB.
+
+    Raises:
+        UserError: the file is no whole image.
+    """
     with _opened(path) as image:
         try:
             image.load()
         except Exception as error:  # which one depends on the file's format
             raise UserError(f"The image {path} is damaged ({error}): replace or remove it.") from error
-        image = _rgb(image, path)
-        if resize:
-            image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
-        elif image.size != (size, size):
-            raise UserError(
-                f"The image {path} is {image.width}x{image.height} pixels and others are {size}x{size}: "
-                "set data.image_size to resize them all."
-            )
-        return np.asarray(image)
+        return _rgb(image, path)
 
 
 def _opened(path: Path) -> Image.Image:

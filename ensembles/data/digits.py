@@ -6,13 +6,15 @@ from torch import Tensor
 
 from ensembles.data.module import ImageDataModule, Loaded
 from ensembles.data.splits import stratified
+from ensembles.keyed import generator
 
 TEST_SIZE = 360  # a fifth
 PATCH = 32  # pixels of a photograph's patch: the digits, too, were scanned at 32x32 and averaged down to 8x8
 
 
 class Digits(ImageDataModule):
-    """Digits, with patches of scikit-learn's two sample photographs as the far out-of-distribution set."""
+    """Digits, with two out-of-distribution sets: far, patches of scikit-learn's two sample photographs; near, spliced
+    digits."""
 
     names = tuple("0123456789")
     in_channels = 1
@@ -28,16 +30,36 @@ class Digits(ImageDataModule):
         tested[stratified(labels, TEST_SIZE, "test")] = True
         return Loaded(train=(images[~tested], labels[~tested]), test=(images[tested], labels[tested]))
 
-    def ood(self, size: int) -> dict[str, Tensor]:
-        """Grey patches spread evenly over the photographs, as many as asked for, without overlap (520 at most)."""
-        from sklearn.datasets import load_sample_images
+    def own_ood(self, size: int) -> dict[str, Tensor]:
+        test = self.native_test
+        return {
+            "photos": photographs(size, self.native_size),
+            "spliced": spliced(test.images.pixels, test.labels)[:size],
+        }
 
-        weights = torch.tensor([0.299, 0.587, 0.114])  # luma (ITU-R BT.601)
-        grey = torch.stack([torch.from_numpy(image.copy()).float() @ weights for image in load_sample_images().images])
-        patches = F.avg_pool2d(grey, PATCH // self.native_size)  # what a row or column has beyond whole patches is cut
-        rows, columns = (length // self.native_size for length in patches.shape[1:])
-        patches = patches[:, : rows * self.native_size, : columns * self.native_size]
-        patches = patches.unfold(1, self.native_size, self.native_size).unfold(2, self.native_size, self.native_size)
-        patches = patches.reshape(-1, 1, self.native_size, self.native_size).round().to(torch.uint8)
-        spread = torch.arange(min(size, len(patches))) * len(patches) // min(size, len(patches))
-        return {"photos": patches[spread]}
+
+def photographs(number: int, size: int) -> Tensor:
+    """Grey patches spread evenly over the photographs, as many as asked for, without overlap (520 at most)."""
+    from sklearn.datasets import load_sample_images
+
+    weights = torch.tensor([0.299, 0.587, 0.114])  # luma (ITU-R BT.601)
+    grey = torch.stack([torch.from_numpy(image.copy()).float() @ weights for image in load_sample_images().images])
+    patches = F.avg_pool2d(grey, PATCH // size)  # what a row or column has beyond whole patches is cut
+    rows, columns = (length // size for length in patches.shape[1:])
+    patches = patches[:, : rows * size, : columns * size].unfold(1, size, size).unfold(2, size, size)
+    patches = patches.reshape(-1, 1, size, size).round().to(torch.uint8)
+    spread = torch.arange(min(number, len(patches))) * len(patches) // min(number, len(patches))
+    return patches[spread]
+
+
+def spliced(images: Tensor, labels: Tensor) -> Tensor:
+    """The upper half of each image on the lower half of one of another class: strokes of digits that make none.
+
+    A few make one all the same, such as a 9 on a 7.
+    """
+    random = generator("spliced")
+    partner = torch.randint(len(images), (len(images),), generator=random)
+    while (same := labels == labels[partner]).any():
+        partner[same] = torch.randint(len(images), (int(same.sum()),), generator=random)
+    middle = images.shape[2] // 2
+    return torch.cat([images[:, :, :middle], images[partner][:, :, middle:]], dim=2)

@@ -21,7 +21,6 @@ class ImageFolder(ImageDataModule):
     Args:
         root: the folder.
         cache_dir: where the decoded images are kept.
-        num_workers: processes that decode; None is one per available CPU, 0 or 1 this one alone.
         image_size: images are scaled to cover a square of so many pixels, and its centre is taken; None where all have
             one size and are square.
 
@@ -38,17 +37,22 @@ class ImageFolder(ImageDataModule):
         *,
         root: str | None,
         cache_dir: str = "cache",
-        num_workers: int | None = None,
         image_size: int | None = None,
+        sets_root: str | None = "data",
         **settings,
     ) -> None:
-        require("data.", image_size=image_size, num_workers=num_workers)
+        require("data.", image_size=image_size)
         self.listing = scan(root)
-        self.root, self.cache_dir, self.num_workers = Path(root).expanduser(), Path(cache_dir).expanduser(), num_workers
+        self.root, self.cache_dir = Path(root).expanduser(), Path(cache_dir).expanduser()
         self.names = list(self.listing["train"])
         self.resizes = image_size is not None
         self.native_size = image_size or self._common_size()
-        super().__init__(batch_size, seed, image_size=image_size, **settings)
+        super().__init__(batch_size, seed, root=root, image_size=image_size, sets_root=sets_root, **settings)
+
+    @property
+    def corrupted_folder(self) -> Path:
+        """Beside the folder itself, unless another is set."""
+        return super().corrupted_folder if self.corrupted_root else self.root.with_name(f"{self.root.name}-C")
 
     def load(self) -> Loaded:
         files = [file for classes in self.listing.values() for files in classes.values() for file in files]

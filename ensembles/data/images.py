@@ -1,19 +1,19 @@
 """Images in memory: one uint8 tensor, on the device where it fits, and its numbers for normalising."""
 
 import os
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from ensembles.data.examples import Pool
 from ensembles.errors import UserError
 
 DEVICE_SHARE = 0.25  # of a device's free memory that images may take
 HOST_SHARE = 0.7  # of this machine's memory
 
 
-class Images:
-    """A pool of uint8 images (N, C, H, W) that several sets of examples share.
+class Images(Pool):
+    """A pool of uint8 images (N, C, H, W).
 
     It moves to the device that asks for a batch, once, where it takes a quarter of the free memory at most; else
     batches are gathered on the CPU.
@@ -36,21 +36,6 @@ class Images:
     def _fits(self, device: torch.device) -> bool:
         memory = getattr(torch.get_device_module(device), "mem_get_info", None)
         return memory is None or self.pixels.nbytes <= DEVICE_SHARE * memory(device)[0]
-
-
-@dataclass(frozen=True)
-class Examples:
-    """A named set: where its images are in the pool, (n,), and their labels, (n,); -1 where there is no label."""
-
-    images: Images
-    index: Tensor
-    labels: Tensor
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def subset(self, positions: Tensor) -> "Examples":
-        return Examples(self.images, self.index[positions], self.labels[positions])
 
 
 def statistics(pixels: Tensor) -> tuple[list[float], list[float]]:

@@ -10,11 +10,29 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
+from ensembles.data.examples import Examples
+from ensembles.data.mixing import Drawn, partners
 from ensembles.errors import UserError
 from ensembles.keyed import generator
 
 if TYPE_CHECKING:
     from ensembles.data.module import ImageDataModule
+
+
+class Mixed(NamedTuple):
+    """How the images of a batch are mixed before they are dealt.
+
+    Attributes:
+        own: (D,) positions in the batch's images.
+        partner: (D,) positions of what each is mixed with.
+        labels: (U,) of the batch's images.
+        drawn: what was drawn for the step.
+    """
+
+    own: Tensor
+    partner: Tensor
+    labels: Tensor
+    drawn: Drawn
 
 
 class Picks(NamedTuple):
@@ -24,8 +42,11 @@ class Picks(NamedTuple):
         set: the name of its set of examples.
         index: (U,) the images that it shows, in the set's pool.
         drawn: (U, P) what the augmentation drew for each, or None.
-        where: (B,) or (M, B) positions in ``index``; None where they are 0, 1, 2, ...
+        where: (B,) or (M, B) positions in ``index``, or in what is mixed; None where they are 0, 1, 2, ...
         labels: (B,) or (M, B).
+        start: the position of its first example in its set.
+        mixed: how its images are mixed, or None.
+        pixels: (U, C, H, W) its images, where they have been decoded already.
     """
 
     set: str
@@ -33,6 +54,9 @@ class Picks(NamedTuple):
     drawn: Tensor | None
     where: Tensor | None
     labels: Tensor
+    start: int = 0
+    mixed: Mixed | None = None
+    pixels: Tensor | None = None
 
 
 class TrainLoader:
@@ -72,12 +96,16 @@ class TrainLoader:
         if len(used) == dealt.numel():
             used, where = dealt.flatten(), None
         chosen = unique.flatten()
+        mixed = None
+        if data.mix is not None:
+            used, mixed = self._mixed(used, chosen, generator(data.seed, "mix", epoch, step))
         return Picks(
             set="train",
             index=self.examples.index[chosen[used]],
             drawn=None if drawn is None else drawn[used],
             where=where,
             labels=self.examples.labels[chosen[dealt]],
+            mixed=mixed,
         )
 
     def orders(self, epoch: int) -> Tensor:
@@ -89,6 +117,17 @@ class TrainLoader:
             orders = [torch.randperm(n, generator=generator(seed, "order", epoch, stream)) for stream in streams]
             self._orders = key, torch.stack(orders)
         return self._orders[1]
+
+    def _mixed(self, used: Tensor, chosen: Tensor, drawing: torch.Generator) -> tuple[Tensor, Mixed]:
+        """The positions that are needed for those that are used, and how to mix them."""
+        partner = partners(self.batch_size, len(chosen) // self.batch_size)[used]
+        needed = torch.cat([used, partner]).unique()
+        return needed, Mixed(
+            own=torch.searchsorted(needed, used),
+            partner=torch.searchsorted(needed, partner),
+            labels=self.examples.labels[chosen[needed]],
+            drawn=self.data.mix.draw(drawing),
+        )
 
     def _share(self, dealt: Tensor) -> Tensor:
         rank, processes = self.data.rank_and_processes
@@ -108,9 +147,9 @@ class EvalLoader:
     training, FSDP always) communicates in every forward pass.
     """
 
-    def __init__(self, data: "ImageDataModule", name: str) -> None:
+    def __init__(self, data: "ImageDataModule", name: str, examples: Examples | None = None) -> None:
         self.data, self.name = data, name
-        self.examples = data.sets[name]
+        self.examples = data.sets[name] if examples is None else examples
 
     def __len__(self) -> int:
         _, processes = self.data.rank_and_processes
@@ -124,4 +163,4 @@ class EvalLoader:
         size = n * (rank + 1) // processes - first
         for batch in range(batches):
             part = slice(first + size * batch // batches, first + size * (batch + 1) // batches)
-            yield Picks(self.name, self.examples.index[part], None, None, self.examples.labels[part])
+            yield Picks(self.name, self.examples.index[part], None, None, self.examples.labels[part], start=part.start)

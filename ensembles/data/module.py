@@ -1,22 +1,29 @@
-"""What all image data sets do alike: splits, batches, augmentation, normalising."""
+"""What all image data sets do alike: parts, batches, augmentation, normalising, and the sets to evaluate on."""
 
-from collections.abc import Sequence
-from functools import cached_property
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property, partial
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
+from ensembles.data import parts
 from ensembles.data.augment import CropFlip
-from ensembles.data.images import Examples, Images, require_memory, statistics
+from ensembles.data.corrupted import Corrupted
+from ensembles.data.examples import Examples, Pool
+from ensembles.data.fit import fit, see
+from ensembles.data.images import Images, require_memory, statistics
 from ensembles.data.loaders import EvalLoader, Picks, TrainLoader
-from ensembles.data.splits import stratified
+from ensembles.data.mixing import Mix
+from ensembles.data.outside import Outside, Own
 from ensembles.dealing import Deal
 from ensembles.errors import UserError
 from ensembles.limits import require
 
-Labelled = tuple[Tensor, Tensor]  # uint8 images (N, C, H, W) and int64 labels (N,)
+Labelled = tuple[Tensor | Pool, Tensor]  # uint8 images (N, C, H, W) or what holds them, and int64 labels (N,)
 
 
 class Loaded(NamedTuple):
@@ -29,26 +36,38 @@ class Loaded(NamedTuple):
 
 
 class ImageDataModule(LightningDataModule):
-    """Image classification in memory; a family says how to get its images.
+    """Image classification; a family says how to get its images.
 
     After Lightning's transfer a batch is (x, y): x float32, normalised, (B, C, H, W) or (M, B, C, H, W) as ``deal`` has
-    it, y (B,) or (M, B); in out-of-distribution sets y is -1.
+    it, y (B,) or (M, B), in training with ``mix`` (..., K) probabilities; in out-of-distribution sets y is -1.
 
     Args:
         batch_size: unique examples of a training step, over all processes.
         seed: of data order, augmentation and dealing; the splits do not depend on it.
+        root: the folder that holds the family's files.
+        download: whether missing files may be downloaded, where their licence allows it.
+        num_workers: processes that decode images; None is one per CPU that this process may use, 0 this one alone.
         image_size: pixels to resize to; None keeps the set's own size.
         augment: applied to training batches; None for none.
+        mix: mixes pairs of training examples; None for not.
         val_fraction: stratified share of the training images held out, unless the set brings its own validation part;
             0 for no validation at all.
         train_size: a stratified subset of the remaining training images; None for all.
         classes: indices or names of the classes to keep, which are numbered anew in this order; test images of the
             others are the set ``ood/left_out``.
         eval_batch_size: examples of an evaluation batch in one process.
+        ood_sets, shift_sets, ood, shift: see `Outside`.
+        sets_root: the folder that holds, or gets, the official ones among them; None for ``root``.
+        corrupt, corruptions, corrupted_size: see `Corrupted`.
+        corrupted_root: the folder of written corrupted copies; None for the family's usual place.
 
     Attributes:
         deal: which examples each member sees in a training step.
         sets: the named sets of examples after ``setup``.
+        subsets: for a shifted set that does not cover all classes, those it covers; several that count as one in it
+            stand in a list of their own.
+        accepted: for a shifted set in which several classes can be right for an image, which are, (N, K).
+        groups: for a shifted set of frames, the positions of each frame in question and of those like it.
         native_size, in_channels, names: what a family states before it reads an image.
 
     Raises:
@@ -64,31 +83,79 @@ class ImageDataModule(LightningDataModule):
         batch_size: int,
         seed: int = 0,
         *,
+        root: str = "data",
+        download: bool = True,
+        num_workers: int | None = None,
         image_size: int | None = None,
         augment: CropFlip | None = None,
+        mix: Mix | None = None,
         val_fraction: float = 0.1,
         train_size: int | None = None,
         classes: Sequence[int | str] | None = None,
         eval_batch_size: int = 500,
+        ood_sets: Sequence[str] = (),
+        shift_sets: Sequence[str] = (),
+        ood: Own | None = None,
+        shift: Own | None = None,
+        sets_root: str | None = None,
+        corrupt: str | None = None,
+        corruptions: Mapping | None = None,
+        corrupted_size: int | None = None,
+        corrupted_root: str | None = None,
     ) -> None:
         super().__init__()
         require("recipe.", batch_size=batch_size)
         require(seed=seed)
         require("data.", image_size=image_size, val_fraction=val_fraction, eval_batch_size=eval_batch_size)
-        self.batch_size, self.seed, self.augment = batch_size, seed, augment
+        require("data.", num_workers=num_workers)
+        self.batch_size, self.seed, self.augment, self.mix = batch_size, seed, augment, mix
+        self.root, self.download, self.num_workers = Path(root).expanduser(), download, num_workers
         self.image_size = image_size or self.native_size
         self.val_fraction, self.train_size, self.eval_batch_size = val_fraction, train_size, eval_batch_size
-        self.classes = None if classes is None else _class_indices(list(classes), self.names)
+        self.classes = None if classes is None else parts.class_indices(list(classes), self.names)
+        self.outside = Outside(ood_sets, shift_sets, ood, shift)
+        self.sets_root = Path(sets_root).expanduser() if sets_root else self.root
+        self.corrupted = Corrupted(corrupt, corruptions or {}, corrupted_size)
+        self.corrupted_root = corrupted_root
         self.deal = Deal()
         self.sets: dict[str, Examples] = {}
+        self.subsets: dict[str, list[int | list[int]]] = {}
+        self.accepted: dict[str, Tensor] = {}
+        self.groups: dict[str, list[list[int]]] = {}
 
     def load(self) -> Loaded:
         """Read the images, after downloading or decoding them where that is needed."""
         raise NotImplementedError
 
-    def ood(self, size: int) -> dict[str, Tensor]:
-        """Out-of-distribution sets by name, uint8 (about ``size``, C, H, W)."""
+    def own_ood(self, size: int) -> dict[str, Tensor]:
+        """Out-of-distribution sets that the family brings, by name, uint8 (about ``size``, C, H, W)."""
         return {}
+
+    @property
+    def view(self) -> Callable:
+        """What the network sees of an image file that is not the family's own: an RGB image to a square one."""
+        return partial(see, size=self.image_size, channels=self.in_channels)
+
+    @property
+    def corrupted_folder(self) -> Path:
+        """The folder of written corrupted copies."""
+        return Path(self.corrupted_root).expanduser() if self.corrupted_root else self.root / f"{self.title}-C"
+
+    @property
+    def title(self) -> str:
+        """The family's name in the name of its folder of corrupted copies."""
+        return type(self).__name__.lower()
+
+    def provide_corrupted(self, types: list[str]) -> None:
+        """Have written corrupted copies of these types where they are not there.
+
+        Raises:
+            UserError: what to do where they cannot be had.
+        """
+        raise UserError(
+            f"{self.corrupted_folder} has no {types[0]}: write it by python scripts/corrupt.py with the same data=..., "
+            "or set data.corrupt=on_the_fly."
+        )
 
     @property
     def class_names(self) -> list[str]:
@@ -120,8 +187,15 @@ class ImageDataModule(LightningDataModule):
     def rank_and_processes(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
+    @property
+    def workers(self) -> int:
+        """Processes that decode images for this one."""
+        here = getattr(self.trainer, "num_devices", 1) if self.trainer else 1
+        return max(1, len(os.sched_getaffinity(0)) // here) if self.num_workers is None else self.num_workers
+
     def prepare_data(self) -> None:
-        self._loaded  # noqa: B018
+        """Have all that training and evaluation will need, so that what is missing is missed before the training."""
+        self._loaded, self._outside_sets, self._corrupted_sets  # noqa: B018
 
     def setup(self, stage: str | None = None) -> None:
         if "train" not in self.sets:
@@ -129,119 +203,106 @@ class ImageDataModule(LightningDataModule):
         if stage in (None, "test") and "test" not in self.sets:
             self.sets |= self._test_sets()
 
-    def train_dataloader(self) -> TrainLoader:
-        return TrainLoader(self)
+    def train_dataloader(self) -> Iterable[Picks]:
+        return self.sets["train"].images.feed(TrainLoader(self), self.workers, keep=True)
 
-    def val_dataloader(self) -> EvalLoader | list:
+    def val_dataloader(self) -> Iterable[Picks]:
         """The validation part in its order; an empty list where there is none, since Lightning refuses None."""
-        return EvalLoader(self, "val") if "val" in self.sets else []
+        return self._evaluated("val") if "val" in self.sets else []
 
-    def test_dataloader(self) -> list[EvalLoader]:
-        return [EvalLoader(self, name) for name in self.test_sets]
+    def test_dataloader(self) -> list[Iterable[Picks]]:
+        return [self._evaluated(name) for name in self.test_sets]
+
+    def _evaluated(self, name: str) -> Iterable[Picks]:
+        return self.sets[name].images.feed(EvalLoader(self, name), self.workers)
 
     def on_after_batch_transfer(self, batch: object, dataloader_idx: int) -> object:
         """Fill in the images of a batch of picks, on its device; other batches pass."""
         if not isinstance(batch, Picks):
             return batch
-        images = self.sets[batch.set].images.gather(batch.index)
-        if batch.drawn is not None:
-            images = self.augment(images, batch.drawn)
-        x = self.normalise(images)
+        x, labels = self.normalise(self.pixels(batch)), batch.labels
+        if batch.mixed is not None:
+            x, labels = self._mix(x, batch)
         if batch.where is not None:
             x = x.index_select(0, batch.where.flatten())
-        return x.view(*batch.labels.shape, *x.shape[1:]), batch.labels
+            labels = labels if batch.mixed is None else labels.index_select(0, batch.where.flatten())
+        dealt = batch.labels.shape
+        return x.view(*dealt, *x.shape[1:]), labels.view(*dealt, *labels.shape[1:]) if batch.mixed else labels
+
+    def pixels(self, batch: Picks, examples: Examples | None = None) -> Tensor:
+        """The images of a batch, changed or augmented as they must be, uint8 (U, C, H, W)."""
+        examples = self.sets[batch.set] if examples is None else examples
+        if batch.pixels is not None:
+            images = batch.pixels
+        else:
+            images = examples.images.gather(batch.index)
+            if batch.drawn is not None:
+                images = self.augment(images, batch.drawn)
+        return images if examples.change is None else examples.change(images, batch.start)
 
     def normalise(self, images: Tensor) -> Tensor:
         """Float32 of mean 0 and deviation 1 over the training part, from uint8, both (B, C, H, W)."""
         mean, std = torch.tensor([self.mean, self.std], device=images.device).view(2, -1, 1, 1)
         return images.float().mul_(1 / (255 * std)).sub_(mean / std)
 
+    def fitted(self, images: Tensor) -> Tensor:
+        """uint8 images (N, C, H, W) as the network takes them."""
+        return fit(images, self.image_size, self.in_channels)
+
+    def in_use(self, examples: Examples) -> Examples:
+        """The examples of the classes in use, their labels numbered anew."""
+        return examples if self.classes is None else parts.among(examples, self.classes, len(self.names))
+
     @cached_property
-    def _loaded(self) -> tuple[dict[str, Examples], tuple[list[float], list[float]]]:
-        """The official parts whole, and the statistics."""
+    def native_test(self) -> Examples:
+        """The whole test part at its own size, with all classes."""
+        return self._loaded[2]
+
+    def _mix(self, x: Tensor, batch: Picks) -> tuple[Tensor, Tensor]:
+        own, partner, labels, drawn = batch.mixed
+        mixed = self.mix(x[own], x[partner], drawn)
+        return mixed, self.mix.labels(mixed, labels[own], labels[partner], drawn, self.num_classes)
+
+    @cached_property
+    def _loaded(self) -> tuple[dict[str, Examples], tuple[list[float], list[float]], Examples]:
+        """The official parts whole, the statistics, and the test part at its own size."""
         loaded = self.load()
-        parts = {"train": loaded.train, "test": loaded.test} | ({"val": loaded.val} if loaded.val else {})
-        whole = {}
-        for name, (images, labels) in parts.items():
-            whole[name] = Examples(Images(self._resized(images)), torch.arange(len(labels)), labels)
-        return whole, loaded.statistics or statistics(whole["train"].images.pixels)
+        given = {"train": loaded.train, "test": loaded.test} | ({"val": loaded.val} if loaded.val else {})
+        whole = {name: self._examples(*part) for name, part in given.items()}
+        pixels, labels = loaded.test
+        same = isinstance(pixels, Pool) or pixels.shape == whole["test"].images.pixels.shape
+        native = whole["test"] if same else Examples(Images(pixels), torch.arange(len(labels)), labels)
+        return whole, loaded.statistics or statistics(whole["train"].images.pixels), native
 
-    def _resized(self, images: Tensor) -> Tensor:
-        if images.shape[-2:] == (self.image_size, self.image_size):
-            return images
-        from torchvision.transforms.v2.functional import resize
+    def _examples(self, images: Tensor | Pool, labels: Tensor) -> Examples:
+        if isinstance(images, Tensor):
+            if images.shape[-1] != self.image_size:
+                require_memory(len(images), self.in_channels, self.image_size, type(self).__name__)
+            images = Images(self.fitted(images))
+        return Examples(images, torch.arange(len(labels)), labels)
 
-        require_memory(len(images), images.shape[1], self.image_size, type(self).__name__)
-        return resize(images, [self.image_size, self.image_size])
+    @cached_property
+    def _outside_sets(self) -> dict[str, Examples]:
+        return self.outside.sets(self)
+
+    @cached_property
+    def _corrupted_sets(self) -> dict[str, Examples]:
+        return self.corrupted.sets(self)
 
     def _training_sets(self) -> dict[str, Examples]:
-        whole, _ = self._loaded
-        train, val = whole["train"], whole.get("val") if self.val_fraction else None
-        if self.val_fraction and val is None:
-            train, val = self._hold_out(train)
-        sets = {"train": self._subset(self._keep(train))}
-        if val is not None:
-            sets["val"] = self._keep(val)
-        return {name: self._filled(name, examples) for name, examples in sets.items()}
+        whole = self._loaded[0]
+        return parts.training_parts(self, whole["train"], whole.get("val"))
 
     def _test_sets(self) -> dict[str, Examples]:
+        """The test set and all others to evaluate on, in the order in which they are evaluated."""
         whole = self._loaded[0]["test"]
-        sets = {"test": self._filled("test", self._keep(whole))}
-        for name, images in self.ood(len(sets["test"])).items():
-            sets[f"ood/{name}"] = _unlabelled(Images(self._resized(images)), torch.arange(len(images)))
-        if self.classes:
-            left_out = ~torch.isin(whole.labels, torch.tensor(self.classes))
-            if left_out.any():
-                sets["ood/left_out"] = _unlabelled(whole.images, whole.index[left_out])
-        return sets
-
-    def _hold_out(self, train: Examples) -> tuple[Examples, Examples]:
-        size = round(self.val_fraction * len(train))
-        held = torch.zeros(len(train), dtype=torch.bool)
-        held[stratified(train.labels, size, "val", spare=1)] = True
-        return train.subset(~held), train.subset(held)
-
-    def _keep(self, examples: Examples) -> Examples:
-        """The examples of the classes in use, their labels numbered anew."""
-        if self.classes is None:
-            return examples
-        new = torch.full((len(self.names),), -1)
-        new[self.classes] = torch.arange(len(self.classes))
-        labels = new[examples.labels]
-        return Examples(examples.images, examples.index, labels).subset(labels >= 0)
-
-    def _subset(self, train: Examples) -> Examples:
-        if self.train_size is None:
-            return train
-        if not isinstance(self.train_size, int) or not self.num_classes <= self.train_size <= len(train):
-            raise UserError(
-                f"data.train_size is {self.train_size!r}, but must be an integer from {self.num_classes}, the number "
-                f"of classes, to {len(train)}, the training images that the validation split leaves."
-            )
-        return train.subset(stratified(train.labels, self.train_size, "train", least=1))
-
-    def _filled(self, name: str, examples: Examples) -> Examples:
-        if not len(examples):
-            fix = "set data.val_fraction=0 or hold out more" if name == "val" else "check data.classes"
-            raise UserError(f"The {name} set of {type(self).__name__} has no image left: {fix}.")
-        return examples
-
-
-def _unlabelled(images: Images, index: Tensor) -> Examples:
-    return Examples(images, index, torch.full_like(index, -1))
-
-
-def _class_indices(classes: list[int | str], names: Sequence[str]) -> list[int]:
-    numbers = {name: index for index, name in enumerate(names)}
-    indices = []
-    for entry in classes:
-        index = numbers.get(entry, -1) if isinstance(entry, str) else entry
-        if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < len(names):
-            known = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
-            raise UserError(
-                f"data.classes has {entry!r}, but the classes are 0 to {len(names) - 1}, or by name {known}."
-            )
-        indices.append(index)
-    if len(set(indices)) < max(2, len(indices)):
-        raise UserError(f"data.classes={classes} must name two or more classes, each once.")
-    return indices
+        sets = {"test": parts.filled(self, "test", self.in_use(whole))}
+        for name, images in self.own_ood(len(sets["test"])).items():
+            sets[f"ood/{name}"] = parts.unlabelled(self._examples(images, torch.arange(len(images))))
+        others = parts.left_out(whole, self.classes) if self.classes else ()
+        if len(others):
+            sets["ood/left_out"] = others
+        twice = set(sets).intersection(self._outside_sets)
+        if twice:
+            raise UserError(f"{type(self).__name__} brings a set {min(twice)} of its own: give yours another name.")
+        return sets | self._outside_sets | self._corrupted_sets

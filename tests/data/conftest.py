@@ -34,6 +34,43 @@ def one_each():
     return make
 
 
+class Three(ImageDataModule):
+    """30 training and 15 test images of three classes, large enough to be corrupted."""
+
+    in_channels, native_size = 3, 12
+    names = ("ant", "bee", "cow")
+
+    def load(self) -> Loaded:
+        pixels = torch.randint(0, 256, (45, 3, 12, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
+        labels = torch.arange(45) % 3
+        return Loaded(train=(pixels[:30], labels[:30]), test=(pixels[30:], labels[30:]))
+
+
+@pytest.fixture
+def three(tmp_path):
+    """Make a data module of three classes, prepared and set up."""
+
+    def make(**settings) -> Three:
+        data = Three(**{"batch_size": 10, "val_fraction": 0, "num_workers": 0, "root": str(tmp_path), **settings})
+        data.prepare_data()
+        data.setup()
+        return data
+
+    return make
+
+
+@pytest.fixture
+def evaluated():
+    """All images, uint8, and labels of a test set, through its loader."""
+
+    def through(data: ImageDataModule, name: str) -> tuple[torch.Tensor, torch.Tensor]:
+        loader = data.test_dataloader()[list(data.test_sets).index(name)]
+        batches = [(data.pixels(picks), picks.labels) for picks in loader]
+        return tuple(torch.cat(parts) for parts in zip(*batches, strict=True))
+
+    return through
+
+
 @pytest.fixture
 def process():
     """Makes a data module believe that it works in one process of several, in some epoch."""

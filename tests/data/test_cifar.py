@@ -65,6 +65,15 @@ def test_the_unpacked_files_are_read(official):
     assert list(data.class_names) == theirs.classes
 
 
+def test_each_is_out_of_distribution_for_the_other(official, three, evaluated):
+    family, archive, _ = official
+    name = family.__name__.lower()
+    data = three(ood_sets=[name], sets_root=str(archive.parent), image_size=32)
+    images, labels = evaluated(data, f"ood/{name}")
+    assert torch.equal(images, load(family, archive.parent).native_test.images.pixels)
+    assert (labels == -1).all()
+
+
 def test_the_archive_is_unpacked_where_only_it_is_there(official):
     family, archive, root = official
     root.mkdir()
@@ -90,14 +99,14 @@ def test_a_download_that_is_not_the_official_file_leaves_nothing_behind(official
     family, archive, root = official
     monkeypatch.setattr(family.official, "url", archive.as_uri())
     archive.write_bytes(archive.read_bytes()[:-10])
-    with pytest.raises(UserError, match=rf"data\.root={root}.*not the official file"):
+    with pytest.raises(UserError, match=rf"no {root / archive.name}.*not the official file"):
         load(family, root)
     assert list(root.iterdir()) == []
 
 
 def test_without_files_and_network_the_error_says_what_to_put_where(official):
     family, archive, root = official
-    with pytest.raises(UserError, match=rf"data\.root={root} has no {archive.name}.*{family.official.base_folder}"):
+    with pytest.raises(UserError, match=rf"no {root / archive.name}.*{family.official.base_folder} .*into {root}"):
         load(family, root)
     assert list(root.iterdir()) == []
 

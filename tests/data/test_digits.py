@@ -73,7 +73,7 @@ def test_what_is_known_before_the_images_are_read():
 def test_classes_left_out_are_an_out_of_distribution_set():
     data = digits(classes=[0, 1, 2, 3, 4, 5, 6])
     whole = digits()
-    assert list(data.test_sets) == ["test", "ood/photos", "ood/left_out"]
+    assert list(data.test_sets) == ["test", "ood/photos", "ood/spliced", "ood/left_out"]
     assert data.test_sets["test"] + data.test_sets["ood/left_out"] == 360
     assert counted(images_of(data, "test"), images_of(data, "ood/left_out")) == counted(images_of(whole, "test"))
     loaders = data.test_dataloader()
@@ -84,12 +84,24 @@ def test_classes_left_out_are_an_out_of_distribution_set():
 
 def test_photographs_are_cut_into_as_many_patches_as_there_are_test_images():
     data = digits()
-    assert list(data.test_sets.items()) == [("test", 360), ("ood/photos", 360)]
+    assert list(data.test_sets.items()) == [("test", 360), ("ood/photos", 360), ("ood/spliced", 360)]
     patches = images_of(data, "ood/photos")
     assert patches.unique(dim=0).shape == (360, 1, 8, 8)
     corner = load_sample_images().images[0][:32, :32] @ np.array([0.299, 0.587, 0.114])
     averaged = corner.reshape(8, 4, 8, 4).mean((1, 3))
     assert np.abs(patches[0, 0].numpy() - averaged).max() < 0.51
+
+
+def test_spliced_digits_are_two_halves_of_different_classes():
+    data = digits()
+    images, spliced = images_of(data, "test"), images_of(data, "ood/spliced")
+    assert torch.equal(spliced[:, :, :4], images[:, :, :4])
+    labels = data.sets["test"].labels
+    lower = {tuple(image[:, 4:].flatten().tolist()): set() for image in images}
+    for image, label in zip(images, labels.tolist(), strict=True):
+        lower[tuple(image[:, 4:].flatten().tolist())].add(label)
+    for image, label in zip(spliced, labels.tolist(), strict=True):
+        assert lower[tuple(image[:, 4:].flatten().tolist())] - {label}
 
 
 def test_validation_can_be_left_out():

@@ -1,0 +1,127 @@
+"""ImageNet-1k in its folder layout, decoded as it is asked for."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ensembles.data.archive import Archive, provide
+from ensembles.data.class_folders import labelled
+from ensembles.data.imagenet_views import InceptionCrop, centre
+from ensembles.data.lazy import Files
+from ensembles.data.module import ImageDataModule, Loaded
+from ensembles.data.named import Place
+from ensembles.data.synsets import lemmas, require_synsets, synsets
+from ensembles.errors import UserError
+from ensembles.limits import require
+
+STATISTICS = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]  # of the training part, as everybody uses them
+COPIES = "https://zenodo.org/records/2235448/files/{}.tar?download=1"
+CORRUPTED = (  # where each corruption type of ImageNet-C is
+    Archive(
+        COPIES.format("noise"),
+        "md5:e80562d7f6c3f8834afb1ecf27252745",
+        ("gaussian_noise", "shot_noise", "impulse_noise"),
+    ),
+    Archive(
+        COPIES.format("blur"),
+        "md5:2d8e81fdd8e07fef67b9334fa635e45c",
+        ("defocus_blur", "glass_blur", "motion_blur", "zoom_blur"),
+    ),
+    Archive(
+        COPIES.format("weather"),
+        "md5:33ffea4db4d93fe4a428c40a6ce0c25d",
+        ("snow", "frost", "fog", "brightness"),
+    ),
+    Archive(
+        COPIES.format("digital"),
+        "md5:89157860d7b10d5797849337ca2e5c03",
+        ("contrast", "elastic_transform", "pixelate", "jpeg_compression"),
+    ),
+    Archive(
+        COPIES.format("extra"),
+        "md5:d492dfba5fc162d8ec2c3cd8ee672984",
+        ("speckle_noise", "gaussian_blur", "spatter", "saturate"),
+    ),
+)
+
+
+class ImageNet(ImageDataModule):
+    """ImageNet-1k: 1,281,167 training images and 50,000 to test on, the official validation images.
+
+    Args:
+        root: the folder that holds ``train/<WordNet id>/`` and ``val/<WordNet id>/``.
+        image_size: pixels of the square that is seen in evaluation.
+        train_image_size: pixels of the square that is seen in training; None for as many.
+        crop_ratio: side of the square in evaluation, over the image's shorter side.
+        interpolation: of the scaling in evaluation, bilinear or bicubic.
+
+    Raises:
+        UserError: a folder that does not hold what it must, or a setting out of its range.
+    """
+
+    in_channels = 3
+    native_size = 224
+
+    def __init__(
+        self,
+        batch_size: int,
+        seed: int = 0,
+        *,
+        root: str | None,
+        augment: InceptionCrop | None = None,
+        train_image_size: int | None = None,
+        crop_ratio: float = 0.875,
+        interpolation: str = "bilinear",
+        **settings,
+    ) -> None:
+        if root is None:
+            raise UserError("data.root is not set: give it the folder that holds ImageNet's train/ and val/.")
+        if not isinstance(augment, InceptionCrop | None):
+            raise UserError("data.augment must be an ensembles.data.imagenet_views.InceptionCrop or null on ImageNet.")
+        require("data.train_", image_size=train_image_size)
+        super().__init__(batch_size, seed, root=root, augment=augment, **settings)
+        self.train_image_size = train_image_size or self.image_size
+        self._centre = centre(self.image_size, crop_ratio, interpolation)
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The WordNet ids, in the order of the classes' numbers."""
+        return synsets()
+
+    @property
+    def class_names(self) -> list[str]:
+        return [lemmas()[name].partition(",")[0] for name in super().class_names]
+
+    @property
+    def view(self) -> Callable:
+        return self._centre
+
+    @property
+    def corrupted_folder(self) -> Path:
+        return super().corrupted_folder if self.corrupted_root else self.root / "imagenet-c"
+
+    def load(self) -> Loaded:
+        wanted = None if self.classes is None else super().class_names
+        parts = {}
+        for part, folder in (("train", self.root / "train"), ("test", self.root / "val")):
+            if not folder.is_dir():
+                raise UserError(
+                    f"There is no {folder}: ImageNet's licence lets nobody but you download it, from "
+                    "https://image-net.org; put train/<WordNet id>/ and val/<WordNet id>/ into data.root."
+                )
+            require_synsets(folder, among=wanted)
+            parts[part] = labelled(folder, f"data.root: {part}", self.names)
+        augmented = self.augment and self.augment.at(self.train_image_size)
+        return Loaded(
+            train=(Files(parts["train"].images, self.view, augmented), parts["train"].labels),
+            test=(Files(parts["test"].images, self.view), parts["test"].labels),
+            statistics=STATISTICS,
+        )
+
+    def provide_corrupted(self, types: list[str]) -> None:
+        """The official copies, as far as they are asked for."""
+        if self.corrupted_root:
+            super().provide_corrupted(types)
+        place = Place(self.corrupted_folder, self.download, "set data.corrupt=on_the_fly or null")
+        for archive in CORRUPTED:
+            if set(types).intersection(archive.folders):
+                provide(archive, place)

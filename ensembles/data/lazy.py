@@ -1,0 +1,93 @@
+"""Image files that are decoded as they are asked for, by worker processes: sets that are too large for memory."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from ensembles.data.decode import read
+from ensembles.data.examples import Pool
+from ensembles.data.loaders import Picks
+from ensembles.errors import UserError
+
+View = Callable[[Image.Image], Image.Image]  # an RGB image of any size to a square
+
+
+class Files(Pool, Dataset):
+    """A pool of image files.
+
+    Args:
+        paths: the files.
+        view: what is seen of an image, as a square of always the same size.
+        augmented: the same in training, given what an augmentation drew for the image; None where there is none.
+        border: pixels on each side that are no part of the image.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[str | Path],
+        view: View,
+        augmented: Callable[[Image.Image, Tensor], Image.Image] | None = None,
+        border: int = 0,
+    ) -> None:
+        self.paths = np.array([os.fsencode(path) for path in paths])  # one object: a million would be copied on fork
+        self.view, self.augmented, self.border = view, augmented, border
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def gather(self, index: Tensor, drawn: Tensor | None = None) -> Tensor:
+        """The images at ``index`` (B,), as uint8 (B, C, H, W); in training with what was ``drawn`` for each.
+
+        Raises:
+            UserError: a file that is no whole image.
+        """
+        if not len(index):
+            return self.gather(torch.zeros(1, dtype=torch.int64))[:0]
+        squares = []
+        for number, position in enumerate(index.tolist()):
+            image = read(Path(os.fsdecode(self.paths[position])))
+            if self.border:
+                image = ImageOps.crop(image, self.border)
+            image = self.view(image) if drawn is None else self.augmented(image, drawn[number])
+            squares.append(torch.from_numpy(np.array(image)).view(*reversed(image.size), -1))
+        return torch.stack(squares).movedim(-1, 1).contiguous()
+
+    def __getitem__(self, picks: Picks) -> "Picks | UserError":
+        try:
+            return picks._replace(pixels=self.gather(picks.index, picks.drawn))
+        except UserError as error:  # raised in a worker, it would arrive wrapped in a traceback
+            return error
+
+    def feed(self, loader: Iterable, workers: int, keep: bool = False) -> "Fed":
+        return Fed(self, loader, workers, keep)
+
+
+class Fed:
+    """A loader's batches, in its order, with their images decoded ahead by worker processes."""
+
+    def __init__(self, files: Files, loader: Iterable, workers: int, keep: bool) -> None:
+        self.loader = loader
+        self.decoding = DataLoader(
+            files,
+            sampler=loader,  # a batch of picks is what a worker is given to do
+            batch_size=None,
+            num_workers=workers,
+            persistent_workers=keep and workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator(),  # else each pass would draw from the program's own
+        )
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[Picks]:
+        for batch in self.decoding:
+            if isinstance(batch, UserError):
+                raise batch
+            yield batch

@@ -1,0 +1,112 @@
+import hashlib
+import io
+import tarfile
+
+import pytest
+
+from ensembles.data.archive import Archive, official_file, provide, unpacked
+from ensembles.data.named import Place
+from ensembles.errors import UserError
+
+
+@pytest.fixture
+def pack(tmp_path):
+    """Writes a tar archive: {member: content}, where a content that is a TarInfo is put in as it is."""
+
+    def make(members, name="set.tar.gz"):
+        path = tmp_path / "made" / name
+        path.parent.mkdir(exist_ok=True)
+        with tarfile.open(path, "w:gz" if name.endswith("gz") else "w") as tar:
+            for member, content in members.items():
+                if isinstance(content, tarfile.TarInfo):
+                    tar.addfile(content)
+                    continue
+                info = tarfile.TarInfo(member)
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+        return path, Archive(path.as_uri(), "md5:" + hashlib.md5(path.read_bytes()).hexdigest(), ("set",))
+
+    return make
+
+
+@pytest.fixture
+def place(tmp_path):
+    (tmp_path / "root").mkdir()
+    return Place(tmp_path / "root", True, "leave it out")
+
+
+def content(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+MEMBERS = {"set/cat/0.png": b"one", "set/dog/1.png": b"two", "README": b"hello"}
+
+
+@pytest.mark.parametrize("name", ["set.tar.gz", "set.tar"])
+def test_what_is_missing_is_downloaded_and_unpacked(pack, place, name):
+    _, archive = pack(MEMBERS, name)
+    provide(archive, place)
+    assert (place.root / "set/dog/1.png").read_bytes() == b"two"
+    assert content(place.root) == ["set", name]
+
+
+def test_an_archive_in_place_is_unpacked_and_a_folder_in_place_is_left_alone(pack, place):
+    path, archive = pack(MEMBERS)
+    path.rename(place.root / path.name)
+    provide(archive, place)
+    (place.root / "set/cat/0.png").write_bytes(b"changed")
+    (place.root / path.name).unlink()
+    provide(archive, place)
+    assert (place.root / "set/cat/0.png").read_bytes() == b"changed"
+
+
+def link(target):
+    info = tarfile.TarInfo("set/link")
+    info.type, info.linkname = tarfile.SYMTYPE, target
+    return info
+
+
+@pytest.mark.parametrize(
+    "member",
+    [{"set/../../outside": b"x"}, {"../outside": b"x"}, {"set/link": link("../../outside")}, {"a": link("/etc")}],
+)
+def test_an_archive_that_climbs_out_of_its_folder_is_refused(pack, place, tmp_path, member):
+    path, archive = pack({"set/cat/0.png": b"one", **member})
+    with pytest.raises(UserError, match=rf"{path.name} was not unpacked, since .*(outside|absolute).*: delete it\.$"):
+        provide(archive, place)
+    assert content(place.root) == [path.name]
+    assert not list(tmp_path.glob("**/outside"))
+
+
+@pytest.mark.parametrize("name", ["set.tar.gz", "set.tar"])
+def test_a_truncated_archive_is_refused(pack, place, name):
+    path, _ = pack({**MEMBERS, "set/large": bytes(range(256)) * 100}, name)
+    cut = place.root / name
+    cut.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(UserError, match=rf"{name} is damaged .*delete it"), unpacked(cut):
+        pass
+    assert content(place.root) == [name]
+
+
+def test_an_archive_with_another_checksum_is_refused(pack, place):
+    _, archive = pack(MEMBERS)
+    (place.root / "set.tar.gz").write_bytes(b"something else")
+    with pytest.raises(UserError, match=r"set\.tar\.gz is truncated or not the official file: delete it"):
+        provide(archive, place)
+    assert content(place.root) == ["set.tar.gz"]
+
+
+def test_an_archive_without_the_folder_is_refused(pack, place):
+    _, archive = pack({"other/0.png": b"one"})
+    with pytest.raises(UserError, match="holds no folder set"):
+        provide(archive, place)
+    assert content(place.root) == ["set.tar.gz"]
+
+
+def test_nothing_is_downloaded_that_must_not_be(pack, place):
+    _, archive = pack(MEMBERS)
+    offline = Place(place.root, False, "leave it out")
+    with pytest.raises(UserError, match=r"data\.download is false.*folder set .*into .*root, or leave it out\.$"):
+        provide(archive, offline)
+    with pytest.raises(UserError, match=r"data\.download is false.*; do this\.$"):
+        official_file(archive.url, archive.checksum, offline, "do this")

@@ -1,0 +1,186 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms.v2 import functional as F
+
+from ensembles.data.corrupted import Corrupted
+from ensembles.data.corruptions import STANDARD, corrupt
+from ensembles.errors import UserError
+
+FEW = {"types": ["gaussian_noise", "fog"], "severities": [2, 5]}
+LABELS = np.arange(75) % 15 % 3
+CELLS = [f"corrupted/{type}/{severity}" for type in FEW["types"] for severity in FEW["severities"]]
+
+
+def test_copies_are_computed_batch_by_batch_as_the_whole_set_would_be(three, evaluated):
+    data = three(corrupt="on_the_fly", corruptions=FEW, eval_batch_size=4)
+    assert data.test_sets == {"test": 15, **dict.fromkeys(CELLS, 15)}
+    clean, labels = evaluated(data, "test")
+    for name in CELLS:
+        _, type, severity = name.split("/")
+        images, found = evaluated(data, name)
+        assert torch.equal(images, corrupt(clean, type, int(severity)))
+        assert torch.equal(found, labels)
+
+
+@pytest.mark.parametrize("types, number", [("standard", 15), ("extra", 4), ("all", 19), (["fog"], 1)])
+def test_types_are_picked_by_group_or_name(types, number):
+    assert len(Corrupted("on_the_fly", {"types": types}).types) == number
+
+
+def test_the_default_is_the_standard_types_at_five_severities(three):
+    chosen = Corrupted("on_the_fly")
+    assert (tuple(chosen.types), list(chosen.severities)) == (STANDARD, [1, 2, 3, 4, 5])
+    assert three().test_sets == {"test": 15}
+
+
+def test_a_subset_is_stratified_and_the_same_in_each_copy(three, evaluated):
+    data = three(corrupt="on_the_fly", corruptions={"types": ["brightness"]}, corrupted_size=6)
+    clean, _ = evaluated(data, "test")
+    taken = data.sets["corrupted/brightness/1"].index
+    for severity in range(1, 6):
+        name = f"corrupted/brightness/{severity}"
+        images, labels = evaluated(data, name)
+        assert torch.equal(images, corrupt(clean[taken], "brightness", severity))
+        assert labels.bincount().tolist() == [2, 2, 2]
+
+
+def test_processes_compute_the_copies_that_one_would(three, process, evaluated):
+    data = three(corrupt="on_the_fly", corruptions=FEW, eval_batch_size=3)
+    whole = {name: evaluated(data, name)[0] for name in CELLS}
+    shares = []
+    for rank in range(4):
+        process(data, rank, 4)
+        shares.append({name: evaluated(data, name)[0] for name in CELLS})
+    for name in CELLS:
+        assert torch.equal(torch.cat([share[name] for share in shares]), whole[name])
+
+
+def test_images_are_corrupted_at_their_own_size_and_then_resized(three, evaluated):
+    data = three(corrupt="on_the_fly", corruptions=FEW, image_size=20)
+    native = data.native_test.images.pixels
+    assert native.shape == (15, 3, 12, 12)
+    assert torch.equal(evaluated(data, "corrupted/fog/5")[0], F.resize(corrupt(native, "fog", 5), [20, 20]))
+
+
+def test_classes_in_use_are_numbered_anew_in_the_copies_too(three, evaluated):
+    data = three(corrupt="on_the_fly", corruptions=FEW, classes=["cow", "ant"])
+    images, labels = evaluated(data, "corrupted/fog/2")
+    clean, expected = evaluated(data, "test")
+    assert torch.equal(labels, expected) and set(labels.tolist()) == {0, 1}
+    assert torch.equal(images, corrupt(clean, "fog", 2))
+
+
+@pytest.fixture
+def official(tmp_path):
+    """Write copies of the test set of three classes in the layout of CIFAR-10-C, with other contents for each cell."""
+
+    def make(folder="three-C", types=FEW["types"], shape=(75, 12, 12, 3), labels=LABELS):
+        root = tmp_path / folder
+        root.mkdir(parents=True)
+        random = np.random.default_rng(0)
+        arrays = {type: random.integers(0, 256, shape, dtype=np.uint8) for type in types}
+        for type, array in arrays.items():
+            np.save(root / f"{type}.npy", array)
+        if labels is not None:
+            np.save(root / "labels.npy", labels)
+        return arrays
+
+    return make
+
+
+def test_official_arrays_hold_the_severities_one_after_the_other(three, evaluated, official):
+    arrays = official()
+    data = three(corrupt="written", corruptions=FEW, eval_batch_size=4)
+    for name in CELLS:
+        _, type, severity = name.split("/")
+        part = arrays[type][15 * (int(severity) - 1) : 15 * int(severity)]
+        images, labels = evaluated(data, name)
+        assert np.array_equal(images.numpy(), part.transpose(0, 3, 1, 2))
+        assert labels.tolist() == [0, 1, 2] * 5
+    assert isinstance(data.sets[CELLS[0]].images.array, np.memmap)
+
+
+def test_written_copies_can_be_elsewhere_of_another_size_and_a_subset_of_them(three, evaluated, official, tmp_path):
+    arrays = official("elsewhere/copies")
+    where = str(tmp_path / "elsewhere/copies")
+    data = three(
+        corrupt="written", corruptions=FEW, corrupted_root=where, image_size=16, corrupted_size=3, classes=[2, 0]
+    )
+    images, labels = evaluated(data, "corrupted/fog/2")
+    taken = data.sets["corrupted/fog/2"].index.numpy()
+    assert [index % 3 for index in taken] == [[2, 0][label] for label in labels]
+    assert torch.equal(images, F.resize(torch.from_numpy(arrays["fog"][taken]).permute(0, 3, 1, 2), [16, 16]))
+    others = data.sets["corrupted/gaussian_noise/5"].index.numpy()
+    assert (taken % 15).tolist() == (others % 15).tolist()
+
+
+def test_class_folders_are_read_as_copies_too(three, evaluated, tmp_path):
+    random = np.random.default_rng(0)
+    written = []
+    for name in ("ant", "bee", "cow"):
+        folder = tmp_path / "three-C/fog/2" / name
+        folder.mkdir(parents=True)
+        for number in range(2):
+            written.append(random.integers(0, 256, (12, 12, 3), dtype=np.uint8))
+            Image.fromarray(written[-1]).save(folder / f"{number}.png")
+    data = three(corrupt="written", corruptions={"types": ["fog"], "severities": [2]})
+    images, labels = evaluated(data, "corrupted/fog/2")
+    assert np.array_equal(images.numpy(), np.stack(written).transpose(0, 3, 1, 2))
+    assert labels.tolist() == [0, 0, 1, 1, 2, 2]
+
+
+@pytest.mark.parametrize(
+    "made, message",
+    [
+        (None, r"three-C has no gaussian_noise: write it by python scripts/corrupt\.py .*data\.corrupt=on_the_fly"),
+        ({"types": ["fog"]}, r"three-C has no gaussian_noise"),
+        ({"labels": None}, r"There is no .*labels\.npy"),
+        ({"labels": np.arange(75) % 4}, r"labels\.npy has labels from 0 to 3, but the classes are 0 to 2"),
+        ({"labels": np.arange(75) - 1}, r"labels\.npy has labels from -1 to 73"),
+        ({"labels": np.arange(74) % 3}, r"labels\.npy has 74 labels"),
+        ({"labels": np.arange(75) / 2}, r"labels\.npy holds float64"),
+        ({"labels": np.array([{}], dtype=object)}, r"labels\.npy was not loaded, since it is pickled"),
+        ({"shape": (74, 12, 12, 3)}, r"gaussian_noise\.npy holds uint8 \(74, 12, 12, 3\)"),
+        ({"shape": (75, 12, 12, 1)}, r"gaussian_noise\.npy holds uint8 \(75, 12, 12, 1\)"),
+    ],
+)
+def test_written_copies_that_cannot_work_are_named(three, official, made, message):
+    if made is not None:
+        official(**made)
+    with pytest.raises(UserError, match=message):
+        three(corrupt="written", corruptions=FEW)
+
+
+def test_a_truncated_copy_is_named(three, official, tmp_path):
+    official()
+    path = tmp_path / "three-C/fog.npy"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(UserError, match=rf"{path} was not loaded, since it is truncated"):
+        three(corrupt="written", corruptions=FEW)
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"corrupt": "yes"}, r"data\.corrupt is 'yes', but must be written, on_the_fly or null"),
+        ({"corruptions": {"types": "most"}}, r"data\.corruptions\.types is 'most', but must be standard, extra, all"),
+        ({"corruptions": {"types": ["fogg"]}}, r"no corruption 'fogg'; did you mean fog"),
+        ({"corruptions": {"types": []}}, r"no types"),
+        ({"corruptions": {"severities": [0]}}, r"severity .* is 0"),
+        ({"corruptions": {"severities": []}}, r"no severities"),
+        ({"corruptions": {"severity": [1]}}, r"data\.corruptions has 'severity'"),
+        ({"corrupted_size": 0}, r"data\.corrupted_size is 0"),
+        ({"corrupted_size": True}, r"data\.corrupted_size is True"),
+        ({"corrupted_size": 16, "corrupt": "on_the_fly"}, r"data\.corrupted_size is 16, but the test set has 15"),
+    ],
+)
+def test_a_setting_that_does_not_exist_is_named(three, settings, message):
+    with pytest.raises(UserError, match=message):
+        three(**settings)
+
+
+def test_images_that_cannot_be_corrupted_are_named(one_each):
+    with pytest.raises(UserError, match="6x6 pixels"):
+        one_each(corrupt="on_the_fly")
