@@ -23,11 +23,12 @@ from ensembles.files import write_text
 
 # What a run computes does not depend on these.
 ELSEWHERE = {
-    "data": {"root", "cache_dir", "num_workers", "eval_batch_size", "download"},
+    "data": {"root", "cache_dir", "num_workers", "eval_batch_size", "download", "sets_root", "corrupted_root"},
     "trainer": {"accelerator", "devices", "num_nodes", "progress"},
 }
 # These change how a trained network is evaluated, not what is trained.
-EVALUATION = ("checkpoint",)
+EVALUATION = ("checkpoint", "evaluation")
+TEST_SETS = {"ood_sets", "shift_sets", "ood", "shift", "corrupt", "corruptions", "corrupted_size"}  # data's settings
 UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}
 WHOLE = ("method", "model", "recipe", "seed", "train", "ckpt", "content")
 
@@ -36,7 +37,7 @@ def identity(config: dict) -> dict:
     """The part of a composed config that decides what is trained."""
     parts = {key: config.get(key) for key in WHOLE}
     for group, left_out in ELSEWHERE.items():
-        parts[group] = {key: value for key, value in config[group].items() if key not in left_out}
+        parts[group] = {key: value for key, value in config[group].items() if key not in left_out | TEST_SETS}
     for place in _checkpoint_files(config):
         parts.setdefault("files", {})[str(place)] = file_digest(place)
     return parts
@@ -105,8 +106,14 @@ class Run:
         return self.folder / "error.log"
 
     @property
+    def predictions_file(self) -> Path:
+        return self.folder / "predictions.npz"
+
+    @property
     def evaluation(self) -> dict:
-        return {key: self.config[key] for key in EVALUATION}
+        """The part of the config that decides how the trained network is evaluated."""
+        data = {key: value for key, value in self.config["data"].items() if key in TEST_SETS}
+        return {**{key: self.config[key] for key in EVALUATION}, "data": data}
 
     def results(self) -> dict | None:
         """The results of this config, or None while there are none."""
@@ -115,7 +122,9 @@ class Run:
             results = json.loads(self.results_file.read_text())
         except (OSError, ValueError):
             return None
-        return results if provenance.get("evaluation") == self.evaluation else None
+        wanted = self.evaluation
+        also_saved = {**wanted, "evaluation": {**wanted["evaluation"], "save_predictions": True}}
+        return results if provenance.get("evaluation") in (wanted, also_saved) else None
 
     def set_aside(self) -> None:
         """Move an earlier run out of the way; it stays beside the new one as ``<folder>.previous``."""

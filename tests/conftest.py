@@ -13,6 +13,7 @@ TINY = [
     "data.train_size=100",
     "trainer.accelerator=cpu",
     "trainer.progress=false",
+    "data.corrupt=null",
 ]
 
 

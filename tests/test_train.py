@@ -81,10 +81,9 @@ def test_an_interrupted_run_resumes_to_the_same_end(tiny, method, monkeypatch):
             raise KeyboardInterrupt
         return step(self, batch)
 
-    monkeypatch.setattr(Method, "training_step", dies)
-    with pytest.raises(BaseException):  # noqa: B017 - what Lightning makes of an interruption is its own
-        assert tiny(*arguments, "force=true").code == 0
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(Method, "training_step", dies)
+        assert tiny(*arguments, "force=true").code != 0
     assert not (run / "results.json").exists()
     assert tiny(*arguments).code == 0
     assert results(run) == undisturbed
@@ -97,7 +96,7 @@ def test_last_checkpoint_is_tested_on_request_and_without_validation(tiny):
     run = only("*")
     best = results(run)
     assert tiny("recipe.epochs=4", "checkpoint=last").code == 0  # evaluated again, not trained again
-    assert json.loads((run / "provenance.json").read_text())["evaluation"] == {"checkpoint": "last"}
+    assert json.loads((run / "provenance.json").read_text())["evaluation"]["checkpoint"] == "last"
     assert set(results(run)) == set(best)
     assert tiny("data.val_fraction=0", "runs_dir=other").code == 0
     assert not (only("*", "other") / "best.ckpt").exists()
@@ -156,6 +155,7 @@ def test_any_convolutional_network_by_name(tiny):
 def test_two_processes_report_what_one_does(tiny):
     """From a plain command and inside a multirun; 359 test images (one class left out) do not divide by two."""
     arguments = ("data.classes=[0,1,2,3,4,5,6,7,8]", "recipe.epochs=1", "method=mimo")
+    arguments += ("evaluation.temperature_scaling=true", "evaluation.save_predictions=true")
     tiny(*arguments)
     one = results(only("*"))
     two = ("trainer.devices=2", "strategy=ddp")
@@ -164,7 +164,7 @@ def test_two_processes_report_what_one_does(tiny):
     found = results(only("digits-*", "two"))
     assert set(found) == set(one)
     for key, value in one.items():  # trained apart: their sums round apart
-        assert found[key] == pytest.approx(value, abs=1e-3), key
+        assert found[key] == pytest.approx(value, abs=1e-2 if key.startswith("scaled/") else 1e-3), key
     checkpoint = only("*/best.ckpt")
     ended = tiny(*arguments, *two, "train=false", f"ckpt={checkpoint}", "runs_dir=evaluated")
     assert ended.code == 0, ended.err

@@ -75,11 +75,15 @@ METRICS = {
 }
 
 
+def measure(log_p: Tensor, labels: Tensor, names: Iterable[str] = METRICS) -> dict[str, float]:
+    """The named metrics of log-probabilities (N, K) in float64 and labels (N,)."""
+    return {name: METRICS[name](log_p, labels).item() for name in names}
+
+
 def scores(logits: Tensor, labels: Tensor, names: Iterable[str] = METRICS) -> dict[str, float]:
     """The named metrics of the mean of the members' softmax, from logits (M, N, K) and labels (N,).
 
     Raises:
         UserError: NaN or an infinity among the logits.
     """
-    log_p = log_mean(logits)
-    return {name: METRICS[name](log_p, labels).item() for name in names}
+    return measure(log_mean(logits), labels, names)

@@ -1,7 +1,7 @@
 """What the members' logits say together: the predictive distribution, in float64."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -31,15 +31,20 @@ def chunks(logits: Tensor) -> Iterator[Tensor]:
         yield part.double()
 
 
-def log_mean(logits: Tensor) -> Tensor:
+def log_mean(logits: Tensor, temperatures: Sequence[float] | None = None) -> Tensor:
     """Log of the members' mean softmax: (M, N, K) -> (N, K), float64.
 
     The log-sum-exp of the members' log-probabilities minus log M, so it is exact where a probability underflows to 0.
+    With M ``temperatures``, each member's logits are divided by its own.
 
     Raises:
         UserError: NaN or an infinity among the logits.
     """
     require_finite(logits)
     log_members = math.log(len(logits))
-    parts = [part.log_softmax(-1).logsumexp(0) - log_members for part in chunks(logits)]
+    parts = []
+    for part in chunks(logits):
+        if temperatures is not None:
+            part = part / part.new_tensor(temperatures).view(-1, 1, 1)
+        parts.append(part.log_softmax(-1).logsumexp(0) - log_members)
     return torch.cat(parts).clamp_(max=0.0)  # rounding must not make a probability exceed 1

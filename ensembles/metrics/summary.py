@@ -1,74 +1,117 @@
 """From logits to the flat results that a run writes down."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from torch import Tensor
 
 from ensembles.errors import UserError
+from ensembles.metrics import temperature
 from ensembles.metrics.classification import METRICS, scores
+from ensembles.metrics.corrupted import mean_corruption_error, overall
 from ensembles.metrics.diversity import diversity
 from ensembles.metrics.ood import criteria, detection
-from ensembles.metrics.predictive import require_finite
+from ensembles.metrics.predicted import Predicted
+from ensembles.metrics.shifted import shifted
 
-SHIFT_METRICS = ("acc", "nll", "ece")
+CELL = ("acc", "nll", "ece")
+IMAGENET_CLASSES = 1000
 
 
-def _check(name: str, logits: Tensor, labels: Tensor | None = None) -> None:
-    if logits.shape[1] == 0:
-        raise UserError(f"The set {name!r} is empty: give it at least one image, or leave it out.")
-    require_finite(logits, f"The logits of the set {name!r}")
-    if labels is None:
-        return
-    if labels.shape != logits.shape[1:2]:
-        raise UserError(f"The set {name!r} has {logits.shape[1]} images but {len(labels)} labels: give each one.")
-    low, high, classes = labels.min().item(), labels.max().item(), logits.shape[2]
-    if low < 0 or high >= classes:
-        raise UserError(
-            f"The set {name!r} has labels from {low} to {high}, but the network tells {classes} classes apart: "
-            f"its labels must lie from 0 to {classes - 1}."
-        )
+class Summary:
+    """Everything that the members' logits tell, each set reduced as it comes; only the test set's logits are kept.
+
+    Args:
+        temperature_scaling: fit temperatures to the set ``val``, and measure the test set at them too.
+        restrict_classes: whether a shifted set that covers some of the classes is predicted among these only.
+
+    Attributes:
+        test: the test set's predictions, once they are there.
+        unsure: for ``test`` and each out-of-distribution set the criteria's scores, name: (N,); see
+            `ensembles.metrics.ood.criteria`.
+    """
+
+    def __init__(self, *, temperature_scaling: bool = False, restrict_classes: bool = True) -> None:
+        self.temperature_scaling, self.restrict_classes = temperature_scaling, restrict_classes
+        self.test: Predicted | None = None
+        self.unsure: dict[str, dict[str, Tensor]] = {}
+        self._temperatures: temperature.Temperatures | None = None
+        self._shifted: dict[str, dict[str, float]] = {}
+        self._cells: dict[tuple[str, int], dict[str, float]] = {}
+
+    def add(self, name: str, predicted: Predicted) -> None:
+        """Take in a set: val, test, ood/<set>, shift/<set> or corrupted/<type>/<severity>, in any order.
+
+        Raises:
+            UserError: a set that is empty, holds NaN or an infinity, or whose labels do not fit its logits.
+        """
+        kind, *rest = name.split("/")
+        predicted.check(name, labelled=kind != "ood")
+        if kind == "val":
+            if self.temperature_scaling:
+                self._temperatures = temperature.fit(predicted.logits, predicted.labels)
+        elif kind == "test":
+            self.test = predicted
+            self.unsure["test"] = criteria(predicted.logits)
+        elif kind == "ood":
+            self.unsure[name] = criteria(predicted.logits)
+        elif kind == "shift":
+            self._shifted[name] = shifted(name, predicted, self.restrict_classes)
+        elif kind == "corrupted":
+            type, severity = rest
+            self._cells[type, int(severity)] = scores(predicted.logits, predicted.labels, CELL)
+        else:
+            raise UserError(f"The set {name!r} is none of val, test, ood/..., shift/... and corrupted/...: rename it.")
+
+    def results(self) -> dict[str, float | list[float]]:
+        """All results under flat keys, ready for JSON; fractions in [0, 1], nats.
+
+        Returns:
+            ``test/<metric>`` of the ensemble and ``members/<metric>``, a list, of each member alone, for acc, nll, ece,
+            brier, aece (equal-mass bins), cece (class-wise) and aurc; ``diversity/disagreement|kl|ratio`` for M > 1;
+            ``scaled/...``, see `ensembles.metrics.temperature.scaled`; ``corrupted/acc|nll|ece|cells``, for all of
+            ImageNet-C ``corrupted/mce``, and ``corrupted_extra/...``, see `ensembles.metrics.corrupted`;
+            ``shift/<set>/...``, see `ensembles.metrics.shifted`; ``ood/<set>/<criterion>/auroc|aupr|fpr95``;
+            ``corrupted/<type>/<severity>/acc|nll|ece``.
+
+        Raises:
+            UserError: no test set; temperatures asked for without a validation split.
+        """
+        if self.test is None:
+            raise UserError("There is no test set among the predictions, so nothing can be measured.")
+        logits, labels = self.test[:2]
+        alone = [scores(member[None], labels) for member in logits]
+        results = _prefixed("test", scores(logits, labels))
+        results |= {f"members/{name}": [member[name] for member in alone] for name in METRICS}
+        results |= _prefixed("diversity", diversity(logits, labels))
+        if self.temperature_scaling:
+            if self._temperatures is None:
+                raise UserError("evaluation.temperature_scaling needs a validation split: set data.val_fraction.")
+            results |= _prefixed("scaled", temperature.scaled(logits, labels, self._temperatures))
+        results |= overall(self._cells)
+        error = mean_corruption_error(self._cells)
+        if error is not None and logits.shape[2] == IMAGENET_CLASSES:
+            results["corrupted/mce"] = error
+        for name, values in self._shifted.items():
+            results |= _prefixed(name, values)
+        inside = self.unsure["test"]
+        for name, outside in self.unsure.items():
+            if name != "test":
+                for criterion, score in inside.items():
+                    results |= _prefixed(f"{name}/{criterion}", detection(score, outside[criterion]))
+        for (type, severity), values in self._cells.items():
+            results |= _prefixed(f"corrupted/{type}/{severity}", values)
+        return results
+
+
+def summarise(
+    sets: Iterable[tuple[str, Predicted]], *, temperature_scaling: bool = False, restrict_classes: bool = True
+) -> dict[str, float | list[float]]:
+    """The results of named sets; names, arguments, results and errors as `Summary` has them."""
+    summary = Summary(temperature_scaling=temperature_scaling, restrict_classes=restrict_classes)
+    for name, predicted in sets:
+        summary.add(name, predicted)
+    return summary.results()
 
 
 def _prefixed(prefix: str, values: Mapping) -> dict:
     return {f"{prefix}/{key}": value for key, value in values.items()}
-
-
-def summarise(
-    test: tuple[Tensor, Tensor],
-    ood: Mapping[str, Tensor] | None = None,
-    shift: Mapping[str, tuple[Tensor, Tensor]] | None = None,
-) -> dict[str, float | list[float]]:
-    """Everything that the members' logits tell, under flat keys, ready for JSON.
-
-    Args:
-        test: the test set's logits (M, N, K) and labels (N,).
-        ood: for each out-of-distribution set its logits (M, N', K).
-        shift: for each shifted set its logits (M, N', K') and labels (N',) among those K' classes.
-
-    Returns:
-        ``test/<metric>`` of the ensemble and ``members/<metric>``, a list, of each member alone, for acc, nll, ece,
-        brier, aece (equal-mass bins), cece (class-wise) and aurc; ``diversity/disagreement|kl|ratio`` for M > 1;
-        ``shift/<set>/acc|nll|ece``; ``ood/<set>/<criterion>/auroc|aupr|fpr95`` with the criteria of
-        `ensembles.metrics.ood.criteria`. Fractions in [0, 1], nats.
-
-    Raises:
-        UserError: a set that is empty, holds NaN or an infinity, or whose labels do not fit its logits.
-    """
-    logits, labels = test
-    _check("test", logits, labels)
-    members = [scores(member[None], labels) for member in logits]
-    results = _prefixed("test", scores(logits, labels))
-    results |= {f"members/{name}": [member[name] for member in members] for name in METRICS}
-    results |= _prefixed("diversity", diversity(logits, labels))
-
-    for name, (shifted, shifted_labels) in (shift or {}).items():
-        _check(f"shift/{name}", shifted, shifted_labels)
-        results |= _prefixed(f"shift/{name}", scores(shifted, shifted_labels, SHIFT_METRICS))
-
-    inside = criteria(logits) if ood else {}
-    for name, outside_logits in (ood or {}).items():
-        _check(f"ood/{name}", outside_logits)
-        outside = criteria(outside_logits)
-        for criterion, score in inside.items():
-            results |= _prefixed(f"ood/{name}/{criterion}", detection(score, outside[criterion]))
-    return results

@@ -11,13 +11,15 @@ from numpy import ndarray
 from torch import Tensor
 
 from ensembles.files import replacing
-from ensembles.metrics.bins import BINS, Bins, equal_width
-from ensembles.metrics.classification import confidence_and_correct
+from ensembles.metrics import Predicted
 from ensembles.metrics.diversity import disagreement_by_class, disagreement_matrix
 from ensembles.metrics.predictive import log_mean
 from ensembles.reports import style
 from ensembles.reports.history import Series, read
+from ensembles.reports.reliability import before_and_after, reliability
+from ensembles.reports.severity import severity
 
+ALL = {f"{name}.png" for name in ("reliability", "confidence", "disagreement", "curves", "temperature", "severity")}
 CLASSES_SHOWN = 10
 ANNOTATED = 8  # more members than this and the matrix has no room for numbers
 PANELS = {"loss": "loss", "acc": "accuracy (%)", "nll": "NLL (nats)", "ece": "ECE", "lr": "learning rate"}
@@ -30,17 +32,20 @@ LOOKS = {
 
 def draw(
     folder: str | Path,
-    test: tuple[Tensor, Tensor],
+    results: Mapping[str, float | list[float]],
+    test: Predicted,
     ood: Mapping[str, Tensor] | None = None,
     history: str | Path | None = None,
     class_names: Sequence[str] | None = None,
 ) -> list[Path]:
-    """Write reliability.png, confidence.png, disagreement.png (M > 1) and curves.png (if there was training).
+    """Write reliability.png, confidence.png, and where there is what they show disagreement.png (members), curves.png
+    (training), severity.png (corruptions) and temperature.png (temperature scaling).
 
     Args:
         folder: where to write them; it exists.
-        test: the test set's logits (M, N, K) and labels (N,).
-        ood: for each out-of-distribution set its logits (M, N', K).
+        results: the run's flat results.
+        test: the test set's predictions.
+        ood: for each out-of-distribution set the ensemble's confidence in each example, (N,).
         history: the run's metrics.csv; None, a file that is not there or one without numbers means no curves.
         class_names: the K classes' names, for the classes that members disagree on.
 
@@ -50,19 +55,25 @@ def draw(
     Raises:
         UserError: NaN or an infinity among the logits, or a folder that cannot be written to.
     """
-    logits, labels = (tensor.cpu() for tensor in test)
+    logits, labels = (tensor.cpu() for tensor in test[:2])
     figures = {}
     with rc_context(style.RC):
         figures["reliability.png"] = reliability(logits, labels)
-        figures["confidence.png"] = confidence(logits, {name: out.cpu() for name, out in (ood or {}).items()})
+        figures["confidence.png"] = confidence(logits, {name: sure.cpu() for name, sure in (ood or {}).items()})
         if len(logits) > 1:
             figures["disagreement.png"] = disagreement(logits, labels, class_names)
         series = read(history) if history is not None and Path(history).exists() else {}
         if _panels(series):
             figures["curves.png"] = curves(series)
+        if "scaled/pool/temperature" in results:
+            figures["temperature.png"] = before_and_after(logits, labels, results["scaled/pool/temperature"])
+        if by_severity := severity(results):
+            figures["severity.png"] = by_severity
         for name, figure in figures.items():
             with replacing(Path(folder) / name) as draft:
                 figure.savefig(draft)
+    for name in ALL - figures.keys():  # an earlier evaluation's
+        (Path(folder) / name).unlink(missing_ok=True)
     return [Path(folder) / name for name in figures]
 
 
@@ -70,51 +81,16 @@ def _fit(name: str) -> str:
     return name if len(name) <= 20 else name[:19] + "…"
 
 
-def _curve(bins: Bins) -> tuple[ndarray, ndarray]:
-    """Mean confidence and accuracy of the bins that hold examples."""
-    held = bins.count > 0
-    return tuple((total[held] / bins.count[held]).numpy() for total in (bins.confidence, bins.correct))
-
-
-def reliability(logits: Tensor, labels: Tensor) -> Figure:
-    """Accuracy against confidence in the bins of the ECE, the ensemble and all its members; below, images in a bin."""
-    pool = equal_width(*confidence_and_correct(log_mean(logits), labels))
-    figure = Figure(figsize=(4.2, 4.8))
-    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    top.plot([0, 1], [0, 1], color=style.GREY, linestyle="--", linewidth=1, label="perfectly calibrated")
-    edges = [i / BINS for i in range(BINS + 1)]
-
-    if len(logits) > 1:
-        each = [confidence_and_correct(log_mean(member[None]), labels) for member in logits]
-        members = equal_width(*(torch.cat(parts) for parts in zip(*each, strict=True)))
-        ece = sum(equal_width(*one).error.item() for one in each) / len(each)
-        top.plot(*_curve(members), "s:", color=style.VERMILLION, label=f"members, mean ECE {ece:.3f}", clip_on=False)
-        bottom.stairs(
-            (members.count / len(logits)).numpy(), edges, color=style.VERMILLION, linestyle=":", linewidth=1.4
-        )
-    name = "ensemble" if len(logits) > 1 else "network"
-    top.plot(*_curve(pool), "o-", color=style.BLUE, label=f"{name}, ECE {pool.error.item():.3f}", clip_on=False)
-    bottom.stairs(pool.count.numpy(), edges, color=style.BLUE, fill=True, alpha=0.5)
-
-    top.set(xlim=(0, 1), ylim=(0, 1), ylabel="accuracy")
-    figure.legend(loc="outside upper center")
-    bottom.set(yscale="log", xlabel="confidence", ylabel="images")
-    bottom.set_ylim(bottom=0.5)  # a bin of one image is to be seen
-    bottom.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    bottom.minorticks_off()
-    return figure
-
-
 def confidence(logits: Tensor, ood: Mapping[str, Tensor]) -> Figure:
     """How the ensemble's confidence is distributed on the test set and on each out-of-distribution set."""
     figure = Figure(figsize=(4.8, 3.2))
     axes = figure.subplots()
 
-    def share(some: Tensor) -> tuple[ndarray, ndarray]:
-        counts, edges = torch.histogram(log_mean(some).amax(-1).exp(), bins=25, range=(0.0, 1.0))
+    def share(sure: Tensor) -> tuple[ndarray, ndarray]:
+        counts, edges = torch.histogram(sure.clamp(max=1), bins=25, range=(0.0, 1.0))
         return (100 * counts / counts.sum()).numpy(), edges.numpy()
 
-    axes.stairs(*share(logits), color=style.SKY, fill=True, alpha=0.7, label="in distribution")
+    axes.stairs(*share(log_mean(logits).amax(-1).exp()), color=style.SKY, fill=True, alpha=0.7, label="in distribution")
     for i, (name, out) in enumerate(ood.items()):
         color, dashes = style.SERIES[i % len(style.SERIES)], style.DASHES[i % len(style.DASHES)]
         axes.stairs(*share(out), color=color, linestyle=dashes, linewidth=1.6, label=f"out: {_fit(name)}")

@@ -1,12 +1,13 @@
 """The tables that a person reads: one run's at its end, and several runs' side by side. Imports no torch."""
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -20,6 +21,8 @@ QUALITY = {
     "ECE": ("ece", decimal),
     "Brier": ("brier", decimal),
 }
+STANDARD_CELLS = 75  # 15 types of corruption, five severities
+FRAMES = {"anchor_acc": "  anchor frames", "pmk_acc": "  with all frames like them"}
 DETECTION = ("auroc", "aupr", "fpr95")
 
 
@@ -58,13 +61,45 @@ def _quality(results: Mapping) -> Table:
     return table
 
 
+def _scaled(results: Mapping) -> Table:
+    table = _table("Temperature scaling", "", "T", *QUALITY)
+
+    def add(name, temperature, value_of):
+        _row(table, name, decimal(temperature), *(show(value_of(key)) for key, show in QUALITY.values()))
+
+    if "scaled/pool/temperature" in results:
+        members = len(results["scaled/members/temperature"])
+        who = "ensemble" if members > 1 else "network"
+        add(f"{who} as trained", 1, lambda key: results.get(f"test/{key}"))
+        add(f"{who} scaled", results["scaled/pool/temperature"], lambda key: results.get(f"scaled/pool/{key}"))
+        if members > 1:
+            temperature = mean(results["scaled/members/temperature"])
+            add("mean of scaled members", temperature, lambda key: results.get(f"scaled/average/{key}"))
+            add("members' mean as trained", 1, lambda key: mean(results.get(f"members/{key}")))
+            add("members' mean scaled", temperature, lambda key: mean(results.get(f"scaled/members/{key}")))
+    return table
+
+
 def _shifted(results: Mapping) -> Table:
-    table = _table("Corrupted and shifted sets", "set", *list(QUALITY)[:3])
-    prefixes = ["corrupted"] * ("corrupted/acc" in results)
-    prefixes += [key.removesuffix("/acc") for key in results if key.startswith("shift/") and key.endswith("/acc")]
-    for prefix in prefixes:
-        shown = [show(results.get(f"{prefix}/{key}")) for key, show in list(QUALITY.values())[:3]]
-        _row(table, prefix.removeprefix("shift/"), *shown)
+    quality = list(QUALITY.items())[:3]
+    table = _table("Corrupted and shifted sets", "set", *(head for head, _ in quality))
+
+    def add(name, prefix):
+        _row(table, name, *(show(results.get(f"{prefix}/{key}")) for _, (key, show) in quality))
+
+    if "corrupted/acc" in results:
+        cells = results.get("corrupted/cells", STANDARD_CELLS)
+        add("corrupted" if cells == STANDARD_CELLS else f"corrupted, {cells} of {STANDARD_CELLS} cells", "corrupted")
+    if "corrupted/mce" in results:
+        _row(table, "  mCE %, AlexNet's being 100", percent(results["corrupted/mce"]), "", "")
+    if "corrupted_extra/acc" in results:
+        add("corrupted, other types", "corrupted_extra")
+    for key in results:
+        prefix, _, metric = key.rpartition("/")
+        if prefix.startswith("shift/") and metric == "acc":
+            add(prefix.removeprefix("shift/"), prefix)
+        elif prefix.startswith("shift/") and metric in FRAMES:
+            _row(table, FRAMES[metric], percent(results[key]), "", "")
     return table
 
 
@@ -109,6 +144,7 @@ def show(results: Mapping, where: str | Path, console: Console | None = None) ->
     console = console or Console()
     tables = [
         _quality(results),
+        _scaled(results),
         _named_numbers("Diversity of the members", results, DIVERSITY),
         _shifted(results),
         _detection(results),
@@ -139,10 +175,14 @@ COLUMNS = {
     "test/acc": ("acc %", percent),
     "test/nll": ("NLL", decimal),
     "test/ece": ("ECE", decimal),
+    "corrupted/acc": ("cAcc %", percent),
+    "corrupted/nll": ("cNLL", decimal),
+    "corrupted/ece": ("cECE", decimal),
     "members/acc": ("members %", lambda values: percent(mean(values))),
     "diversity/disagreement": ("differ %", percent),
     "cost/params": ("params", count),
 }
+LEAST = ("corrupted/nll", "diversity/disagreement", "corrupted/ece", "members/acc")  # the first is missed least
 
 
 def _union(mappings: Iterable[Mapping]) -> list[str]:
@@ -161,21 +201,39 @@ def compare(rows: Sequence[Row], columns: Mapping[str, tuple] = COLUMNS) -> Rend
     Args:
         rows: the runs, in the order to show them.
         columns: for each key of the results its head and how to print it, as `COLUMNS`; columns that no run fills are
-            left out.
+            left out, and in a narrow terminal so are those of `LEAST`, as far as needed.
     """
     differing = _short(_union(row.differs for row in rows))
     filled = {key: column for key, column in columns.items() if any(row.results.get(key) is not None for row in rows)}
-    table = _table("", *differing.values(), *(head for head, _ in filled.values()), "status", names=len(differing))
-    table.columns[-1].justify = "left"
-    notes = []
-    for row in rows:
-        names = [str(row.differs.get(key, "")) for key in differing]
-        word, _, reason = row.status.partition(":")
-        _row(table, *names, *(show(row.results.get(key)) for key, (_, show) in filled.items()), word)
-        if reason:
-            which = ", ".join(f"{differing[key]}={value}" for key, value in row.differs.items())
-            notes.append(Text(f"{which}: {reason.strip()}"))
-    return Group(table, *notes)
+    return _Comparison(rows, differing, filled)
+
+
+class _Comparison(NamedTuple):
+    rows: Sequence[Row]
+    differing: Mapping[str, str]
+    columns: Mapping[str, tuple]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        shown, unlimited = dict(self.columns), options.update(max_width=10_000)
+        for key in LEAST:
+            if Measurement.get(console, unlimited, self._table(shown)).maximum > options.max_width:
+                shown.pop(key, None)
+        yield self._table(shown)
+        for row in self.rows:
+            _, failed, reason = row.status.partition(":")
+            if failed:
+                which = ", ".join(f"{self.differing[key]}={value}" for key, value in row.differs.items())
+                yield Text(f"{which}: {reason.strip()}")
+
+    def _table(self, columns: Mapping[str, tuple]) -> Table:
+        heads = [head for head, _ in columns.values()]
+        table = _table("", *self.differing.values(), *heads, "status", names=len(self.differing))
+        table.columns[-1].justify = "left"
+        for row in self.rows:
+            names = [str(row.differs.get(key, "")) for key in self.differing]
+            numbers = [show(row.results.get(key)) for key, (_, show) in columns.items()]
+            _row(table, *names, *numbers, row.status.partition(":")[0])
+        return table
 
 
 def write_csv(path: str | Path, rows: Sequence[Row]) -> None:

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from ensembles.errors import UserError
-from ensembles.metrics import scores
+from ensembles.metrics import Predicted, scores
 from ensembles.metrics.diversity import disagreement_matrix
+from ensembles.metrics.predictive import log_mean
 from ensembles.reports import plots
 from ensembles.reports.history import read
 
@@ -26,7 +27,19 @@ def draw(M=4, N=200, K=10, spread=1.0):
     labels = torch.randint(K, (N,), generator=generator)
     logits = torch.randn(N, K, generator=generator) + spread * torch.randn(M, N, K, generator=generator)
     logits[:, torch.arange(N), labels] += 3
-    return logits, labels
+    return Predicted(logits, labels)
+
+
+def confidences(predicted):
+    return log_mean(predicted.logits).amax(-1).exp()
+
+
+CORRUPTED = {"test/acc": 0.9, "test/ece": 0.1} | {
+    f"corrupted/{type}/{severity}/{metric}": 0.5 + 0.01 * severity
+    for type in ("fog", "snow", "spatter")
+    for severity in (1, 3)
+    for metric in ("acc", "nll", "ece")
+}
 
 
 @pytest.fixture
@@ -38,24 +51,27 @@ def history(tmp_path):
 
 def certain(M=3):
     labels = torch.arange(100) % 10
-    return (torch.nn.functional.one_hot(labels, 10) * 100.0).expand(M, -1, -1), labels
+    return Predicted((torch.nn.functional.one_hot(labels, 10) * 100.0).expand(M, -1, -1), labels)
 
 
 CASES = {
-    "four members": (draw(), {"photos": draw()[0], "_under $score$": draw(spread=3)[0]}),
-    "one member": (draw(M=1), {"photos": draw(M=1, spread=3)[0]}),
+    "four members": (draw(), {"photos": draw(), "_under $score$": draw(spread=3)}),
+    "one member": (draw(M=1), {"photos": draw(M=1, spread=3)}),
     "sixteen members": (draw(M=16), {}),
     "two classes": (draw(M=2, K=2), {}),
-    "thousand classes": (draw(K=1000), {f"set {i}": draw(K=1000)[0] for i in range(9)}),
-    "perfect": (certain(), {"the same": certain()[0]}),
+    "thousand classes": (draw(K=1000), {f"set {i}": draw(K=1000) for i in range(9)}),
+    "perfect": (certain(), {"the same": certain()}),
 }
 
 
 @pytest.mark.parametrize(("test", "ood"), CASES.values(), ids=CASES.keys())
 def test_draw_writes_small_pictures(test, ood, tmp_path, history):
     names = [f"class ${k}$ with a name that is long" for k in range(test[0].shape[-1])]
-    written = plots.draw(tmp_path, test, ood, history, class_names=names)
-    wanted = {"reliability.png", "confidence.png", "curves.png"} | ({"disagreement.png"} if len(test[0]) > 1 else set())
+    results = CORRUPTED | {"scaled/pool/temperature": 1.7}
+    unsure = {name: confidences(out) for name, out in ood.items()}
+    written = plots.draw(tmp_path, results, test, unsure, history, class_names=names)
+    wanted = {f"{name}.png" for name in ("reliability", "confidence", "curves", "temperature", "severity")}
+    wanted |= {"disagreement.png"} if len(test[0]) > 1 else set()
     assert {path.name for path in written} == wanted
     assert {path.name for path in tmp_path.iterdir()} == wanted | {"metrics.csv"}
     for path in written:
@@ -66,12 +82,27 @@ def test_draw_writes_small_pictures(test, ood, tmp_path, history):
 def test_without_training_there_are_no_curves(tmp_path):
     (tmp_path / "empty.csv").write_text("epoch,step,train/loss\n")
     for history in (None, tmp_path / "missing.csv", tmp_path / "empty.csv"):
-        names = {path.name for path in plots.draw(tmp_path, draw(M=1, N=20), history=history)}
+        names = {path.name for path in plots.draw(tmp_path, {}, draw(M=1, N=20), history=history)}
         assert names == {"reliability.png", "confidence.png"}
 
 
+def test_pictures_of_an_earlier_evaluation_do_not_stay(tmp_path):
+    (tmp_path / "mine.png").write_bytes(b"")
+    plots.draw(tmp_path, CORRUPTED | {"scaled/pool/temperature": 1.0}, draw(N=20))
+    left = {path.name for path in plots.draw(tmp_path, {}, draw(M=1, N=20))}
+    assert (
+        {path.name for path in tmp_path.iterdir()}
+        == left | {"mine.png"}
+        == {
+            "reliability.png",
+            "confidence.png",
+            "mine.png",
+        }
+    )
+
+
 def test_reliability_shows_the_bins_of_the_ece():
-    logits, labels = draw()
+    logits, labels = draw()[:2]
     top, bottom = plots.reliability(logits, labels).axes
     _, _, ensemble = top.lines
     mean, accuracy = ensemble.get_data()
@@ -85,7 +116,7 @@ def test_reliability_shows_the_bins_of_the_ece():
 
 
 def test_reliability_pools_the_members():
-    logits, labels = draw()
+    logits, labels = draw()[:2]
     top, bottom = plots.reliability(logits, labels).axes
     accuracy, counts = top.lines[1].get_ydata(), bottom.patches[0].get_data().values
     correct = (logits.argmax(-1) == labels).double().mean().item()
@@ -93,8 +124,22 @@ def test_reliability_pools_the_members():
     assert counts.sum() == pytest.approx(len(labels))
 
 
+def test_before_and_after_shows_each_calibration_error_and_all_images():
+    logits, labels = draw()[:2]
+    axes = plots.before_and_after(logits, labels, 1.7).axes
+    scaled = (logits.double().softmax(-1).mean(0).log() / 1.7)[None]
+    for top, bottom, shown in ((axes[0], axes[2], logits), (axes[1], axes[3], scaled)):
+        ece = scores(shown, labels, ["ece"])["ece"]
+        assert top.get_title().endswith(f"ECE {ece:.3f}")
+        counts = bottom.patches[-1].get_data().values
+        mean, accuracy = top.lines[-1].get_data()
+        assert (counts[counts > 0] / len(labels) * abs(mean - accuracy)).sum() == pytest.approx(ece)
+        assert counts.sum() == len(labels)
+
+
 def test_confidence_shows_shares_of_each_set():
-    axes = plots.confidence(draw(N=50)[0], {"photos": draw(N=999)[0], "flat": torch.zeros(4, 7, 10)}).axes[0]
+    flat = torch.full((7,), 0.1, dtype=torch.float64)
+    axes = plots.confidence(draw(N=50)[0], {"photos": confidences(draw(N=999)), "flat": flat}).axes[0]
     shares = [patch.get_data().values for patch in axes.patches]
     assert [share.sum() for share in shares] == pytest.approx([100, 100, 100])
     assert shares[2].argmax() == 2  # ten classes alike: a confidence of 0.1 among bins of 0.04
@@ -102,7 +147,7 @@ def test_confidence_shows_shares_of_each_set():
 
 
 def test_disagreement_shows_the_matrix_and_the_classes_in_order():
-    logits, labels = draw(K=20)
+    logits, labels = draw(K=20)[:2]
     left, right = plots.disagreement(logits, labels, [f"c{k}" for k in range(20)]).axes[:2]
     shown = torch.tensor(left.images[0].get_array().filled(math.nan))
     expected = 100 * disagreement_matrix(logits)
@@ -140,9 +185,9 @@ def test_curves_of_both_splits_share_a_panel(tmp_path):
 
 
 def test_what_cannot_be_drawn_is_refused(tmp_path):
-    logits, labels = draw(N=20)
+    test = draw(N=20)
     with pytest.raises(UserError, match=r"Cannot write .*reliability\.png"):
-        plots.draw(tmp_path / "nowhere", (logits, labels))
+        plots.draw(tmp_path / "nowhere", {}, test)
     with pytest.raises(UserError, match="NaN"):
-        plots.draw(tmp_path, (logits.index_fill(1, torch.tensor(3), math.nan), labels))
+        plots.draw(tmp_path, {}, test._replace(logits=test.logits.index_fill(1, torch.tensor(3), math.nan)))
     assert not list(tmp_path.iterdir())

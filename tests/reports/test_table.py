@@ -23,6 +23,7 @@ def results(M=4):
         for criterion in CRITERIA:
             found |= {f"ood/{name}/{criterion}/{metric}": 0.9471 for metric in ("auroc", "aupr", "fpr95")}
     found |= {"corrupted/acc": 0.761, "corrupted/nll": 1.05, "corrupted/ece": 0.153, "corrupted/fog/3/acc": 0.5555}
+    found |= {"corrupted/cells": 75, "corrupted_extra/acc": 0.7, "corrupted_extra/nll": 1.5, "corrupted_extra/ece": 0.2}
     found |= {"shift/sketches/acc": 0.235, "shift/sketches/nll": 5.187, "shift/sketches/ece": 0.0822}
     found |= {"cost/params": 8175784, "cost/mult_adds": 480_900_000, "cost/forward_passes": 0.868}
     return found | {"cost/images_per_second": 12345.6, "cost/ms_per_image": 0.081}
@@ -45,12 +46,45 @@ def test_the_table_holds_the_numbers_as_papers_print_them():
     assert row(text, "members'", "mean") == ["96.0", "0.100", "0.020", "0.050"]
     assert row(text, "member", "2") == ["95.0", "0.100", "0.020", "0.050"]
     assert row(text, "corrupted") == ["76.1", "1.050", "0.153"]
+    assert row(text, "corrupted,", "other", "types") == ["70.0", "1.500", "0.200"]
     assert row(text, "sketches") == ["23.5", "5.187", "0.082"]
     assert row(text, "photos", "max", "probability") == ["94.7"] * 3
     assert row(text, "disagreement", "between")[-1] == "3.2"
     assert row(text, "parameters") == ["8.18", "M"]
     assert row(text, "multiply-adds")[-2:] == ["481", "M"]
     assert text.rstrip().endswith("runs/here")
+
+
+def test_a_mean_over_some_corruptions_says_so():
+    text = printed(show, results() | {"corrupted/cells": 30}, "runs/here")
+    assert row(text, "corrupted,", "30", "of", "75", "cells") == ["76.1", "1.050", "0.153"]
+    text = printed(show, results() | {"corrupted/mce": 0.7531}, "runs/here")
+    assert row(text, "mCE", "%,", "AlexNet's", "being", "100") == ["75.3"]
+
+
+def test_frames_of_videos_stand_below_their_set():
+    frames = {"shift/vid/acc": 0.6, "shift/vid/nll": 1.0, "shift/vid/anchor_acc": 0.655, "shift/vid/pmk_acc": 0.51}
+    text = printed(show, results() | frames, "runs/here")
+    assert row(text, "vid") == ["60.0", "1.000", "-"]
+    assert row(text, "anchor", "frames") == ["65.5"]
+    assert row(text, "with", "all", "frames", "like", "them") == ["51.0"]
+
+
+def test_temperature_scaling_is_shown_before_and_after():
+    found = results()
+    found |= {f"scaled/pool/{name}": 0.5 for name in ("acc", "nll", "ece", "brier")}
+    found |= {f"scaled/average/{name}": 0.25 for name in ("acc", "nll", "ece", "brier")}
+    found |= {f"scaled/members/{name}": [0.1, 0.2, 0.3, 0.4] for name in ("acc", "nll", "ece", "brier")}
+    found |= {"scaled/pool/temperature": 1.2345, "scaled/members/temperature": [1.0, 1.0, 2.0, 4.0]}
+    text = printed(show, found, "runs/here")
+    assert row(text, "ensemble", "as", "trained") == ["1.000", "98.9", "0.041", "0.012", "0.018"]
+    assert row(text, "ensemble", "scaled") == ["1.234", "50.0", "0.500", "0.500", "0.500"]
+    assert row(text, "mean", "of", "scaled", "members")[:2] == ["2.000", "25.0"]
+    assert row(text, "members'", "mean", "scaled") == ["2.000", "25.0", "0.250", "0.250", "0.250"]
+    one = {key: value[:1] if isinstance(value, list) else value for key, value in found.items()}
+    text = printed(show, one, "runs/here")
+    assert row(text, "network", "scaled")[0] == "1.234"
+    assert "scaled members" not in text
 
 
 def test_nothing_wraps_and_no_number_is_cut_at_80_columns():
@@ -91,12 +125,28 @@ def test_comparison_has_a_row_for_each_run_and_says_why_one_failed():
         Row({"method.M": 4, "model": "small_cnn"}, "done", results()),
         Row({"method.M": 0, "model": "small_cnn"}, "failed: method.M is 0, but must be at least 1.", {}),
     ]
-    text = printed(compare(rows))
-    assert max(map(len, text.splitlines())) <= 80
-    assert row(text, "M", "model")[:4] == ["acc", "%", "NLL", "ECE"]
-    assert row(text, "4", "small_cnn") == ["98.9", "0.041", "0.012", "96.0", "3.2", "8.18", "M", "done"]
-    assert row(text, "0", "small_cnn") == ["-"] * 6 + ["failed"]
+    text = printed(compare(rows), width=100)
+    test, corrupted = ["98.9", "0.041", "0.012"], ["76.1", "1.050", "0.153"]
+    assert row(text, "M", "model")[:6] == ["acc", "%", "NLL", "ECE", "cAcc", "%"]
+    assert row(text, "4", "small_cnn") == [*test, *corrupted, "96.0", "3.2", "8.18", "M", "done"]
+    assert row(text, "0", "small_cnn") == ["-"] * 9 + ["failed"]
     assert "M=0, model=small_cnn: method.M is 0, but must be at least 1." in text
+
+
+def test_a_narrow_comparison_has_whole_names_and_fewer_columns():
+    rows = [Row({"method.M": 2, "model": "small_cnn"}, "done", results(M=2))]
+    text = printed(compare(rows), width=80)
+    assert max(map(len, text.splitlines())) <= 80
+    assert row(text, "2", "small_cnn") == ["98.9", "0.041", "0.012", "76.1", "0.153", "96.0", "8.18", "M", "done"]
+    assert row(printed(compare(rows), width=60), "2", "small_cnn") == [
+        "98.9",
+        "0.041",
+        "0.012",
+        "76.1",
+        "8.18",
+        "M",
+        "done",
+    ]
 
 
 def test_comparison_keeps_apart_keys_that_end_alike_and_takes_other_columns():

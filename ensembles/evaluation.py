@@ -1,0 +1,107 @@
+"""From a trained network, or its saved predictions, to the results and plots in the run's folder."""
+
+import json
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from pytorch_lightning import Trainer
+from torch import Tensor
+
+from ensembles import predictions
+from ensembles.data import ImageDataModule
+from ensembles.errors import UserError
+from ensembles.files import write_text
+from ensembles.methods import Method
+from ensembles.metrics import Predicted, Summary
+from ensembles.provenance import provenance
+from ensembles.reports import plots
+from ensembles.runs import Run
+from ensembles.training.collector import Collector
+
+
+def evaluate(trainer: Trainer, method: Method, data: ImageDataModule, run: Run) -> Summary:
+    """Pass once over each test set, and where the evaluation needs it over the validation split.
+
+    Process 0 reduces each set to its results as soon as it is through, and saves its predictions if that is asked for;
+    the other processes' summaries stay empty.
+
+    Raises:
+        UserError: predictions that cannot be measured.
+    """
+    settings = run.config["evaluation"]
+    summary = _summary(settings)
+    kept = {"config": run.config, "class_names": list(data.class_names)}
+    with ExitStack() as stack:
+        takers = [summary.add] if trainer.is_global_zero else []
+        if settings["save_predictions"] and trainer.is_global_zero:
+            takers.append(stack.enter_context(predictions.saving(run.predictions_file, kept)))
+
+        def take(name: str, logits: Tensor, labels: Tensor) -> None:
+            covered = data.subsets.get(name), data.accepted.get(name), data.groups.get(name)
+            predicted = Predicted(logits, labels, *covered)
+            for taker in takers:
+                taker(name, predicted)
+
+        trainer.callbacks.append(Collector(take))
+        if run.config["data"]["val_fraction"] and (settings["temperature_scaling"] or settings["save_predictions"]):
+            trainer.validate(method, data, verbose=False)
+        trainer.test(method, data, verbose=False)
+    return summary
+
+
+def evaluate_again(folder: Path, changes: dict[str, bool]) -> dict:
+    """The results of a run's saved predictions, which take the place of those in its folder; its costs stay.
+
+    Args:
+        changes: settings of the evaluation that differ from those it was saved with.
+
+    Raises:
+        UserError: no predictions, damaged ones, ones that cannot be measured, or a run that is being worked on.
+    """
+    path = folder / "predictions.npz"
+    kept = predictions.about(path)
+    kept["config"]["evaluation"] |= changes
+    run = Run(kept["config"], folder)
+    with run.opened():
+        summary = _summary(run.config["evaluation"])
+        for name, predicted in predictions.saved(path):
+            summary.add(name, predicted)
+        before, origin = (_json(file) for file in (run.results_file, run.provenance_file))
+        costs = {key: value for key, value in before.items() if key.startswith("cost/")}
+        now = provenance(run, {})
+        again = {key: now[key] for key in ("command", "commit", "versions")}
+        return write(run, summary, costs, kept["class_names"], origin | {"computed_again": again})
+
+
+def write(run: Run, summary: Summary, costs: dict, class_names: Sequence[str], origin: dict) -> dict:
+    """Write results.json, provenance.json and the plots; returns the results.
+
+    Args:
+        costs: results that do not come from predictions.
+        origin: what provenance.json is to say.
+
+    Raises:
+        UserError: what `Summary.results` raises.
+    """
+    results = summary.results() | costs
+    ood = {name.removeprefix("ood/"): -unsure["max_probability"] for name, unsure in summary.unsure.items()}
+    del ood["test"]
+    run.provenance_file.unlink(missing_ok=True)  # it vouches for the results
+    plots.draw(run.folder, results, summary.test, ood, history=run.history, class_names=class_names)
+    write_text(run.results_file, json.dumps(results, indent=2) + "\n")
+    write_text(run.provenance_file, json.dumps(origin | {"evaluation": run.evaluation}, indent=2) + "\n")
+    return results
+
+
+def _summary(settings: dict) -> Summary:
+    return Summary(**{key: value for key, value in settings.items() if key != "save_predictions"})
+
+
+def _json(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise UserError(f"{path} is damaged: delete it.") from error
