@@ -9,7 +9,7 @@ from ensembles.limits import require
 
 OmegaConf.register_new_resolver("fingerprint", fingerprint, replace=True)
 
-GROUPS = ("data", "model", "method", "recipe", "trainer")
+GROUPS = ("data", "model", "method", "recipe", "trainer", "evaluation")
 
 
 def checked(config: DictConfig) -> dict:
@@ -31,6 +31,8 @@ def checked(config: DictConfig) -> dict:
         _check_group(group, plain[group])
     if plain["checkpoint"] not in ("best", "last"):
         raise UserError(f"checkpoint is {plain['checkpoint']!r}, but must be best or last.")
+    if plain["evaluation"]["temperature_scaling"] and not plain["data"]["val_fraction"]:
+        raise UserError("evaluation.temperature_scaling needs a validation split: set data.val_fraction above 0.")
     if not plain["train"] and not plain["ckpt"]:
         raise UserError("train=false needs a checkpoint to evaluate: ckpt=<path>.")
     return plain

@@ -16,6 +16,7 @@ GROUPS = {
     "trainer": "devices and precision",
     "strategy": "how several devices work together",
     "logger": "where metrics go besides the run's folder; several at once: logger=[csv,wandb]",
+    "evaluation": "what is measured of a trained network",
     "experiment": "a whole set of choices under one name",
 }
 EXAMPLES = {

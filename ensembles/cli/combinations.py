@@ -1,0 +1,26 @@
+"""The configurations that a command line with several choices stands for. Torch is not imported here."""
+
+from hydra import compose
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig
+
+from ensembles.cli.composing import composing
+
+
+def combinations(arguments: list[str], config_dir: str | None = None) -> list[tuple[dict[str, str], DictConfig]]:
+    """For each combination of the overrides' choices what tells it apart, as override -> value, and its config.
+
+    Args:
+        arguments: overrides that have been checked.
+        config_dir: a folder of the user's own configs.
+    """
+    overrides = OverridesParser.create().parse_overrides(arguments)
+    varied = [override.get_key_element() for override in overrides if override.is_sweep_override()]
+    found = []
+    with composing(config_dir):
+        for combination in BasicSweeper.split_arguments(overrides, None)[0]:
+            values = dict(text.split("=", 1) for text in combination)
+            config = compose("train", combination, return_hydra_config=True)
+            found.append(({key: values[key] for key in varied}, config))
+    return found

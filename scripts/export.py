@@ -1,0 +1,32 @@
+"""Write a trained ensemble as one file that predicts without this package.
+
+python scripts/export.py runs/<run>/best.ckpt ensemble.onnx
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from ensembles.cli import complain
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("out", type=Path, help="the file to write: .pt2 is torch.export's format, .onnx is ONNX")
+    parser.add_argument("--members", action="store_true", help="give the members' probabilities as a second output")
+    parser.add_argument("--floats", action="store_true", help="take images as floats from 0 to 1 instead of uint8")
+    parser.add_argument("--trust", nargs="*", default=[], metavar="PACKAGE", help="your packages that may be called")
+    arguments = parser.parse_args()
+    try:
+        from ensembles.export import export  # imports torch, which takes seconds
+
+        export(**vars(arguments))
+    except Exception as error:
+        complain(error)
+        sys.exit(1)
+    print(f"{arguments.out}: {arguments.out.stat().st_size:,} bytes; predicts as the checkpoint does.")
+
+
+if __name__ == "__main__":
+    main()
