@@ -1,7 +1,7 @@
 """An ensemble's accuracy and calibration at a single network's price.
 
-``load`` reads a trained checkpoint; ``packed``, ``mimo`` and ``deep_ensemble`` turn any network into an ensemble
-module. Names are imported on first use, because torch takes seconds to import.
+``load`` reads a trained checkpoint; ``packed``, ``mimo``, ``mixture`` and the other methods turn any network into
+an ensemble module. Names are imported on first use, because torch takes seconds to import.
 """
 
 from importlib import import_module
@@ -9,9 +9,15 @@ from importlib import import_module
 _HOME = {
     "load": "ensembles.predictor",
     "Predictor": "ensembles.predictor",
+    "batch_ensemble": "ensembles.members",
     "deep_ensemble": "ensembles.members",
+    "dropout": "ensembles.members",
+    "masksembles": "ensembles.members",
     "mimo": "ensembles.members",
+    "mixture": "ensembles.members",
+    "naive_multihead": "ensembles.members",
     "packed": "ensembles.members",
+    "treenet": "ensembles.members",
 }
 
 __all__ = list(_HOME)

@@ -32,7 +32,7 @@ LIMITS = {
     "widen_factor": _integer(1),
     "min_channels": _integer(1),
     "ghost_batch": _integer(1),
-    "scale": _number(1, 6),
+    "method.scale": _number(1, 6),
     "budget": _number(0, open_low=True),
     "templates": _integer(1),
     "fast_lr": _number(0),
@@ -63,8 +63,6 @@ def require(where: str = "", **values) -> None:
         UserError: a sentence that names the key (``where`` is put before it), its value and what it can be.
     """
     for name, value in values.items():
-        if value is None or name not in LIMITS:
-            continue
-        holds, wanted = LIMITS[name]
-        if not holds(value):
+        holds, wanted = LIMITS.get(f"{where}{name}") or LIMITS.get(name) or (None, None)
+        if value is not None and holds is not None and not holds(value):
             raise UserError(f"{where}{name} is {value!r}, but must be {wanted}.")

@@ -1,63 +1,48 @@
-"""Write a corrupted copy of a test set in the official layout: ``python scripts/corrupt.py data=cifar100``.
+"""Write a corrupted copy of a test set in the layout of CIFAR-10-C, for data.corrupt=written to read back.
 
-The arguments are those of ``train.py``; ``data.corruptions`` says which types (``data.corruptions.types=all``), and
-``data.corrupt=written`` reads the copy back. Types that are there already are left as they are, so that an interrupted
-command can be given again.
+python scripts/corrupt.py data=cifar100
+python scripts/corrupt.py data=image_folder data.root=photos data.corruptions.types=all
+
+Types that are there already are left as they are, so an interrupted command can be given again.
 """
 
+import argparse
+import os
 import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without being installed
-
-import hydra
-from hydra._internal.utils import get_args_parser
-from omegaconf import DictConfig
-from rich.console import Console
-
-from ensembles.cli import CONFIGS, complain
+from ensembles.cli import complain
+from ensembles.cli.combinations import combinations
 from ensembles.cli.config import checked
 from ensembles.cli.overrides import check
-from ensembles.errors import UserError
-
-
-def job(config: DictConfig) -> bool:
-    """Write the copy of a configuration's test set; returns whether it is there now."""
-    try:
-        plain = checked(config)
-
-        import torch
-
-        from ensembles import build
-        from ensembles.data.write_corrupted import write
-
-        data = build.call(plain["data"], batch_size=1, seed=plain["seed"])
-        on_gpu = torch.cuda.is_available() and plain["trainer"]["accelerator"] != "cpu"
-        folder = write(data, "cuda" if on_gpu else "cpu")
-        Console(soft_wrap=True, highlight=False).print(f"{', '.join(data.corrupted.types)}: {folder}", markup=False)
-        return True
-    except Exception as error:
-        return complain(error)
 
 
 def main() -> None:
-    arguments = get_args_parser().parse_args()
-    if arguments.help:
-        print(__doc__)
-        return
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("overrides", nargs="+", help="as for train.py: data=option, data.key=value; several sets: a,b")
+    parser.add_argument("-cd", "--config-dir", help="a folder of your own configs")
+    arguments = parser.parse_args()
+    sys.path.append(os.getcwd())  # data sets of the user's own, by their module's name
     try:
-        check(arguments.overrides)
-        if arguments.multirun:
-            raise UserError("scripts/corrupt.py writes one set at a time: leave out -m.")
-    except UserError as error:
+        check(arguments.overrides, arguments.config_dir)
+        for _, config in combinations(arguments.overrides, arguments.config_dir):
+            del config.hydra
+            corrupt(checked(config))
+    except Exception as error:
         complain(error)
         sys.exit(1)
-    done = []
-    hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="train")(
-        lambda config: done.append(job(config))
-    )()
-    if not all(done):
-        sys.exit(1)
+
+
+def corrupt(config: dict) -> None:
+    """Write the copy of a composed config's test set."""
+    import torch
+
+    from ensembles import build
+    from ensembles.data.write_corrupted import write
+
+    data = build.call(config["data"], batch_size=1, seed=config["seed"])
+    on_gpu = torch.cuda.is_available() and config["trainer"]["accelerator"] != "cpu"
+    folder = write(data, "cuda" if on_gpu else "cpu")
+    print(f"{folder}: {', '.join(data.corrupted.types)}")
 
 
 if __name__ == "__main__":

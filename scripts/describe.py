@@ -14,6 +14,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without being installed
+
 from ensembles.cli import complain
 from ensembles.cli.combinations import combinations
 from ensembles.cli.config import checked

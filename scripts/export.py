@@ -7,6 +7,8 @@ import argparse
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without being installed
+
 from ensembles.cli import complain
 
 

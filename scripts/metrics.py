@@ -6,6 +6,8 @@ from pathlib import Path
 
 import yaml
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without being installed
+
 from ensembles.cli import complain
 from ensembles.errors import UserError
 from ensembles.limits import require

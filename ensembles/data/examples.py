@@ -14,12 +14,8 @@ class Pool(ABC):
     def gather(self, index: Tensor) -> Tensor:
         """The images at ``index`` (B,), as uint8 (B, C, H, W) on the index's device."""
 
-    def feed(self, loader: Iterable, workers: int, keep: bool = False) -> Iterable:
-        """The loader's batches, with what takes long already done to them in worker processes.
-
-        Args:
-            keep: whether the workers stay for another pass.
-        """
+    def feed(self, loader: Iterable, workers: int) -> Iterable:
+        """The loader's batches, with what takes long already done to them in worker processes."""
         return loader
 
 

@@ -64,21 +64,20 @@ class Files(Pool, Dataset):
         except UserError as error:  # raised in a worker, it would arrive wrapped in a traceback
             return error
 
-    def feed(self, loader: Iterable, workers: int, keep: bool = False) -> "Fed":
-        return Fed(self, loader, workers, keep)
+    def feed(self, loader: Iterable, workers: int) -> "Fed":
+        return Fed(self, loader, workers)
 
 
 class Fed:
     """A loader's batches, in its order, with their images decoded ahead by worker processes."""
 
-    def __init__(self, files: Files, loader: Iterable, workers: int, keep: bool) -> None:
+    def __init__(self, files: Files, loader: Iterable, workers: int) -> None:
         self.loader = loader
         self.decoding = DataLoader(
             files,
             sampler=loader,  # a batch of picks is what a worker is given to do
             batch_size=None,
             num_workers=workers,
-            persistent_workers=keep and workers > 0,
             pin_memory=torch.cuda.is_available(),
             generator=torch.Generator(),  # else each pass would draw from the program's own
         )
@@ -87,7 +86,14 @@ class Fed:
         return len(self.loader)
 
     def __iter__(self) -> Iterator[Picks]:
-        for batch in self.decoding:
-            if isinstance(batch, UserError):
-                raise batch
-            yield batch
+        batches = iter(self.decoding)
+        try:
+            for number in range(1, len(self) + 1):
+                batch = next(batches)
+                if isinstance(batch, UserError):
+                    raise batch
+                if number == len(self):
+                    batches = None  # ends the workers now: who counts the batches does not ask for one more
+                yield batch
+        finally:
+            batches = None

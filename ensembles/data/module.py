@@ -204,7 +204,7 @@ class ImageDataModule(LightningDataModule):
             self.sets |= self._test_sets()
 
     def train_dataloader(self) -> Iterable[Picks]:
-        return self.sets["train"].images.feed(TrainLoader(self), self.workers, keep=True)
+        return self.sets["train"].images.feed(TrainLoader(self), self.workers)
 
     def val_dataloader(self) -> Iterable[Picks]:
         """The validation part in its order; an empty list where there is none, since Lightning refuses None."""

@@ -3,7 +3,6 @@
 import copy
 from abc import abstractmethod
 from collections import defaultdict
-from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +15,7 @@ from ensembles.errors import UserError
 from ensembles.limits import require
 from ensembles.members.ensemble import Ensemble
 from ensembles.members.forwards import forwards, member_by_member, once, once_for_all
+from ensembles.members.layers import Layer
 from ensembles.members.norms import MemberNorms
 
 
@@ -28,7 +28,12 @@ class Folded(Ensemble):
     Args:
         network: what runs; a subclass takes out of it what it stores otherwise.
         own_norms: kinds of normalisation layers of which each member has its own.
+
+    Attributes:
+        layers: those whose weights differ between members; a subclass sets it.
     """
+
+    layers: list[Layer]
 
     def __init__(
         self, network: nn.Module, M: int, input_shape: tuple[int, ...], own_norms: tuple[type, ...] = ()
@@ -92,11 +97,10 @@ class Folded(Ensemble):
         with forwards(replaced), members_in_batch(self.network, self.M):
             return self.network(batch).unflatten(0, (self.M, -1))
 
-    @cached_property
+    @property
     def _shares_first(self) -> bool:
         """Whether the first layer is the same in all members, so that a common input needs it once."""
-        with torch.no_grad():
-            return not any(name.rpartition(".")[0] == self.first for name in self.folded(0))
+        return all(layer.name != self.first for layer in self.layers)
 
     def _shared_batch_norms(self) -> list[nn.Module]:
         own = {self.network.get_submodule(name) for name in (self.norms.names if self.norms else ())}

@@ -57,5 +57,5 @@ def masksembles(
     Raises:
         UserError: a setting out of its range.
     """
-    require(M=M, scale=scale)
+    require("method.", M=M, scale=scale)
     return Masksembles(fresh(backbone, 1)[0], M, input_shape, scale)

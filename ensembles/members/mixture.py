@@ -52,6 +52,7 @@ class Mixture(Folded):
             own = {id(parameter) for parameter in self.own_parameters()}
             shared = (parameter for parameter in self.parameters() if id(parameter) not in own)
             _require_budget(floor(share * params), sum(parameter.numel() for parameter in shared))
+        self.layers = [layer for bank in self.banks for layer in bank.group]
 
     def folded(self, m: int) -> dict[str, Tensor]:
         return {name: weight for bank in self.banks for name, weight in bank.weights(m).items()}

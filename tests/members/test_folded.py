@@ -55,9 +55,10 @@ def test_members_are_ordinary_networks(method, backbone):
     ensemble.load_state_dict(trained.state_dict())
     with torch.no_grad():
         logits, each = ensemble.eval()(x[0]), ensemble.each(x)
+        plain = BACKBONES[backbone]()
         torch.testing.assert_close(trained.eval()(x[0]), logits, rtol=0, atol=0)
         for m in range(3):
-            network, plain = ensemble.member(m).eval(), BACKBONES[backbone]()
+            network = ensemble.member(m).eval()
             assert cost.parameters(network) == cost.parameters(plain)
             assert network.state_dict().keys() == plain.state_dict().keys()
             torch.testing.assert_close(network(x[0]), logits[m])

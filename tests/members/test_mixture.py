@@ -136,6 +136,14 @@ def test_flat_equals_the_equation(disjoint):
         torch.testing.assert_close(gradient, expected)
 
 
+def test_mixing_costs_no_passes():
+    """Weights are mixed once for a batch of any size, so an image costs four passes, with the shared stem once."""
+    with torch.device("meta"):
+        ensemble, backbone = mixture(wrn28, budget=120e6), wrn28()
+    passes = cost.multiply_adds(ensemble, (3, 32, 32)) / cost.multiply_adds(backbone, (3, 32, 32))
+    assert passes == pytest.approx(4, rel=1e-3)
+
+
 def test_templates_are_dealt_round_robin():
     alike = dealt(templates=7, layers=7, M=4, each=5, disjoint=False)
     assert alike[0, :3].tolist() == [[0, 1, 2, 3, 4], [5, 6, 0, 1, 2], [3, 4, 5, 6, 0]]
