@@ -28,10 +28,10 @@ train: setup  ## train, test and show a packed ensemble on handwritten digits
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} $(BIN)/python train.py
 
 test: setup  ## run the tests (under 8 minutes on 2 cores)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 test-slow: setup  ## run the slow tests too
-	$(BIN)/python -m pytest -m "slow or not slow"
+	$(BIN)/python -m pytest -n 2 -m "slow or not slow"
 
 lint: setup  ## check style
 	$(BIN)/ruff check .
