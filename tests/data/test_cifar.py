@@ -134,3 +134,14 @@ def test_what_is_known_before_the_files_are_there():
     assert data.class_names == ["apple", "worm"]
     assert (CIFAR10(32).num_classes, CIFAR100(32).num_classes) == (10, 100)
     assert datasets.CIFAR10.tgz_md5 == "c58f30108f718f92721af3b95e74349a"
+
+
+def test_a_run_on_the_official_files_and_one_without_them(official, tiny):
+    family, archive, _ = official
+    arguments = (f"data={family.__name__.lower()}", "data.ood_sets=[]", "data.train_size=200", "recipe.epochs=1")
+    ended = tiny(*arguments, "method=packed", f"data.root={archive.parent}")
+    assert ended.code == 0 and "Results and plots" in ended.out, ended.err
+    ended = tiny(*arguments, "seed=1")
+    assert ended.code == 1
+    (line,) = ended.err.strip().splitlines()
+    assert "could not be downloaded" in line and "set data.root" in line
