@@ -9,13 +9,11 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from hydra import compose
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from rich.console import Console
 
-from ensembles.cli.composing import composing
+from ensembles.cli.combinations import combinations
 from ensembles.cli.config import checked
+from ensembles.errors import UserError
 from ensembles.files import write_text
 from ensembles.reports import table
 from ensembles.runs import Run
@@ -41,25 +39,23 @@ class Sweep:
             config_dir: a folder of the user's own configs.
 
         Raises:
-            UserError: a combination that cannot work.
+            UserError: a combination that cannot work, or a folder that cannot be written.
         """
-        overrides = OverridesParser.create().parse_overrides(arguments)
-        varied = [override.get_key_element() for override in overrides if override.is_sweep_override()]
         runs = []
-        with composing(config_dir):
-            for combination in BasicSweeper.split_arguments(overrides, None)[0]:
-                config = compose("train", combination, return_hydra_config=True)
-                choices = config.hydra.runtime.choices
-                del config.hydra
-                values = dict(text.split("=", 1) for text in combination)
-                runs.append(({key: values[key] for key in varied}, Run.of(checked(config), choices)))
+        for varied, config in combinations(arguments, config_dir):
+            choices = config.hydra.runtime.choices
+            del config.hydra
+            runs.append((varied, Run.of(checked(config), choices)))
         digest = hashlib.blake2b(json.dumps(sorted(arguments)).encode(), digest_size=4).hexdigest()
         sweep = cls(Path(runs[0][1].config["sweeps_dir"]) / digest, runs)
         sweep._write_index(arguments)
         return sweep
 
     def _write_index(self, arguments: list[str]) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{self.folder} cannot be made ({error.strerror}): set sweeps_dir.") from error
         index = {
             "arguments": arguments,
             "runs": [{"varied": varied, "folder": str(run.folder)} for varied, run in self.runs],

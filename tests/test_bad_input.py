@@ -94,6 +94,11 @@ def test_a_run_folder_that_cannot_be_written(tiny):
     assert "set runs_dir" in one_sentence(tiny())
 
 
+def test_a_sweep_folder_that_cannot_be_written(tiny):
+    Path("sweeps").write_text("a file in the way")
+    assert "set sweeps_dir" in one_sentence(tiny("-m", "method.M=2,4"))
+
+
 def test_a_full_disk(tiny):
     """A limit on the size of files stands in for it: the checkpoint does not fit."""
     tiny("runs_dir=first")

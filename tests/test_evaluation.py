@@ -278,6 +278,7 @@ def test_what_is_saved_comes_back_exactly_and_compressed(tmp_path):
     assert packed.compress_size < packed.file_size / 20
 
 
+@pytest.mark.filterwarnings("ignore:.*does not have many workers", "ignore:.*LeafSpec")
 def test_a_set_is_handed_over_before_the_next_one_runs():
     class Identity(torch.nn.Identity):
         M, input_shape = 1, (1, 8, 8)
