@@ -45,6 +45,7 @@ LIMITS = {
     "lr": _number(0, open_low=True),
     "momentum": _number(0, 1, open_high=True),
     "weight_decay": _number(0),
+    "label_smoothing": _number(0, 1, open_high=True),
     "l1": _number(0),
     "l2": _number(0),
     "warmup_epochs": _number(0),

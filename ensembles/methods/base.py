@@ -27,7 +27,7 @@ class Method(LightningModule):
         recipe: optimiser and schedule; set before training.
     """
 
-    recipe: Recipe
+    recipe: Recipe | None = None
 
     def __init__(self, ensemble: Ensemble, deal: Deal | None = None, reduction: Literal["sum", "mean"] = "sum") -> None:
         super().__init__()
@@ -45,15 +45,16 @@ class Method(LightningModule):
         return self.ensemble.each(_channels_last(x))
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Each member's mean cross-entropy, summed over the members or averaged.
+        """Each member's mean loss, by default cross-entropy, summed over the members or averaged.
 
         Args:
             logits: (M, B, K).
-            labels: (B,) for all members alike, or (M, B).
+            labels: (B,) for all members alike, or (M, B); or each class's share, (B, K) or (M, B, K).
         """
         M = logits.shape[0]
-        labels = labels.expand(M, -1).flatten()
-        mean = F.cross_entropy(logits.flatten(0, 1), labels)
+        each = logits.shape if labels.is_floating_point() else logits.shape[:2]
+        criterion = self.recipe.criterion if self.recipe else F.cross_entropy
+        mean = criterion(logits.flatten(0, 1), labels.expand(each).flatten(0, 1))
         return M * mean if self.reduction == "sum" else mean
 
     def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:

@@ -3,8 +3,11 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from ensembles.errors import UserError
@@ -24,6 +27,8 @@ class Recipe:
         l1, l2: the penalty l1 * |w|_1 + l2 * |w|^2 on the loss (MIMO, appendix C), on all parameters that are decayed;
             with SGD l2 is the same as a weight decay of 2 * l2.
         decay_norms: whether norms and biases are decayed and penalised too.
+        loss: cross-entropy over the classes, or binary cross-entropy of each class against the rest.
+        label_smoothing: share of a label's weight that is spread evenly over all classes.
     """
 
     optimizer: Callable[[list[dict]], torch.optim.Optimizer]
@@ -34,12 +39,24 @@ class Recipe:
     l1: float = 0
     l2: float = 0
     decay_norms: bool = True
+    loss: Literal["cross_entropy", "binary_cross_entropy"] = "cross_entropy"
+    label_smoothing: float = 0
 
     def __post_init__(self) -> None:
-        settings = ("epochs", "batch_size", "warmup_epochs", "l1", "l2")
+        settings = ("epochs", "batch_size", "warmup_epochs", "l1", "l2", "label_smoothing")
         require("recipe.", **{name: getattr(self, name) for name in settings})
         if not isinstance(self.decay_norms, bool):
             raise UserError(f"recipe.decay_norms is {self.decay_norms!r}, but must be true or false.")
+        if self.loss not in ("cross_entropy", "binary_cross_entropy"):
+            raise UserError(f"recipe.loss is {self.loss!r}, but must be cross_entropy or binary_cross_entropy.")
+
+    def criterion(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The mean loss of logits (N, K) on labels (N,), or on each class's share (N, K)."""
+        if self.loss == "cross_entropy":
+            return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        shares = labels if labels.is_floating_point() else F.one_hot(labels, logits.shape[1]).to(logits.dtype)
+        shares = shares * (1 - self.label_smoothing) + self.label_smoothing / logits.shape[1]
+        return F.binary_cross_entropy_with_logits(logits, shares)
 
     def factor(self, epochs_done: float) -> float:
         """The learning rate's factor after so many epochs, counted in fractions."""

@@ -170,3 +170,18 @@ def test_training_uses_the_penalties():
 def test_refuses(settings):
     with pytest.raises(UserError, match=f"recipe.{next(iter(settings))}"):
         recipe(**settings)
+
+
+def test_smoothing_and_binary_loss_by_hand():
+    logits, labels = torch.randn(6, 4), torch.tensor([0, 1, 2, 3, 0, 1])
+    shares = torch.full((6, 4), 0.025)
+    shares[torch.arange(6), labels] += 0.9
+    smooth = recipe(label_smoothing=0.1).criterion(logits, labels)
+    torch.testing.assert_close(smooth, -(shares * logits.log_softmax(1)).sum(1).mean())
+    torch.testing.assert_close(recipe().criterion(logits, shares), smooth)
+    p = logits.sigmoid()
+    by_hand = -(shares * p.log() + (1 - shares) * (1 - p).log()).mean()
+    binary = recipe(loss="binary_cross_entropy", label_smoothing=0.1)
+    torch.testing.assert_close(binary.criterion(logits, labels), by_hand)
+    with pytest.raises(UserError, match=r"recipe\.loss is 'hinge'"):
+        recipe(loss="hinge")
