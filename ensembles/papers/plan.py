@@ -1,0 +1,50 @@
+"""A table's rows as runs; their configurations pass the same checks as train.py's command line."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ensembles.cli.combinations import combinations
+from ensembles.cli.config import checked
+from ensembles.cli.overrides import check
+from ensembles.errors import UserError
+from ensembles.papers.tables import Row, Table
+from ensembles.runs import Run
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A row and its runs, one for each seed, in the seeds' order."""
+
+    row: Row
+    runs: list[Run]
+
+
+def plan(table: Table, seeds: int, arguments: Sequence[str] = ()) -> list[Planned]:
+    """The runs of a table.
+
+    Args:
+        seeds: runs of a row, with the seeds 0, 1, ...
+        arguments: overrides of the user's, which win over the rows'.
+
+    Raises:
+        UserError: names the table, the row and what is wrong with its configuration.
+    """
+    planned = []
+    for row in table.rows:
+        try:
+            planned.append(Planned(row, _runs([*row.arguments, *arguments], seeds)))
+        except UserError as error:
+            raise UserError(f"{table.name}, row {row.number} ({row.name}): {error}") from error
+    return planned
+
+
+def _runs(arguments: list[str], seeds: int) -> list[Run]:
+    check(arguments)
+    found = combinations(arguments)
+    if len(found) > 1:
+        raise UserError("a row has one configuration: give each override one value.")
+    config = found[0][1]
+    choices = config.hydra.runtime.choices
+    del config.hydra
+    plain = checked(config)
+    return [Run.of({**plain, "seed": seed}, choices) for seed in range(seeds)]

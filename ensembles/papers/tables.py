@@ -1,0 +1,109 @@
+"""A table of a paper: its columns, and its rows with the numbers that the paper prints."""
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of numbers.
+
+    Attributes:
+        key: of results.json; ``{criterion}`` in it stands for the row's criterion. None where nothing measures it.
+        head: as the paper prints it.
+        scale: times the result gives the printed number.
+        unit: that the paper prints behind the number.
+        better: ``higher`` or ``lower``; None where neither is.
+        apart: how the paper's numbers differ in kind from the measured ones, so that their difference says nothing.
+        over: the row whose result the column's results are divided by.
+        count: whether it is the length of the result, which is a list.
+    """
+
+    key: str | None
+    head: str
+    scale: float = 1.0
+    unit: str = ""
+    better: str | None = None
+    apart: str | None = None
+    over: str | None = None
+    count: bool = False
+
+
+@dataclass(frozen=True)
+class OwnCount:
+    """A cell in which the paper counts its own way.
+
+    Attributes:
+        times: times the measured number gives what the paper counts.
+        how: what it counts.
+    """
+
+    times: float
+    how: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row: a configuration and what the paper prints for it.
+
+    Attributes:
+        number: its place in the table, from 1.
+        names: one for each of the table's name columns.
+        overrides: of the command line, key -> value.
+        paper: the printed numbers in the columns' order, with the digits that are printed; None where there is none.
+        criterion: for out-of-distribution detection.
+        counts: result key -> how the paper counts there.
+        note: what a reader of the numbers should know.
+    """
+
+    number: int
+    names: tuple[str, ...]
+    overrides: dict[str, str]
+    paper: tuple[Decimal | None, ...]
+    criterion: str = "max_probability"
+    counts: dict[str, OwnCount] = field(default_factory=dict)
+    note: str | None = None
+
+    @property
+    def name(self) -> str:
+        return ", ".join(self.names)
+
+    @property
+    def arguments(self) -> list[str]:
+        """The overrides as train.py takes them."""
+        return [f"{key}={value}" for key, value in self.overrides.items()]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a paper.
+
+    Attributes:
+        name: <paper>/<file>, such as mimo/table1.
+        paper: its citation.
+        cites: the place in the paper.
+        heads: of the columns that hold names.
+        seeds: runs of a row, over which the paper averages where it says so.
+        scale: ``full`` is the paper's setting.
+        stands: what stands for what at another scale.
+    """
+
+    name: str
+    title: str
+    paper: str
+    cites: str
+    heads: tuple[str, ...]
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    note: str | None = None
+    seeds: int = 3
+    scale: str = "full"
+    stands: tuple[str, ...] = ()
+
+    @property
+    def slug(self) -> str:
+        """A name for files, which tells scales apart."""
+        return self.name if self.scale == "full" else f"{self.name}-{self.scale}"
+
+    def cited(self, row: Row) -> str:
+        return f"{self.cites}, row {row.number}"

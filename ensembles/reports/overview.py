@@ -1,0 +1,120 @@
+"""The page over many runs: tables, the trade-off between accuracy and speed, and each run's plots."""
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from html import escape
+
+import yaml
+
+from ensembles.reports import paper_table
+from ensembles.reports.gathered import Found
+from ensembles.reports.numbers import count, decimal, mean, percent
+from ensembles.reports.page import page, picture, sortable
+from ensembles.reports.sheet import Sheet
+from ensembles.reports.tradeoff import Point, tradeoff
+
+COLUMNS: dict[str, tuple[str, Callable]] = {
+    "test/acc": ("accuracy %", percent),
+    "test/nll": ("NLL", decimal),
+    "test/ece": ("ECE", decimal),
+    "test/brier": ("Brier", decimal),
+    "members/acc": ("members %", lambda values: percent(mean(values))),
+    "diversity/disagreement": ("disagreement %", percent),
+    "corrupted/acc": ("corrupted %", percent),
+    "corrupted/nll": ("corrupted NLL", decimal),
+    "corrupted/ece": ("corrupted ECE", decimal),
+    "cost/params": ("parameters", count),
+    "cost/mult_adds": ("multiply-adds", count),
+    "cost/images_per_second": ("images/s", count),
+}
+COST = ("cost/images_per_second", "cost/params")
+
+
+def overview(runs: Sequence[Found], sheets: Sequence[Sheet]) -> str:
+    """The whole page."""
+    body = ["<h1>Ensembles: what was measured</h1>", f"<p>{len(runs)} runs, {len(sheets)} tables of papers.</p>"]
+    body += [paper_table.html(sheet) for sheet in sheets]
+    if runs:
+        body += ["<section><h2>Runs</h2>", _comparison(runs), _scatter(runs), "</section>"]
+        body += ["<section><h2>Each run</h2>", *map(_details, runs), "</section>"]
+    return page("Ensembles", body)
+
+
+def _comparison(runs: Sequence[Found]) -> str:
+    filled = {key: column for key, column in COLUMNS.items() if any(run.results.get(key) is not None for run in runs)}
+    rows = []
+    for run in runs:
+        cells = [(f'<a href="#{escape(run.name)}">{escape(run.name)}</a>', run.name), _seed(run)]
+        for key, (_, show) in filled.items():
+            value = run.results.get(key)
+            cells.append((show(value), mean(value) if isinstance(value, list) else value))
+        rows.append(cells)
+    return sortable(["run", "seed", *(head for head, _ in filled.values())], rows)
+
+
+def _seed(run: Found) -> tuple[str, object]:
+    seed = run.provenance.get("seed")
+    return ("-" if seed is None else str(seed), seed)
+
+
+def _scatter(runs: Sequence[Found]) -> str:
+    """A scatter for each data set; runs that differ in their seed alone are one point, their mean."""
+    alike: dict[str, dict[str, list[Found]]] = {}
+    for run in runs:
+        if all(run.results.get(key) for key in COST) and run.results.get("test/acc") is not None:
+            of_data = alike.setdefault(run.name.partition("-")[0], {})
+            of_data.setdefault(_but_for_seed(run), []).append(run)
+    pictures = []
+    for data, groups in alike.items():
+        file = io.BytesIO()
+        tradeoff([_point(some) for some in groups.values()]).savefig(file, format="png", dpi=150)
+        caption = f"{data}: accuracy against inference speed; the area of a point is the number of parameters."
+        pictures.append(picture(file.getvalue(), caption))
+    return f'<div class="plots">{"".join(pictures)}</div>'
+
+
+def _point(some: Sequence[Found]) -> Point:
+    method = _settings(some[0]).get("method", {})
+    name = str(method.get("_target_", some[0].name)).rpartition(".")[2]
+    numbers = [mean([run.results[key] for run in some]) for key in ("test/acc", *COST)]
+    return Point(name, f"M = {method['M']}" if "M" in method else "", *numbers)
+
+
+def _but_for_seed(run: Found) -> str:
+    settings = {key: value for key, value in _settings(run).items() if key != "seed"}
+    return repr(sorted(settings.items())) if settings else run.name
+
+
+def _settings(run: Found) -> Mapping:
+    try:
+        return yaml.safe_load(run.config) or {}
+    except yaml.YAMLError:
+        return {}
+
+
+def _details(run: Found) -> str:
+    plots = "".join(picture(path, path.stem) for path in run.plots)
+    about = [f"{key}: {run.provenance[key]}" for key in ("command", "commit", "hardware") if run.provenance.get(key)]
+    seconds = run.provenance.get("seconds") or {}
+    about += [f"{name}: {value} s" for name, value in seconds.items()]
+    lines = "".join(f"<div>{escape(line)}</div>" for line in about)
+    return (
+        f'<article id="{escape(run.name)}"><h3>{escape(run.name)}</h3><div class="note">{lines}</div>'
+        f'<div class="plots">{plots}</div>'
+        f"<details><summary>Configuration</summary><pre>{escape(run.config)}</pre></details>"
+        f"<details><summary>All results</summary>{_all_results(run)}</details></article>"
+    )
+
+
+def _all_results(run: Found) -> str:
+    rows = [
+        [(escape(key), key), (escape(_number(value)), value if isinstance(value, int | float) else None)]
+        for key, value in run.results.items()
+    ]
+    return sortable(["result", "value"], rows)
+
+
+def _number(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_number, value))
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

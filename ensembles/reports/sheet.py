@@ -1,0 +1,130 @@
+"""A paper's table beside what was measured, as plain data: what every rendering is made from. Imports no torch."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from ensembles.errors import UserError, reason
+
+FULL = "full"
+
+
+@dataclass(frozen=True)
+class Head:
+    """A column of numbers.
+
+    Attributes:
+        key: of results.json; None where nothing measures it.
+        text, unit: as the paper prints them.
+        better: higher, lower or None.
+        mark: of the footnote.
+    """
+
+    key: str | None
+    text: str
+    unit: str
+    better: str | None
+    mark: str = ""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of the paper beside one of ours, both as the paper scales them.
+
+    Attributes:
+        paper: as printed; None where nothing is.
+        mean, std: of the measured numbers; None where there is none, and std where there is one only.
+        difference: mean minus paper; None where the two do not compare.
+        decimals: to show.
+        counted: the mean as the paper counts, where it counts its own way.
+        mark: of the footnote.
+    """
+
+    paper: str | None = None
+    mean: float | None = None
+    std: float | None = None
+    difference: float | None = None
+    decimals: int = 3
+    counted: float | None = None
+    mark: str = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row.
+
+    Attributes:
+        names: in the columns of names.
+        cited: where the paper prints it.
+        status: done, missing, ``1 of 3 seeds`` or ``failed: reason``.
+        cells: in the columns' order.
+        overrides: of train.py's command line.
+        runs: for each seed its number, folder, results and provenance.
+        mark: of the footnote.
+    """
+
+    names: list[str]
+    cited: str
+    status: str
+    cells: list[Cell]
+    overrides: list[str] = field(default_factory=list)
+    runs: list[dict] = field(default_factory=list)
+    mark: str = ""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table.
+
+    Attributes:
+        name: <paper>/<table>.
+        title: of the table, without its scale.
+        scale: full is the paper's setting.
+        stands: what stands for what at another scale.
+        heads: of the columns of names.
+        notes: footnotes, by their marks; without a mark for the whole table.
+    """
+
+    name: str
+    title: str
+    scale: str
+    stands: list[str]
+    paper: str
+    cites: str
+    heads: list[str]
+    columns: list[Head]
+    lines: list[Line]
+    notes: list[tuple[str, str]]
+
+    @property
+    def is_full(self) -> bool:
+        return self.scale == FULL
+
+    @property
+    def full_title(self) -> str:
+        """With the scale, unless it is the paper's."""
+        scale = "" if self.is_full else f"{self.scale.upper()} SCALE, not the paper's setting: "
+        return f"{scale}{self.title}"
+
+    def json(self) -> str:
+        return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
+
+
+def read(path: Path) -> Sheet:
+    """A sheet that was written as JSON.
+
+    Raises:
+        UserError: a file that is no sheet.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        lines = [Line(**{**line, "cells": [Cell(**cell) for cell in line["cells"]]}) for line in value["lines"]]
+        columns, notes = [Head(**column) for column in value["columns"]], [tuple(note) for note in value["notes"]]
+        return Sheet(**{**value, "columns": columns, "lines": lines, "notes": notes})
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{path} is not a table as scripts/reproduce.py writes it ({reason(error)}).") from error
+
+
+def is_sheet(value: object) -> bool:
+    return isinstance(value, Mapping) and {"lines", "columns", "cites", "scale"} <= value.keys()

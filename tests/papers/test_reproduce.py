@@ -1,0 +1,124 @@
+"""``python scripts/reproduce.py`` as a user types it."""
+
+import csv
+import json
+import shlex
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ensembles import papers
+from ensembles.cli.combinations import combinations
+from ensembles.cli.config import checked
+from ensembles.papers import experiments, work
+from ensembles.papers.plan import plan
+from ensembles.papers.scales import scale
+from ensembles.runs import Run
+
+
+@pytest.fixture
+def reproduce(train, monkeypatch, capfd):
+    """Call the script with arguments, in this process; what it would hand to train.py goes to it here."""
+    from scripts import reproduce as program
+
+    called = []
+
+    def in_process(arguments):
+        called.append(arguments)
+        ended = train(*arguments)
+        print(ended.out, ended.err)
+
+    monkeypatch.setattr(program, "train", in_process)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["reproduce.py", *arguments])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            program.main()
+        return stop.value.code or 0, *capfd.readouterr()
+
+    call.called = called
+    return call
+
+
+def test_a_table_runs_what_is_missing_and_shows_all_of_it(reproduce):
+    quick = ("--scale", "smoke", "trainer.progress=false", "trainer.accelerator=cpu", "data.corrupt=null")
+    code, out, err = reproduce("mimo/diversity", "--only", "MIMO", "--only", "1", *quick)
+    assert code == 1, err  # three rows are missing
+    assert "SMOKE SCALE, not the paper's setting" in out and "missing" in out
+    with open("results/mimo/diversity-smoke.csv") as file:
+        cells = {(line["Method"], line["column"]): line for line in csv.DictReader(file)}
+    assert {method for method, _ in cells} == {row.name for row in papers.load("mimo/diversity").rows}
+    assert float(cells["MIMO", "Disagreement"]["measured"]) >= 0 and cells["MIMO", "Disagreement"]["seeds"] == "1"
+    assert cells["TreeNet", "Disagreement"]["status"] == "missing"
+    for suffix in ("txt", "md", "html", "json"):
+        assert "SMOKE SCALE" in Path(f"results/mimo/diversity-smoke.{suffix}").read_text() or suffix == "json"
+    (run,) = json.loads(Path("results/mimo/diversity-smoke.json").read_text())["lines"][3]["runs"]
+    assert run["provenance"]["seed"] == 0 and run["provenance"]["command"].startswith("python train.py -m")
+    before = len(reproduce.called)
+    code, out, _ = reproduce("mimo/diversity", "--only", "MIMO", *quick)
+    assert len(reproduce.called) == before and "missing" in out  # nothing is run again
+
+
+def test_a_multirun_runs_the_configurations_that_the_rows_name(tmp_path):
+    """What one multirun makes of a row's experiment is what the row's overrides are on the command line."""
+    for name, number, at in (("packed/table1", 33, "full"), ("mixture/table2", 6, "full"), ("mimo/table2", 4, "smoke")):
+        table = scale(at).applied(papers.load(name))
+        table = replace(table, rows=table.rows[number - 1 : number])
+        (planned,) = plan(table, 1)
+        names = experiments.write(table, tmp_path)
+        ((_, config),) = combinations([f"experiment={names[number]}"], str(tmp_path))
+        choices = config.hydra.runtime.choices
+        del config.hydra
+        run = Run.of(checked(config), choices)
+        assert (run.folder, run.evaluation) == (planned.runs[0].folder, planned.runs[0].evaluation)
+
+
+def test_dry_run_shows_commands_that_compose(reproduce, monkeypatch):
+    code, out, _ = reproduce("mixture/table1", "--dry-run", "--seeds", "2", "data.root=elsewhere")
+    lines = [line for line in out.splitlines() if line.startswith("python train.py")]
+    assert code == 0 and len(lines) == 7 and "# 0 of 7 rows are done" in out
+    words = shlex.split(lines[4])
+    assert words[:3] == ["python", "train.py", "-m"] and words[-2:] == ["seed=0,1", "data.root=elsewhere"]
+    ((varied, config), _) = combinations(words[3:])
+    assert varied == {"seed": "0"} and config.method.budget == 1.0 and config.model.ghost_batch == 64
+    assert not reproduce.called and not Path("results").exists()
+
+
+def test_list_shows_all_tables_and_what_they_need(reproduce, monkeypatch):
+    Path("cache").mkdir()
+    monkeypatch.setattr(work, "machine_speed", lambda again: 1e11)
+    monkeypatch.setenv("COLUMNS", "160")
+    code, out, _ = reproduce("--list")
+    assert code == 0 and all(name in out for name in papers.names())
+    assert "cifar10-C" in out and "objectnet" in out and "assumed" in out and "H100" in out
+    assert "?" not in out
+
+
+def test_every_table_has_been_counted(tmp_path):
+    for at, images in (("full", None), ("small", None), ("small", str(tmp_path)), ("smoke", None)):
+        for name in papers.names():
+            table = scale(at, images).applied(papers.load(name))
+            assert len(work.counts()[work.key(table)]) == len(table.rows), (name, at)
+
+
+def test_work_is_counted_from_the_networks():
+    """A ResNet-18 on CIFAR-10: 0.5558 G multiply-adds an image, in training of 45,000 images 75 times."""
+    table = papers.load("packed/table1")
+    (first,) = plan(replace(table, rows=table.rows[:1]), 1)
+    assert work.count(first) == pytest.approx(0.5558e9 * (3 * 45_000 * 75 + 10_000), rel=1e-3)
+    assert work.counts()["packed/table1"][0] == pytest.approx(work.count(first), rel=0.01)
+
+
+def test_what_cannot_work_is_said(reproduce):
+    for arguments, said in (
+        (("mimo/table9",), "There is no table mimo/table9"),
+        (("mimo/table1", "trainer.precision=16,32"), "give each override one value"),
+        (("mimo/table1", "recipe.epoch=3"), "row 1 (Deterministic): There is no key recipe.epoch"),
+        (("mimo/table1", "--only", "Mimo", "--dry-run"), "mimo/table1 has no row 'Mimo'"),
+        ((), "Name a table"),
+    ):
+        code, _, err = reproduce(*arguments)
+        assert code == 1 and said in err.replace("\n", " "), err

@@ -1,0 +1,142 @@
+"""The papers' tables as files: they load, they name configurations that exist, and what is wrong is said."""
+
+from decimal import Decimal
+
+import pytest
+from hydra import compose
+
+from ensembles import papers
+from ensembles.cli.composing import composing
+from ensembles.cli.config import checked
+from ensembles.errors import UserError
+from ensembles.papers.scales import scale
+
+TABLES = {
+    "mimo/diversity": (5, 2),
+    "mimo/table1": (8, 8),
+    "mimo/table2": (8, 8),
+    "mimo/table3": (8, 8),
+    "mimo/table4": (3, 16),
+    "mixture/table1": (7, 4),
+    "mixture/table2": (8, 4),
+    "mixture/table3": (8, 4),
+    "mixture/table4": (8, 4),
+    "mixture/table5": (6, 3),
+    "mixture/table6": (5, 3),
+    "packed/table1": (36, 8),
+    "packed/table2": (12, 11),
+}
+
+
+def test_every_table_is_there_with_all_its_rows_and_columns():
+    loaded = {name: papers.load(name) for name in papers.names()}
+    assert {name: (len(table.rows), len(table.columns)) for name, table in loaded.items()} == TABLES
+
+
+def test_numbers_keep_the_digits_that_are_printed():
+    deterministic = papers.load("mimo/table3").rows[0]
+    assert str(deterministic.paper[0]) == "76.100"
+    wide_masksembles = papers.load("packed/table2").rows[9]
+    assert wide_masksembles.names[0] == "Masksembles" and set(wide_masksembles.paper) == {None}
+
+
+@pytest.mark.parametrize("at", ["full", "small", "smoke"])
+def test_every_row_is_a_configuration_that_composes(at):
+    """Each distinct configuration of all tables, whatever options, keys and limits there are."""
+    tables = [scale(at).applied(papers.load(name)) for name in papers.names()]
+    distinct = {tuple(row.arguments): (table.name, row.name) for table in tables for row in table.rows}
+    assert len(distinct) > 20
+    with composing():
+        for arguments, which in distinct.items():
+            config = checked(compose("train", list(arguments)))
+            assert config["recipe"]["epochs"] >= 1, which
+
+
+def test_rows_have_their_papers_settings():
+    rows = {row.name: row.overrides for row in papers.load("mimo/table1").rows}
+    assert all(row["data.val_fraction"] == "0" and row["checkpoint"] == "last" for row in rows.values())
+    assert rows["Thin Ensemble (M = 4)"]["model.width"] == "0.5"
+    packed = {row.name: row.overrides for row in papers.load("packed/table1").rows}
+    assert packed["Packed-Ensembles, C10, WR"]["method.gamma"] == "2"
+    assert packed["Packed-Ensembles, C100, WR"]["method.gamma"] == "1"
+    assert all(row["checkpoint"] == "best" and float(row["data.val_fraction"]) > 0 for row in packed.values())
+    criteria = {row.name: row.criterion for row in papers.load("packed/table2").rows}
+    assert criteria["Single Model, R50"] == criteria["MIMO, R50"] == "max_probability"
+    assert criteria["Deep Ensembles, R50"] == "mutual_information"
+
+
+def put(*path_and_value):
+    """A change to a table's content: the value goes to the place of the path."""
+    *path, last, value = path_and_value
+
+    def change(content):
+        for key in path:
+            content = content[key]
+        content[last] = value
+
+    return change
+
+
+WRONG = {
+    "row 3 (Naive multihead (M = 3)): paper has 7 numbers, but the table has 8 columns": put(
+        "rows", 2, "paper", ["1"] * 7
+    ),
+    "row 4 (MIMO (M = 3)): paper's NLL is '0.l23', but must be a number or null": put("rows", 3, "paper", 1, "0.l23"),
+    "row 1 (Deterministic): there is no overides; known are overrides": put("rows", 0, "overides", {}),
+    "row 2 (Dropout): overrides is missing": put("rows", 1, {"name": "Dropout", "paper": []}),
+    "row 2 (Deterministic): another row has the same name": put("rows", 1, "name", "Deterministic"),
+    "row 1 (Deterministic): the override model is {'a': 'b'}": put("rows", 0, "overrides", "model", {"a": "b"}),
+    "column 2: better is 'less', but must be higher or lower": put("columns", 1, "better", "less"),
+    "column 1: over is 'Baseline', but no row has that name": put("columns", 0, "over", "Baseline"),
+    "rows must be a list with at least one entry": put("rows", []),
+    "seeds is '0', but must be an integer of at least 1": put("seeds", "0"),
+}
+
+
+@pytest.mark.parametrize("sentence", WRONG)
+def test_a_wrong_file_is_named_with_its_row(changed, sentence):
+    with pytest.raises(UserError) as error:
+        changed("mimo/table1", WRONG[sentence])
+    assert "table1.yaml" in str(error.value) and sentence in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_table_that_is_not_there_and_one_that_is_no_yaml(tmp_path):
+    with pytest.raises(UserError, match="There is no table mimo/table9: there are mimo/table"):
+        papers.load("mimo/table9")
+    (tmp_path / "mimo").mkdir()
+    (tmp_path / "mimo" / "table1.yaml").write_text("title: a: b")
+    with pytest.raises(UserError, match=r"table1\.yaml is no YAML"):
+        papers.load("mimo/table1", tmp_path)
+
+
+def test_a_block_gives_its_rows_their_names_and_overrides():
+    row = papers.load("packed/table1").rows[13]
+    assert row.names == ("BatchEnsemble", "C10", "WR") and row.number == 14
+    assert row.overrides["data"] == "cifar10" and row.overrides["model.conv_bias"] == "true"
+    assert row.paper[0] == Decimal("95.6")
+
+
+def test_at_a_smaller_scale_stand_ins_are_told(tmp_path):
+    table = papers.load("packed/table1")
+    small = scale("small").applied(table)
+    assert scale("full").applied(table) is table
+    assert small.slug == "packed/table1-small" and small.scale == "small"
+    assert all(row.overrides["data"] == "digits" and row.overrides["model"] == "wrn" for row in small.rows)
+    assert [row.paper for row in small.rows] == [row.paper for row in table.rows]
+    assert small.columns[3].key == "ood/photos/{criterion}/aupr"
+    assert any(text.startswith("WRN-16-1 for model=resnet18, model=resnet50") for text in small.stands)
+    images = scale("small", str(tmp_path)).applied(table)
+    assert images.rows[0].overrides["data.root"] == str(tmp_path)
+    assert images.rows[0].overrides["data.ood_sets"] == "[digits]"
+    assert images.columns[3].key == "ood/digits/{criterion}/aupr"
+    assert [column.key for column in scale("small").applied(papers.load("mimo/table4")).columns].count(None) == 10
+
+
+def test_scales_and_images_that_cannot_be():
+    with pytest.raises(UserError, match="There is no scale tiny: there are full, small, smoke"):
+        scale("tiny")
+    with pytest.raises(UserError, match="--images is for --scale small"):
+        scale("full", "photos")
+    with pytest.raises(UserError, match="--images nowhere is no folder"):
+        scale("small", "nowhere")
