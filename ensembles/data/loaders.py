@@ -23,13 +23,13 @@ class Mixed(NamedTuple):
     """How the images of a batch are mixed before they are dealt.
 
     Attributes:
-        own: (D,) positions in the batch's images.
+        own: (D,) positions in the batch's images; None where they are 0, 1, 2, ...
         partner: (D,) positions of what each is mixed with.
         labels: (U,) of the batch's images.
         drawn: what was drawn for the step.
     """
 
-    own: Tensor
+    own: Tensor | None
     partner: Tensor
     labels: Tensor
     drawn: Drawn
@@ -123,7 +123,7 @@ class TrainLoader:
         partner = partners(self.batch_size, len(chosen) // self.batch_size)[used]
         needed = torch.cat([used, partner]).unique()
         return needed, Mixed(
-            own=torch.searchsorted(needed, used),
+            own=None if torch.equal(needed, used) else torch.searchsorted(needed, used),
             partner=torch.searchsorted(needed, partner),
             labels=self.examples.labels[chosen[needed]],
             drawn=self.data.mix.draw(drawing),

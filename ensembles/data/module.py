@@ -260,8 +260,10 @@ class ImageDataModule(LightningDataModule):
 
     def _mix(self, x: Tensor, batch: Picks) -> tuple[Tensor, Tensor]:
         own, partner, labels, drawn = batch.mixed
-        mixed = self.mix(x[own], x[partner], drawn)
-        return mixed, self.mix.labels(mixed, labels[own], labels[partner], drawn, self.num_classes)
+        others, other_labels = x.index_select(0, partner), labels[partner]
+        if own is not None:
+            x, labels = x.index_select(0, own), labels[own]
+        return self.mix(x, others, drawn), self.mix.labels(x, labels, other_labels, drawn, self.num_classes)
 
     @cached_property
     def _loaded(self) -> tuple[dict[str, Examples], tuple[list[float], list[float]], Examples]:
