@@ -13,8 +13,7 @@ PATCH = 32  # pixels of a photograph's patch: the digits, too, were scanned at 3
 
 
 class Digits(ImageDataModule):
-    """Digits, with two out-of-distribution sets: far, patches of scikit-learn's two sample photographs; near, spliced
-    digits."""
+    """Digits, with patches of photographs as the far out-of-distribution set and spliced digits as the near one."""
 
     names = tuple("0123456789")
     in_channels = 1
@@ -39,7 +38,7 @@ class Digits(ImageDataModule):
 
 
 def photographs(number: int, size: int) -> Tensor:
-    """Grey patches spread evenly over the photographs, as many as asked for, without overlap (520 at most)."""
+    """Grey patches spread evenly over scikit-learn's two photographs, as many as asked for, without overlap (520)."""
     from sklearn.datasets import load_sample_images
 
     weights = torch.tensor([0.299, 0.587, 0.114])  # luma (ITU-R BT.601)

@@ -16,7 +16,7 @@ from ensembles.data.corrupted import Corrupted
 from ensembles.data.examples import Examples, Pool
 from ensembles.data.fit import fit, see
 from ensembles.data.images import Images, require_memory, statistics
-from ensembles.data.loaders import EvalLoader, Picks, TrainLoader
+from ensembles.data.loaders import EvalLoader, Mixed, Picks, TrainLoader
 from ensembles.data.mixing import Mix
 from ensembles.data.outside import Outside, Own
 from ensembles.dealing import Deal
@@ -33,6 +33,20 @@ class Loaded(NamedTuple):
     test: Labelled
     val: Labelled | None = None
     statistics: tuple[list[float], list[float]] | None = None
+
+
+class Whole(NamedTuple):
+    """A data set as it was read, before any of it is chosen.
+
+    Attributes:
+        parts: the official parts, as the network takes them.
+        statistics: mean and deviation of the training part's channels.
+        native_test: the test part at its own size.
+    """
+
+    parts: dict[str, Examples]
+    statistics: tuple[list[float], list[float]]
+    native_test: Examples
 
 
 class ImageDataModule(LightningDataModule):
@@ -168,11 +182,11 @@ class ImageDataModule(LightningDataModule):
     @property
     def mean(self) -> list[float]:
         """Of each channel over the whole training part, on the scale of [0, 1]."""
-        return self._loaded[1][0]
+        return self._loaded.statistics[0]
 
     @property
     def std(self) -> list[float]:
-        return self._loaded[1][1]
+        return self._loaded.statistics[1]
 
     @property
     def test_sets(self) -> dict[str, int]:
@@ -220,14 +234,14 @@ class ImageDataModule(LightningDataModule):
         """Fill in the images of a batch of picks, on its device; other batches pass."""
         if not isinstance(batch, Picks):
             return batch
-        x, labels = self.normalise(self.pixels(batch)), batch.labels
+        x, labels, dealt = self.normalise(self.pixels(batch)), batch.labels, batch.labels.shape
+        where = None if batch.where is None else batch.where.flatten()
         if batch.mixed is not None:
-            x, labels = self._mix(x, batch)
-        if batch.where is not None:
-            x = x.index_select(0, batch.where.flatten())
-            labels = labels if batch.mixed is None else labels.index_select(0, batch.where.flatten())
-        dealt = batch.labels.shape
-        return x.view(*dealt, *x.shape[1:]), labels.view(*dealt, *labels.shape[1:]) if batch.mixed else labels
+            x, probabilities = self._mix(x, batch.mixed)
+            labels = (probabilities if where is None else probabilities.index_select(0, where)).view(*dealt, -1)
+        if where is not None:
+            x = x.index_select(0, where)
+        return x.view(*dealt, *x.shape[1:]), labels
 
     def pixels(self, batch: Picks, examples: Examples | None = None) -> Tensor:
         """The images of a batch, changed or augmented as they must be, uint8 (U, C, H, W)."""
@@ -256,25 +270,24 @@ class ImageDataModule(LightningDataModule):
     @cached_property
     def native_test(self) -> Examples:
         """The whole test part at its own size, with all classes."""
-        return self._loaded[2]
+        return self._loaded.native_test
 
-    def _mix(self, x: Tensor, batch: Picks) -> tuple[Tensor, Tensor]:
-        own, partner, labels, drawn = batch.mixed
+    def _mix(self, x: Tensor, mixed: Mixed) -> tuple[Tensor, Tensor]:
+        own, partner, labels, drawn = mixed
         others, other_labels = x.index_select(0, partner), labels[partner]
         if own is not None:
             x, labels = x.index_select(0, own), labels[own]
         return self.mix(x, others, drawn), self.mix.labels(x, labels, other_labels, drawn, self.num_classes)
 
     @cached_property
-    def _loaded(self) -> tuple[dict[str, Examples], tuple[list[float], list[float]], Examples]:
-        """The official parts whole, the statistics, and the test part at its own size."""
+    def _loaded(self) -> Whole:
         loaded = self.load()
         given = {"train": loaded.train, "test": loaded.test} | ({"val": loaded.val} if loaded.val else {})
         whole = {name: self._examples(*part) for name, part in given.items()}
         pixels, labels = loaded.test
         same = isinstance(pixels, Pool) or pixels.shape == whole["test"].images.pixels.shape
         native = whole["test"] if same else Examples(Images(pixels), torch.arange(len(labels)), labels)
-        return whole, loaded.statistics or statistics(whole["train"].images.pixels), native
+        return Whole(whole, loaded.statistics or statistics(whole["train"].images.pixels), native)
 
     def _examples(self, images: Tensor | Pool, labels: Tensor) -> Examples:
         if isinstance(images, Tensor):
@@ -292,12 +305,12 @@ class ImageDataModule(LightningDataModule):
         return self.corrupted.sets(self)
 
     def _training_sets(self) -> dict[str, Examples]:
-        whole = self._loaded[0]
+        whole = self._loaded.parts
         return parts.training_parts(self, whole["train"], whole.get("val"))
 
     def _test_sets(self) -> dict[str, Examples]:
         """The test set and all others to evaluate on, in the order in which they are evaluated."""
-        whole = self._loaded[0]["test"]
+        whole = self._loaded.parts["test"]
         sets = {"test": parts.filled(self, "test", self.in_use(whole))}
         for name, images in self.own_ood(len(sets["test"])).items():
             sets[f"ood/{name}"] = parts.unlabelled(self._examples(images, torch.arange(len(images))))

@@ -5,7 +5,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import ModelCheckpoint
 
+from ensembles import dealing
 from ensembles.data import ImageDataModule
 from ensembles.data.module import Loaded
 
@@ -69,6 +72,63 @@ def evaluated():
         return tuple(torch.cat(parts) for parts in zip(*batches, strict=True))
 
     return through
+
+
+DEALS = {
+    "plain": dealing.Deal(),
+    "shuffles": dealing.Deal(shuffles=3),
+    "mimo": dealing.mimo(M=3, rho=0.5, batch_repetition=2),
+}
+
+
+@pytest.fixture(params=DEALS)
+def deal(request):
+    """Each kind of deal in turn."""
+    return DEALS[request.param]
+
+
+class Recorder(LightningModule):
+    """Keeps what it is trained and tested on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.seen, self.tested = {}, {}
+
+    def training_step(self, batch, batch_idx):
+        self.seen[self.current_epoch, batch_idx] = batch
+        return self.weight
+
+    def validation_step(self, batch, batch_idx):
+        pass
+
+    def test_step(self, batch, batch_idx, dataloader_idx=0):
+        self.tested.setdefault(dataloader_idx, []).append(batch)
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+@pytest.fixture
+def recorded(tmp_path):
+    """Train and test on a data module by Lightning, from a checkpoint of an earlier run or not; gives a `Recorder`."""
+
+    def run(data: ImageDataModule, name: str, epochs: int, resume: bool = False) -> Recorder:
+        model, folder = Recorder(), tmp_path / name
+        trainer = Trainer(
+            max_epochs=epochs,
+            accelerator="cpu",
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            callbacks=[ModelCheckpoint(folder, filename="last", save_on_train_epoch_end=True)],
+        )
+        trainer.fit(model, data, ckpt_path=folder / "last.ckpt" if resume else None)
+        trainer.test(model, data, verbose=False)
+        return model
+
+    return run
 
 
 @pytest.fixture

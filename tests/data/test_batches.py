@@ -1,19 +1,11 @@
 import pytest
 import torch
-from pytorch_lightning import LightningModule, Trainer
-from pytorch_lightning.callbacks import ModelCheckpoint
 from torchvision.transforms.v2 import functional as F
 
 from ensembles import dealing
 from ensembles.data.augment import CropFlip
 from ensembles.errors import UserError
 from ensembles.keyed import generator
-
-DEALS = {
-    "plain": dealing.Deal(),
-    "shuffles": dealing.Deal(shuffles=3),
-    "mimo": dealing.mimo(M=3, rho=0.5, batch_repetition=2),
-}
 
 
 def filled(data, picks):
@@ -26,10 +18,9 @@ def pixels(data, x):
     return ((x * std + mean) * 255).round().to(torch.uint8)
 
 
-@pytest.mark.parametrize("deal", DEALS)
 def test_a_batch_is_what_its_key_says(one_each, deal):
     data = one_each(augment=CropFlip(2, True))
-    data.deal, epoch, step, B = DEALS[deal], 4, 2, 8
+    data.deal, epoch, step, B = deal, 4, 2, 8
     x, y = filled(data, data.train_dataloader().batch(epoch, step))
 
     streams = data.deal.shuffles
@@ -56,11 +47,10 @@ def test_normalised_images_have_mean_0_and_deviation_1(one_each):
     assert torch.allclose(x.std((0, 2, 3), correction=0), torch.ones(3), atol=1e-5)
 
 
-@pytest.mark.parametrize("deal", DEALS)
 @pytest.mark.parametrize("processes", [2, 4])
 def test_the_processes_shares_make_up_the_one_process_batch(one_each, process, deal, processes):
     data = one_each(augment=CropFlip(2, True))
-    data.deal = DEALS[deal]
+    data.deal = deal
     x, y = filled(data, data.train_dataloader().batch(1, 3))
     shares = []
     for rank in range(processes):
@@ -117,57 +107,20 @@ def test_a_step_that_does_not_divide_among_the_processes_is_refused(one_each, pr
         next(iter(data.train_dataloader()))
 
 
-class Recorder(LightningModule):
-    """Keeps what it is trained and tested on."""
-
-    def __init__(self):
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(()))
-        self.seen, self.tested = {}, {}
-
-    def training_step(self, batch, batch_idx):
-        self.seen[self.current_epoch, batch_idx] = batch
-        return self.weight
-
-    def validation_step(self, batch, batch_idx):
-        pass
-
-    def test_step(self, batch, batch_idx, dataloader_idx=0):
-        self.tested.setdefault(dataloader_idx, []).append(batch)
-
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), lr=0.1)
-
-
-def trainer(folder, epochs):
-    return Trainer(
-        max_epochs=epochs,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        callbacks=[ModelCheckpoint(folder, filename="last", save_on_train_epoch_end=True)],
-    )
-
-
 @pytest.mark.filterwarnings("ignore")
-def test_lightning_trains_on_the_same_batches_when_it_resumes(one_each, tmp_path):
-    def fit(folder, epochs, checkpoint=None):
-        data, model = one_each(augment=CropFlip(2, True)), Recorder()
-        run = trainer(folder, epochs)
-        run.fit(model, data, ckpt_path=checkpoint)
-        run.test(model, data, verbose=False)
-        return data, model
+def test_lightning_trains_on_the_same_batches_when_it_resumes(one_each, recorded):
+    def data():
+        return one_each(augment=CropFlip(2, True))
 
-    data, whole = fit(tmp_path / "whole", 3)
-    fit(tmp_path / "cut", 1)
-    _, resumed = fit(tmp_path / "cut", 3, tmp_path / "cut" / "last.ckpt")
+    whole = recorded(data(), "whole", 3)
+    recorded(data(), "cut", 1)
+    resumed = recorded(data(), "cut", 3, resume=True)
     assert list(whole.seen) == [(epoch, step) for epoch in range(3) for step in range(6)]
     assert list(resumed.seen) == [key for key in whole.seen if key[0] > 0]
     for key, (x, y) in resumed.seen.items():
         assert torch.equal(x, whole.seen[key][0])
         assert torch.equal(y, whole.seen[key][1])
-    expected, _ = filled(one_each(augment=CropFlip(2, True)), data.train_dataloader().batch(2, 5))
+    other = data()
+    expected, _ = filled(other, other.train_dataloader().batch(2, 5))
     assert torch.equal(whole.seen[2, 5][0], expected)
     assert torch.cat([y for _, y in whole.tested[0]]).tolist() == list(range(13))

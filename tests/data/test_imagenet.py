@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from pytorch_lightning import LightningModule, Trainer
-from pytorch_lightning.callbacks import ModelCheckpoint
 from torchvision.transforms import v2
 from torchvision.transforms._presets import ImageClassification
 
@@ -247,47 +245,22 @@ def test_a_damaged_training_image_is_named(few, process):
         train_batches(data, steps=5)
 
 
-class Recorder(LightningModule):
-    def __init__(self):
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(()))
-        self.seen = {}
-
-    def training_step(self, batch, batch_idx):
-        self.seen[self.current_epoch, batch_idx] = batch
-        return self.weight
-
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), lr=0.1)
-
-
 @pytest.mark.filterwarnings("ignore")
-def test_lightning_trains_on_the_same_batches_when_it_resumes(few, tmp_path):
+def test_lightning_trains_on_the_same_batches_when_it_resumes(few, recorded):
     root, classes = few
 
-    def fit(folder, epochs, checkpoint=None):
-        data = imagenet(root, classes=classes, augment=InceptionCrop(), num_workers=1, batch_size=20)
-        model = Recorder()
-        trainer = Trainer(
-            max_epochs=epochs,
-            accelerator="cpu",
-            logger=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-            callbacks=[ModelCheckpoint(folder, filename="last", save_on_train_epoch_end=True)],
-        )
-        trainer.fit(model, data, ckpt_path=checkpoint)
-        return model.seen
+    def data():
+        return imagenet(root, classes=classes, augment=InceptionCrop(), num_workers=1, batch_size=20)
 
-    whole = fit(tmp_path / "whole", 3)
-    fit(tmp_path / "cut", 1)
-    resumed = fit(tmp_path / "cut", 3, tmp_path / "cut/last.ckpt")
-    assert list(whole) == [(epoch, step) for epoch in range(3) for step in range(2)]
-    assert list(resumed) == list(whole)[2:]
-    for key, (x, y) in resumed.items():
-        assert torch.equal(x, whole[key][0]) and torch.equal(y, whole[key][1])
-    assert not torch.equal(whole[0, 0][0], whole[1, 0][0])
+    whole = recorded(data(), "whole", 3)
+    recorded(data(), "cut", 1)
+    resumed = recorded(data(), "cut", 3, resume=True)
+    assert list(whole.seen) == [(epoch, step) for epoch in range(3) for step in range(2)]
+    assert list(resumed.seen) == list(whole.seen)[2:]
+    for key, (x, y) in resumed.seen.items():
+        assert torch.equal(x, whole.seen[key][0]) and torch.equal(y, whole.seen[key][1])
+    assert not torch.equal(whole.seen[0, 0][0], whole.seen[1, 0][0])
+    assert torch.cat([y for _, y in resumed.tested[0]]).tolist() == [index // 2 for index in range(20)]
 
 
 def test_imagenet_c_is_read_from_its_folders_as_it_is(few, evaluated):

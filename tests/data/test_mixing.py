@@ -1,17 +1,10 @@
 import pytest
 import torch
 
-from ensembles import dealing
 from ensembles.data.augment import CropFlip
 from ensembles.data.mixing import Drawn, Mix, partners
 from ensembles.errors import UserError
 from ensembles.keyed import generator
-
-DEALS = {
-    "plain": dealing.Deal(),
-    "shuffles": dealing.Deal(shuffles=3),
-    "mimo": dealing.mimo(M=3, rho=0.5, batch_repetition=2),
-}
 
 
 def filled(data, picks):
@@ -61,10 +54,9 @@ def test_neighbours_are_partners_within_their_stream():
     assert partners(5, 2).tolist() == [1, 0, 3, 2, 4, 6, 5, 8, 7, 9]
 
 
-@pytest.mark.parametrize("deal", DEALS)
 def test_a_batch_is_what_its_key_says(one_each, deal):
     data = one_each(augment=CropFlip(2, True), mix=Mix(mixup=0.8, cutmix=0))
-    data.deal, epoch, step, B = DEALS[deal], 4, 2, 8
+    data.deal, epoch, step, B = deal, 4, 2, 8
     x, y = filled(data, data.train_dataloader().batch(epoch, step))
 
     streams = data.deal.shuffles
@@ -85,12 +77,11 @@ def test_a_batch_is_what_its_key_says(one_each, deal):
     assert torch.allclose(x, mixed[positions], atol=1e-5)
 
 
-@pytest.mark.parametrize("deal", DEALS)
 @pytest.mark.parametrize("batch_size, processes", [(8, 2), (8, 4), (6, 2)])
 def test_the_processes_shares_make_up_the_one_process_batch(one_each, process, deal, batch_size, processes):
     """With six examples and two processes, neighbours are in different processes."""
     data = one_each(augment=CropFlip(2, True), mix=Mix(), batch_size=batch_size)
-    data.deal = DEALS[deal]
+    data.deal = deal
     for step in range(3):
         process(data, 0, 1)
         x, y = filled(data, data.train_dataloader().batch(1, step))
