@@ -10,6 +10,7 @@ torch-uncertainty, whose networks are timed in the same rounds. Writes ``members
 
 import argparse
 import csv
+import os
 import platform
 import re
 import shlex
@@ -29,10 +30,12 @@ from rich.table import Table
 from ensembles import build, cost
 from ensembles.cli import CONFIGS
 from ensembles.keyed import generator
+from ensembles.training.memory import keep_freed_memory
 
 INPUT = (3, 32, 32)
 WORKS = ("predict", "train")
 SINGLE = ("deterministic", "ensembles")
+KEEPING = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}  # as keep_freed_memory sets them
 Clock = Callable[[str], float]  # one of WORKS -> seconds
 
 
@@ -47,6 +50,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks"))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    keep_freed_memory()
     clocks: dict[tuple[str, str], Clock] = {}
     passes: dict[tuple[str, str], dict[str, float]] = {}
     for name in dict.fromkeys([SINGLE[0], *options.methods.split(",")]):
@@ -84,7 +88,11 @@ def reference(options: argparse.Namespace) -> dict[tuple[str, str], Clock]:
     script = Path(__file__).with_name("members_reference.py")
     arguments = [str(options.batch_size), str(options.threads), options.device]
     process = subprocess.Popen(
-        [options.reference_python, str(script), *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [options.reference_python, str(script), *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | KEEPING,
     )
 
     def clock(name: str) -> Clock:

@@ -28,7 +28,12 @@ def method(about: dict) -> Method:
     Raises:
         UserError: settings with which it cannot be built.
     """
-    size = about["image_size"]
+    size, target = about["image_size"], about["method"]["_target_"]
+    if about["model"].get("pretrained") and not hydra.utils.get_object(target).keeps_pretrained:
+        name = target.rpartition(".")[2]
+        raise UserError(
+            f"{name} draws its weights anew, so nothing would be left of model.pretrained: set it to false."
+        )
     return call(about["method"], backbone=backbone(about), input_shape=(about["in_channels"], size, size))
 
 

@@ -12,6 +12,7 @@ from ensembles.keyed import seed_of
 from ensembles.provenance import provenance
 from ensembles.runs import Run
 from ensembles.training.checkpoints import load_weights
+from ensembles.training.memory import keep_freed_memory
 from ensembles.training.quiet import quiet
 from ensembles.training.trainer import make_trainer
 
@@ -23,6 +24,7 @@ def work(config: dict, run: Run) -> None:
         UserError: input that cannot work.
     """
     started = time.time()
+    keep_freed_memory()
     quiet(speaks=os.environ.get("LOCAL_RANK", "0") == "0")
     config = OmegaConf.create(config)
     torch.manual_seed(seed_of(config.seed, "initialisation"))

@@ -52,6 +52,12 @@ def test_an_unknown_name_of_a_library(tiny):
     assert "model.name has no value" in one_sentence(tiny("model=torchvision"))
 
 
+@pytest.mark.parametrize("method", ["mixture", "packed"])
+def test_pretrained_weights_of_which_nothing_would_be_left(tiny, method):
+    said = one_sentence(tiny(f"method={method}", "model=timm", "model.name=resnet10t", "model.pretrained=true"))
+    assert "nothing would be left of model.pretrained: set it to false." in said
+
+
 def test_one_bad_value_of_a_sweep_stops_it_before_any_run(tiny):
     assert "method.alpha is -1" in one_sentence(tiny("-m", "method.alpha=1,-1"))
     assert not Path("runs").exists()

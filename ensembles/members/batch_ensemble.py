@@ -47,6 +47,10 @@ class BatchEnsemble(Folded):
         for fast in self.fast:
             yield from (fast.r, fast.s)
 
+    def biases(self) -> Iterator[nn.Parameter]:
+        """All members' biases (M, outputs)."""
+        yield from (fast.bias for fast in self.fast if fast.bias is not None)
+
     def own_parameters(self) -> Iterator[nn.Parameter]:
         yield from self.fast.parameters()
         yield from self.norms.parameters() if self.norms else ()

@@ -25,9 +25,11 @@ class Method(LightningModule):
         ensemble: answers where member m's weights come from.
         deal: answers which examples member m sees in a training step.
         recipe: optimiser and schedule; set before training.
+        keeps_pretrained: whether members start from the backbone's numbers, so that pretrained ones are of use.
     """
 
     recipe: Recipe | None = None
+    keeps_pretrained = True
 
     def __init__(self, ensemble: Ensemble, deal: Deal | None = None, reduction: Literal["sum", "mean"] = "sum") -> None:
         super().__init__()

@@ -35,4 +35,5 @@ class BatchEnsemble(Method):
         self.fast_lr = fast_lr
 
     def parameter_groups(self) -> list[dict]:
-        return apart(self, self.ensemble.fast_weights(), weight_decay=0.0, lr_factor=self.fast_lr)
+        fast = {"params": self.ensemble.fast_weights(), "weight_decay": 0.0, "lr_factor": self.fast_lr}
+        return apart(self, fast, {"params": self.ensemble.biases(), "norms": True})

@@ -14,6 +14,8 @@ class Mixture(Method):
         M, budget, templates, grouping, single_layer_banks, disjoint: as `ensembles.mixture` takes them.
     """
 
+    keeps_pretrained = False
+
     def __init__(
         self,
         backbone: Backbone,
@@ -30,4 +32,4 @@ class Mixture(Method):
         super().__init__(ensemble, reduction=reduction)
 
     def parameter_groups(self) -> list[dict]:
-        return apart(self, self.ensemble.mixing_weights(), weight_decay=0.0)
+        return apart(self, {"params": self.ensemble.mixing_weights(), "weight_decay": 0.0})

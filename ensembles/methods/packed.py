@@ -11,6 +11,8 @@ class Packed(Method):
         M, alpha, gamma, min_channels: as `ensembles.packed` takes them.
     """
 
+    keeps_pretrained = False
+
     def __init__(
         self,
         backbone: Backbone,

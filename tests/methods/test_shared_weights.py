@@ -15,15 +15,16 @@ BACKBONE = partial(wrn, 16, 1, 10, image_size=8)
 SHAPE = (3, 8, 8)
 
 
-def optimizer(method):
-    recipe = Recipe(partial(torch.optim.SGD, lr=0.2, weight_decay=0.01), epochs=4, batch_size=8, schedule=cosine())
+def optimizer(method, **settings):
+    sgd = partial(torch.optim.SGD, lr=0.2, weight_decay=0.01)
+    recipe = Recipe(sgd, epochs=4, batch_size=8, schedule=cosine(), **settings)
     return recipe.optimizers(method.parameter_groups(), 4)
 
 
-def rates_of(method):
+def rates_of(method, **settings):
     """Learning rate and weight decay of each parameter by its name."""
     names = {id(parameter): name for name, parameter in method.named_parameters()}
-    groups = optimizer(method)["optimizer"].param_groups
+    groups = optimizer(method, **settings)["optimizer"].param_groups
     pairs = [(names[id(p)], (group["lr"], group["weight_decay"])) for group in groups for p in group["params"]]
     assert len(pairs) == len(dict(pairs)) == len(names)
     return dict(pairs)
@@ -35,13 +36,19 @@ def test_fast_weights_learn_at_half_the_rate_without_decay():
     assert (0.05, 0.0) in rates_of(BatchEnsemble(BACKBONE, SHAPE, fast_lr=0.25)).values()
 
 
+def test_norms_and_the_members_biases_can_be_left_out_of_decay():
+    for name, rates in rates_of(BatchEnsemble(BACKBONE, SHAPE), decay_norms=False).items():
+        kept = ".fast." in name or ".bn" in name or name.endswith("bias")
+        assert rates[1] == (0.0 if kept else 0.01), name
+
+
 def test_the_schedule_keeps_the_fast_weights_factor():
     parts = optimizer(BatchEnsemble(BACKBONE, SHAPE))
     for _ in range(3):
         parts["optimizer"].step()
         parts["lr_scheduler"]["scheduler"].step()
-        slow, fast = (group["lr"] for group in parts["optimizer"].param_groups)
-        assert fast == pytest.approx(slow / 2) and slow < 0.2
+        slow, fast, biases = (group["lr"] for group in parts["optimizer"].param_groups)
+        assert fast == pytest.approx(slow / 2) and biases == slow < 0.2
 
 
 def test_mixing_weights_get_no_decay():
