@@ -149,6 +149,8 @@ def test_classes_left_out_are_near_ood(tiny):
 
 def test_any_convolutional_network_by_name(tiny):
     assert tiny("method=mimo", "model=timm", "model.name=resnet10t", "data.image_size=32", "recipe.epochs=1").code == 0
+    vit = ("model=timm", "model.name=test_vit", "model.kwargs={depth: 2, patch_size: 8}", "data.image_size=16")
+    assert tiny("method=batch_ensemble", *vit, "recipe.epochs=1").code == 0
     assert tiny("method=packed", "model=torchvision", "model.name=mobilenet_v3_small", "recipe.epochs=1").code == 0
 
 
