@@ -9,6 +9,9 @@ Types that are there already are left as they are, so an interrupted command can
 import argparse
 import os
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without being installed
 
 from ensembles.cli import complain
 from ensembles.cli.combinations import combinations
