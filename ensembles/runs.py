@@ -18,6 +18,7 @@ from typing import TextIO
 
 import yaml
 
+from ensembles.data.fingerprint import contents
 from ensembles.errors import UserError
 from ensembles.files import write_text
 
@@ -29,6 +30,7 @@ ELSEWHERE = {
 # These change how a trained network is evaluated, not what is trained.
 EVALUATION = ("checkpoint", "evaluation")
 TEST_SETS = {"ood_sets", "shift_sets", "ood", "shift", "corrupt", "corruptions", "corrupted_size"}  # data's settings
+OWN_SETS = ("ood", "shift")  # of these, folders of the user's own
 UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}
 WHOLE = ("method", "model", "recipe", "seed", "train", "ckpt", "content")
 
@@ -113,6 +115,11 @@ class Run:
     def evaluation(self) -> dict:
         """The part of the config that decides how the trained network is evaluated."""
         data = {key: value for key, value in self.config["data"].items() if key in TEST_SETS}
+        for key in OWN_SETS:
+            if isinstance(data.get(key), dict):
+                data[key] = {
+                    n: [place, contents(place) if isinstance(place, str) else None] for n, place in data[key].items()
+                }
         return {**{key: self.config[key] for key in EVALUATION}, "data": data}
 
     def results(self) -> dict | None:

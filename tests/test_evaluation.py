@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from pytorch_lightning import LightningDataModule, Trainer
 from sklearn.metrics import log_loss
 from torch.utils.data import DataLoader, TensorDataset
@@ -317,3 +318,21 @@ def test_validation_measures_while_training_as_the_metrics_do(measure):
     logged = dict(zip(last[0].split(","), last[-1].split(","), strict=True))
     for name, value in scores(val.logits, val.labels, ("acc", "nll", "ece")).items():
         assert float(logged[f"val/{name}"]) == pytest.approx(value, abs=1e-6)
+
+
+def test_a_folder_of_the_users_own_is_measured_again_when_its_images_change(tiny, tmp_path):
+    def draw(number):
+        Image.fromarray(np.random.default_rng(number).integers(0, 256, (8, 8), dtype=np.uint8)).save(
+            tmp_path / f"own/{number}.png"
+        )
+
+    (tmp_path / "own").mkdir()
+    for number in range(3):
+        draw(number)
+    command = f"data.ood={{own: {tmp_path / 'own'}}}"
+    assert tiny(command).code == 0
+    (results,) = Path("runs").glob("*/results.json")
+    before = results.stat().st_mtime_ns
+    assert tiny(command).code == 0 and results.stat().st_mtime_ns == before
+    draw(3)
+    assert tiny(command).code == 0 and results.stat().st_mtime_ns > before

@@ -100,3 +100,14 @@ def fingerprint(root: str | Path | None) -> str:
         UserError: as ``scan``.
     """
     return digest(scan(root))
+
+
+def contents(folder: str | Path) -> str | None:
+    """A hash of the names and sizes of all files below a folder; None where it cannot be read."""
+    state = hashlib.blake2b(digest_size=8)
+    try:
+        for file in _files(Path(folder).expanduser(), ""):
+            state.update(os.fsencode(f"{file.path}\0{file.size}\0"))
+    except OSError:
+        return None
+    return state.hexdigest()
