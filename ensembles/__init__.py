@@ -9,6 +9,7 @@ from importlib import import_module
 _HOME = {
     "load": "ensembles.predictor",
     "Predictor": "ensembles.predictor",
+    "Regressor": "ensembles.regressor",
     "batch_ensemble": "ensembles.members",
     "deep_ensemble": "ensembles.members",
     "dropout": "ensembles.members",

@@ -7,19 +7,23 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from ensembles.errors import UserError
+from ensembles.errors import UserError, reason
+from ensembles.likelihoods import Categorical, Likelihood
 from ensembles.methods import Method
 
 
 def description(config: DictConfig, data) -> dict:
     """What a checkpoint must say for its network to be built again: plain containers, numbers and strings only."""
-    return {
+    about = {
         "method": OmegaConf.to_container(config.method, resolve=True),
         "model": OmegaConf.to_container(config.model, resolve=True),
         "num_classes": data.num_classes,
         "in_channels": data.in_channels,
         "image_size": data.image_size,
     }
+    if "likelihood" in config.data:
+        about["likelihood"] = OmegaConf.to_container(config.data.likelihood, resolve=True)
+    return about
 
 
 def method(about: dict) -> Method:
@@ -34,7 +38,14 @@ def method(about: dict) -> Method:
         raise UserError(
             f"{name} draws its weights anew, so nothing would be left of model.pretrained: set it to false."
         )
-    return call(about["method"], backbone=backbone(about), input_shape=(about["in_channels"], size, size))
+    built = call(about["method"], backbone=backbone(about), input_shape=(about["in_channels"], size, size))
+    built.likelihood = likelihood(about)
+    return built
+
+
+def likelihood(about: dict) -> Likelihood:
+    """That of a description or of a data set's settings, which name one only where numbers are predicted."""
+    return call(about["likelihood"]) if "likelihood" in about else Categorical()
 
 
 def backbone(about: dict) -> Callable[[], nn.Module]:
@@ -44,10 +55,17 @@ def backbone(about: dict) -> Callable[[], nn.Module]:
 
 
 def call(config: dict | DictConfig, **arguments):
-    """Call a config's ``_target_`` with its settings; what the user can mend is raised as it was."""
+    """Call a config's ``_target_`` with its settings.
+
+    Raises:
+        UserError: what it raises itself, or settings that it doesn't take.
+    """
     try:
         return hydra.utils.instantiate(config, **arguments, _convert_="all")
     except hydra.errors.InstantiationException as error:
-        if isinstance(error.__cause__, UserError):
-            raise error.__cause__ from None
+        cause = error.__cause__ or error
+        if isinstance(cause, UserError):
+            raise cause from None
+        if isinstance(cause, TypeError | ValueError | ImportError | hydra.errors.InstantiationException):
+            raise UserError(f"{config['_target_']} does not take its settings: {reason(cause).rstrip(':')}.") from error
         raise

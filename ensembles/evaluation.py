@@ -8,19 +8,19 @@ from pathlib import Path
 from pytorch_lightning import Trainer
 from torch import Tensor
 
-from ensembles import predictions
-from ensembles.data import ImageDataModule
+from ensembles import build, predictions
+from ensembles.data.base import DataModule
 from ensembles.errors import UserError
 from ensembles.files import write_text
 from ensembles.methods import Method
-from ensembles.metrics import Predicted, Summary
+from ensembles.metrics import Predicted, RegressionSummary, Summary
 from ensembles.provenance import provenance
-from ensembles.reports import plots
+from ensembles.reports.draw import draw
 from ensembles.runs import Run
 from ensembles.training.collector import Collector
 
 
-def evaluate(trainer: Trainer, method: Method, data: ImageDataModule, run: Run) -> Summary:
+def evaluate(trainer: Trainer, method: Method, data: DataModule, run: Run) -> Summary | RegressionSummary:
     """Pass once over each test set, and where the evaluation needs it over the validation split.
 
     Process 0 reduces each set to its results as soon as it is through, and saves its predictions if that is asked for;
@@ -30,7 +30,7 @@ def evaluate(trainer: Trainer, method: Method, data: ImageDataModule, run: Run) 
         UserError: predictions that cannot be measured.
     """
     settings = run.config["evaluation"]
-    summary = _summary(settings)
+    summary = _summary(run)
     kept = {"config": run.config, "class_names": list(data.class_names)}
     with ExitStack() as stack:
         takers = [summary.add] if trainer.is_global_zero else []
@@ -38,8 +38,8 @@ def evaluate(trainer: Trainer, method: Method, data: ImageDataModule, run: Run) 
             takers.append(stack.enter_context(predictions.saving(run.predictions_file, kept)))
 
         def take(name: str, logits: Tensor, labels: Tensor) -> None:
-            covered = data.subsets.get(name), data.accepted.get(name), data.groups.get(name)
-            predicted = Predicted(logits, labels, *covered)
+            known = (data.subsets, data.accepted, data.groups, data.inputs)
+            predicted = Predicted(logits, labels, *(of_set.get(name) for of_set in known))
             for taker in takers:
                 taker(name, predicted)
 
@@ -64,7 +64,7 @@ def evaluate_again(folder: Path, changes: dict[str, bool]) -> dict:
     kept["config"]["evaluation"] |= changes
     run = Run(kept["config"], folder)
     with run.opened():
-        summary = _summary(run.config["evaluation"])
+        summary = _summary(run)
         for name, predicted in predictions.saved(path):
             summary.add(name, predicted)
         before, origin = (_json(file) for file in (run.results_file, run.provenance_file))
@@ -74,7 +74,9 @@ def evaluate_again(folder: Path, changes: dict[str, bool]) -> dict:
         return write(run, summary, costs, kept["class_names"], origin | {"computed_again": again})
 
 
-def write(run: Run, summary: Summary, costs: dict, class_names: Sequence[str], origin: dict) -> dict:
+def write(
+    run: Run, summary: Summary | RegressionSummary, costs: dict, class_names: Sequence[str], origin: dict
+) -> dict:
     """Write results.json, provenance.json and the plots; returns the results.
 
     Args:
@@ -85,17 +87,16 @@ def write(run: Run, summary: Summary, costs: dict, class_names: Sequence[str], o
         UserError: what `Summary.results` raises.
     """
     results = summary.results() | costs
-    ood = {name.removeprefix("ood/"): -unsure["max_probability"] for name, unsure in summary.unsure.items()}
-    del ood["test"]
     run.provenance_file.unlink(missing_ok=True)  # it vouches for the results
-    plots.draw(run.folder, results, summary.test, ood, history=run.history, class_names=class_names)
+    draw(summary, run.folder, results, run.history, class_names)
     write_text(run.results_file, json.dumps(results, indent=2) + "\n")
     write_text(run.provenance_file, json.dumps(origin | {"evaluation": run.evaluation}, indent=2) + "\n")
     return results
 
 
-def _summary(settings: dict) -> Summary:
-    return Summary(**{key: value for key, value in settings.items() if key != "save_predictions"})
+def _summary(run: Run) -> Summary | RegressionSummary:
+    settings = {key: value for key, value in run.config["evaluation"].items() if key != "save_predictions"}
+    return build.likelihood(run.config["data"]).summary(**settings)
 
 
 def _json(path: Path) -> dict:

@@ -69,6 +69,8 @@ def export(
     if out.suffix not in FORMATS:
         raise UserError(f"{out} must end in {' or '.join(FORMATS)}, which says what is written.")
     predictor = load(checkpoint, trust)
+    if not isinstance(predictor, Predictor):
+        raise UserError(f"{checkpoint} predicts numbers, and only classifiers are exported: use it by ensembles.load.")
     shape = predictor.ensemble.input_shape
     batches = [_images(size, shape, floats) for size in (2, 5, 1)]
     with torch.no_grad():

@@ -1,9 +1,10 @@
 """A run's predictions in a file, so that a metric added later needs no network.
 
 ``predictions.npz`` holds ``sets``, the sets' names; for each set ``<set>/logits``, float32 (M, N, K), and
-``<set>/labels``, int64 (N,), -1 where there is none; and ``about``, JSON: the run's config, the classes' names, and of
-shifted sets the classes they cover and their groups of frames. Where several classes are right for an example,
-``<set>/accepted``, bool (N, K), says which.
+``<set>/labels``, int64 (N,), -1 where there is none, or of a regression float32 (N,); and ``about``, JSON: the run's
+config, the classes' names, and of shifted sets the classes they cover and their groups of frames. Where several classes
+are right for an example, ``<set>/accepted``, bool (N, K), says which; of points ``<set>/inputs``, float32 (N, D), are
+the features.
 """
 
 import json
@@ -20,6 +21,7 @@ import torch
 from ensembles.errors import UserError, reason
 from ensembles.metrics import Predicted
 
+OPTIONAL = ("accepted", "inputs")
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
@@ -41,8 +43,9 @@ def saving(path: Path, about: dict) -> Iterator[Callable[[str, Predicted], None]
                 names.append(name)
                 _write(file, f"{name}/logits", predicted.logits.numpy())
                 _write(file, f"{name}/labels", predicted.labels.numpy())
-                if predicted.accepted is not None:
-                    _write(file, f"{name}/accepted", predicted.accepted.numpy())
+                for part in OPTIONAL:
+                    if getattr(predicted, part) is not None:
+                        _write(file, f"{name}/{part}", getattr(predicted, part).numpy())
                 for key, found in more.items():
                     if getattr(predicted, key) is not None:
                         found[name] = getattr(predicted, key)
@@ -80,10 +83,10 @@ def saved(path: Path) -> Iterator[tuple[str, Predicted]]:
         more = json.loads(file["about"].item())
         for name in file["sets"].tolist():
             logits, labels = (torch.from_numpy(file[f"{name}/{part}"]) for part in ("logits", "labels"))
-            if logits.dim() != 3 or logits.dtype != torch.float32 or labels.dtype != torch.int64:
+            if logits.dim() != 3 or logits.dtype != torch.float32 or labels.dtype not in (torch.int64, torch.float32):
                 raise ValueError(f"{name} is no set of logits and labels")
-            accepted = torch.from_numpy(file[f"{name}/accepted"]) if f"{name}/accepted" in file else None
-            yield name, Predicted(logits, labels, more["classes"].get(name), accepted, more["groups"].get(name))
+            given = {part: torch.from_numpy(file[f"{name}/{part}"]) for part in OPTIONAL if f"{name}/{part}" in file}
+            yield name, Predicted(logits, labels, more["classes"].get(name), groups=more["groups"].get(name), **given)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from ensembles import build
 from ensembles.errors import UserError
 from ensembles.members import Ensemble
 from ensembles.metrics.ood import criteria
+from ensembles.regressor import Regressor
 from ensembles.training.checkpoints import ABOUT, load_weights, read
 
 
@@ -77,8 +78,8 @@ class Predictor(nn.Module):
         return self.ensemble.member(m)
 
 
-def load(path: str | Path, trust: Sequence[str] = ()) -> Predictor:
-    """The trained ensemble of a checkpoint, on the CPU.
+def load(path: str | Path, trust: Sequence[str] = ()) -> Predictor | Regressor:
+    """The trained ensemble of a checkpoint, on the CPU; of a regression a `Regressor`.
 
     Args:
         trust: packages besides this one whose networks the checkpoint may name, ``["mypackage"]`` for your own.
@@ -87,12 +88,14 @@ def load(path: str | Path, trust: Sequence[str] = ()) -> Predictor:
         UserError: a checkpoint that is missing, damaged, carries code, or names what is not trusted.
     """
     about = read(path)[ABOUT]
-    for target in _targets([about["method"], about["model"]]):
+    for target in _targets([about["method"], about["model"], about.get("likelihood")]):
         _require_trusted(target, trust, path)
     if "pretrained" in about["model"]:
         about["model"]["pretrained"] = False  # all weights are in the checkpoint
     method = build.method(about)
     load_weights(method, path)
+    if "likelihood" in about:
+        return Regressor(method.ensemble, method.likelihood, about["mean"], about["std"])
     return Predictor(method.ensemble, about["mean"], about["std"], about["class_names"])
 
 
@@ -109,7 +112,7 @@ def _require_trusted(target: str, trust: Sequence[str], path: str | Path) -> Non
     """A checkpoint names what to call to build its network: only what these packages define themselves is called."""
     if target.partition(".")[0] in trust:
         return
-    place = re.fullmatch(r"(ensembles\.(?:methods|backbones))\.(\w+)", target)
+    place = re.fullmatch(r"(ensembles\.(?:methods|backbones|likelihoods))\.(\w+)", target)
     found = getattr(importlib.import_module(place[1]), place[2], None) if place else None
     if not getattr(found, "__module__", "").startswith("ensembles."):
         raise UserError(

@@ -70,8 +70,9 @@ def show_one(config, as_json: bool) -> bool:
         return True
     console = Console()
     size = "x".join(map(str, found.input_shape))
+    what = "numbers" if "likelihood" in plain["data"] else "classes"
     console.print(
-        f"{choices['method']} on {choices['model']}: {size} in, {found.num_classes} classes out, M = {found.M}\n"
+        f"{choices['method']} on {choices['model']}: {size} in, {found.num_classes} {what} out, M = {found.M}\n"
     )
     numbers = Table.grid(padding=(0, 2))
     for name, key, show in (

@@ -48,7 +48,7 @@ class Sets(LightningDataModule):
         super().__init__()
         self.deal = Deal()
         self.test_sets = {name: size for name, size in SIZES.items() if name != "val"}
-        self.subsets = {"shift/some": [3, 1]}
+        self.subsets, self.inputs = {"shift/some": [3, 1]}, {}
         generator = torch.Generator().manual_seed(0)
         self.groups = {"shift/frames": GROUPS}
         self.accepted = {"shift/frames": torch.rand(24, K, generator=generator) < 0.3}

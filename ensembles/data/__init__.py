@@ -12,6 +12,7 @@ _HOMES = {
     "ImageDataModule": "module",
     "ImageFolder": "folder",
     "ImageNet": "imagenet",
+    "SyntheticRegression": "synthetic_regression",
 }
 __all__ = list(_HOMES)
 

@@ -1,5 +1,6 @@
 """ImageNet-1k in its folder layout, decoded as it is asked for."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -53,6 +54,7 @@ class ImageNet(ImageDataModule):
         train_image_size: pixels of the square that is seen in training; None for as many.
         crop_ratio: side of the square in evaluation, over the image's shorter side.
         interpolation: of the scaling in evaluation, bilinear or bicubic.
+        skip_broken: whether in training another image of its batch stands in for one that cannot be decoded.
 
     Raises:
         UserError: a folder that does not hold what it must, or a setting out of its range.
@@ -71,6 +73,7 @@ class ImageNet(ImageDataModule):
         train_image_size: int | None = None,
         crop_ratio: float = 0.875,
         interpolation: str = "bilinear",
+        skip_broken: bool = False,
         **settings,
     ) -> None:
         if root is None:
@@ -78,8 +81,10 @@ class ImageNet(ImageDataModule):
         if not isinstance(augment, InceptionCrop | None):
             raise UserError("data.augment must be an ensembles.data.imagenet_views.InceptionCrop or null on ImageNet.")
         require("data.train_", image_size=train_image_size)
+        require("data.", skip_broken=skip_broken)
         super().__init__(batch_size, seed, root=root, augment=augment, **settings)
         self.train_image_size = train_image_size or self.image_size
+        self.skip_broken = skip_broken
         self._centre = centre(self.image_size, crop_ratio, interpolation)
 
     @property
@@ -112,10 +117,21 @@ class ImageNet(ImageDataModule):
             parts[part] = labelled(folder, f"data.root: {part}", self.names)
         augmented = self.augment and self.augment.at(self.train_image_size)
         return Loaded(
-            train=(Files(parts["train"].images, self.view, augmented), parts["train"].labels),
+            train=(
+                Files(parts["train"].images, self.view, augmented, skip_broken=self.skip_broken),
+                parts["train"].labels,
+            ),
             test=(Files(parts["test"].images, self.view), parts["test"].labels),
             statistics=STATISTICS,
         )
+
+    def teardown(self, stage: str) -> None:
+        """Say what was left out."""
+        broken = sorted(self.sets["train"].images.broken) if stage == "fit" else []
+        if broken:
+            named = ", ".join(broken[:3]) + (", ..." if len(broken) > 3 else "")
+            said = "image was replaced by another" if len(broken) == 1 else "images were replaced by others"
+            warnings.warn(f"{len(broken)} broken training {said}: {named}.", stacklevel=1)
 
     def provide_corrupted(self, types: list[str]) -> None:
         """The official copies, as far as they are asked for."""

@@ -1,6 +1,7 @@
 """Image files that are decoded as they are asked for, by worker processes: sets that are too large for memory."""
 
 import os
+import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from ensembles.data.decode import read
 from ensembles.data.examples import Pool
 from ensembles.data.loaders import Picks
 from ensembles.errors import UserError
+from ensembles.orphans import end_with_parent
+
+PATIENCE = 10  # seconds in which the program may still need images after its machine has been asked back
 
 View = Callable[[Image.Image], Image.Image]  # an RGB image of any size to a square
 
@@ -26,6 +30,7 @@ class Files(Pool, Dataset):
         view: what is seen of an image, as a square of always the same size.
         augmented: the same in training, given what an augmentation drew for the image; None where there is none.
         border: pixels on each side that are no part of the image.
+        skip_broken: whether in training another image of its batch stands in for one that cannot be decoded.
     """
 
     def __init__(
@@ -34,9 +39,12 @@ class Files(Pool, Dataset):
         view: View,
         augmented: Callable[[Image.Image, Tensor], Image.Image] | None = None,
         border: int = 0,
+        skip_broken: bool = False,
     ) -> None:
         self.paths = np.array([os.fsencode(path) for path in paths])  # one object: a million would be copied on fork
         self.view, self.augmented, self.border = view, augmented, border
+        self.skip_broken = skip_broken
+        self.broken: set[str] = set()
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -62,7 +70,24 @@ class Files(Pool, Dataset):
         try:
             return picks._replace(pixels=self.gather(picks.index, picks.drawn))
         except UserError as error:  # raised in a worker, it would arrive wrapped in a traceback
+            return self._without_broken(picks) if self.skip_broken and picks.set == "train" else error
+
+    def _without_broken(self, picks: Picks) -> "Picks | UserError":
+        images, broken, error = [], [], None
+        for u, position in enumerate(picks.index.tolist()):
+            try:
+                drawn = None if picks.drawn is None else picks.drawn[u : u + 1]
+                images.append(self.gather(picks.index[u : u + 1], drawn)[0])
+            except UserError as failure:
+                error = failure
+                images.append(None)
+                broken.append(os.fsdecode(self.paths[position]))
+        sound = [u for u, image in enumerate(images) if image is not None]
+        if not sound:
             return error
+        stand_in = torch.tensor([u if images[u] is not None else sound[u % len(sound)] for u in range(len(images))])
+        pixels = torch.stack([images[u] for u in stand_in.tolist()])
+        return picks.with_stand_ins(stand_in)._replace(pixels=pixels, broken=tuple(broken))
 
     def feed(self, loader: Iterable, workers: int) -> "Fed":
         return Fed(self, loader, workers)
@@ -72,12 +97,13 @@ class Fed:
     """A loader's batches, in its order, with their images decoded ahead by worker processes."""
 
     def __init__(self, files: Files, loader: Iterable, workers: int) -> None:
-        self.loader = loader
+        self.files, self.loader = files, loader
         self.decoding = DataLoader(
             files,
             sampler=loader,  # a batch of picks is what a worker is given to do
             batch_size=None,
             num_workers=workers,
+            worker_init_fn=_prepare,
             pin_memory=torch.cuda.is_available(),
             generator=torch.Generator(),  # else each pass would draw from the program's own
         )
@@ -86,14 +112,21 @@ class Fed:
         return len(self.loader)
 
     def __iter__(self) -> Iterator[Picks]:
-        batches = iter(self.decoding)
+        first, batches = self.loader.first, iter(self.decoding)
         try:
-            for number in range(1, len(self) + 1):
+            for number in range(first + 1, len(self) + 1):
                 batch = next(batches)
                 if isinstance(batch, UserError):
                     raise batch
+                self.files.broken.update(batch.broken)
                 if number == len(self):
                     batches = None  # ends the workers now: who counts the batches does not ask for one more
                 yield batch
         finally:
             batches = None
+
+
+def _prepare(worker: int) -> None:
+    """A cluster sends SIGTERM to all of a job's processes at once, and the program needs images until it has saved."""
+    end_with_parent()
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(PATIENCE))

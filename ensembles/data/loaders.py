@@ -16,7 +16,7 @@ from ensembles.errors import UserError
 from ensembles.keyed import generator
 
 if TYPE_CHECKING:
-    from ensembles.data.module import ImageDataModule
+    from ensembles.data.base import DataModule
 
 
 class Mixed(NamedTuple):
@@ -47,6 +47,7 @@ class Picks(NamedTuple):
         start: the position of its first example in its set.
         mixed: how its images are mixed, or None.
         pixels: (U, C, H, W) its images, where they have been decoded already.
+        broken: files of images that could not be decoded and that others stand in for.
     """
 
     set: str
@@ -57,12 +58,25 @@ class Picks(NamedTuple):
     start: int = 0
     mixed: Mixed | None = None
     pixels: Tensor | None = None
+    broken: tuple[str, ...] = ()
+
+    def with_stand_ins(self, stand_in: Tensor) -> "Picks":
+        """The batch in which image ``stand_in[u]`` is shown, with its label, wherever image u was to be; (U,)."""
+        if self.mixed is not None:
+            own, partner = self.mixed.own, self.mixed.partner
+            own = stand_in if own is None else stand_in[own]
+            return self._replace(mixed=self.mixed._replace(own=own, partner=stand_in[partner]))
+        where = torch.arange(self.labels.numel()).view_as(self.labels) if self.where is None else self.where
+        labels = self.labels.new_empty(len(stand_in))
+        labels[where.flatten()] = self.labels.flatten()
+        where = stand_in[where]
+        return self._replace(where=where, labels=labels[where])
 
 
 class TrainLoader:
     """One epoch of training steps; the last partial batch is dropped, but a set smaller than a batch is one batch."""
 
-    def __init__(self, data: "ImageDataModule") -> None:
+    def __init__(self, data: "DataModule") -> None:
         self.data = data
         self.examples = data.sets["train"]
         self.batch_size = min(data.batch_size, len(self.examples))
@@ -71,9 +85,14 @@ class TrainLoader:
     def __len__(self) -> int:
         return len(self.examples) // self.batch_size
 
+    @property
+    def first(self) -> int:
+        """The step of the epoch that is next: not 0 where training goes on in the middle of one."""
+        return self.data.steps_done
+
     def __iter__(self) -> Iterator[Picks]:
         epoch = self.data.epoch
-        for step in range(len(self)):
+        for step in range(self.first, len(self)):
             yield self.batch(epoch, step)
 
     def batch(self, epoch: int, step: int) -> Picks:
@@ -147,9 +166,10 @@ class EvalLoader:
     training, FSDP always) communicates in every forward pass.
     """
 
-    def __init__(self, data: "ImageDataModule", name: str, examples: Examples | None = None) -> None:
+    def __init__(self, data: "DataModule", name: str, examples: Examples | None = None) -> None:
         self.data, self.name = data, name
         self.examples = data.sets[name] if examples is None else examples
+        self.first = 0
 
     def __len__(self) -> int:
         _, processes = self.data.rank_and_processes

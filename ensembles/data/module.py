@@ -1,25 +1,24 @@
-"""What all image data sets do alike: parts, batches, augmentation, normalising, and the sets to evaluate on."""
+"""What all image data sets do alike: parts, augmentation, normalising, and the sets to evaluate on."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
 from ensembles.data import parts
 from ensembles.data.augment import CropFlip
+from ensembles.data.base import DataModule
 from ensembles.data.corrupted import Corrupted
 from ensembles.data.examples import Examples, Pool
 from ensembles.data.fit import fit, see
 from ensembles.data.images import Images, require_memory, statistics
-from ensembles.data.loaders import EvalLoader, Mixed, Picks, TrainLoader
+from ensembles.data.loaders import Mixed, Picks
 from ensembles.data.mixing import Mix
 from ensembles.data.outside import Outside, Own
-from ensembles.dealing import Deal
 from ensembles.errors import UserError
 from ensembles.limits import require
 
@@ -49,7 +48,7 @@ class Whole(NamedTuple):
     native_test: Examples
 
 
-class ImageDataModule(LightningDataModule):
+class ImageDataModule(DataModule):
     """Image classification; a family says how to get its images.
 
     After Lightning's transfer a batch is (x, y): x float32, normalised, (B, C, H, W) or (M, B, C, H, W) as ``deal`` has
@@ -76,12 +75,6 @@ class ImageDataModule(LightningDataModule):
         corrupted_root: the folder of written corrupted copies; None for the family's usual place.
 
     Attributes:
-        deal: which examples each member sees in a training step.
-        sets: the named sets of examples after ``setup``.
-        subsets: for a shifted set that does not cover all classes, those it covers; several that count as one in it
-            stand in a list of their own.
-        accepted: for a shifted set in which several classes can be right for an image, which are, (N, K).
-        groups: for a shifted set of frames, the positions of each frame in question and of those like it.
         native_size, in_channels, names: what a family states before it reads an image.
 
     Raises:
@@ -117,25 +110,17 @@ class ImageDataModule(LightningDataModule):
         corrupted_size: int | None = None,
         corrupted_root: str | None = None,
     ) -> None:
-        super().__init__()
-        require("recipe.", batch_size=batch_size)
-        require(seed=seed)
-        require("data.", image_size=image_size, val_fraction=val_fraction, eval_batch_size=eval_batch_size)
-        require("data.", num_workers=num_workers)
-        self.batch_size, self.seed, self.augment, self.mix = batch_size, seed, augment, mix
+        super().__init__(batch_size, seed, eval_batch_size)
+        require("data.", image_size=image_size, val_fraction=val_fraction, num_workers=num_workers)
+        self.augment, self.mix = augment, mix
         self.root, self.download, self.num_workers = Path(root).expanduser(), download, num_workers
         self.image_size = image_size or self.native_size
-        self.val_fraction, self.train_size, self.eval_batch_size = val_fraction, train_size, eval_batch_size
+        self.val_fraction, self.train_size = val_fraction, train_size
         self.classes = None if classes is None else parts.class_indices(list(classes), self.names)
         self.outside = Outside(ood_sets, shift_sets, ood, shift)
         self.sets_root = Path(sets_root).expanduser() if sets_root else self.root
         self.corrupted = Corrupted(corrupt, corruptions or {}, corrupted_size)
         self.corrupted_root = corrupted_root
-        self.deal = Deal()
-        self.sets: dict[str, Examples] = {}
-        self.subsets: dict[str, list[int | list[int]]] = {}
-        self.accepted: dict[str, Tensor] = {}
-        self.groups: dict[str, list[list[int]]] = {}
 
     def load(self) -> Loaded:
         """Read the images, after downloading or decoding them where that is needed."""
@@ -189,19 +174,6 @@ class ImageDataModule(LightningDataModule):
         return self._loaded.statistics[1]
 
     @property
-    def test_sets(self) -> dict[str, int]:
-        """Name and size of each set that ``test_dataloader`` lists, in its order."""
-        return {name: len(examples) for name, examples in self.sets.items() if name not in ("train", "val")}
-
-    @property
-    def epoch(self) -> int:
-        return self.trainer.current_epoch if self.trainer else 0
-
-    @property
-    def rank_and_processes(self) -> tuple[int, int]:
-        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-
-    @property
     def workers(self) -> int:
         """Processes that decode images for this one."""
         here = getattr(self.trainer, "num_devices", 1) if self.trainer else 1
@@ -216,19 +188,6 @@ class ImageDataModule(LightningDataModule):
             self.sets |= self._training_sets()
         if stage in (None, "test") and "test" not in self.sets:
             self.sets |= self._test_sets()
-
-    def train_dataloader(self) -> Iterable[Picks]:
-        return self.sets["train"].images.feed(TrainLoader(self), self.workers)
-
-    def val_dataloader(self) -> Iterable[Picks]:
-        """The validation part in its order; an empty list where there is none, since Lightning refuses None."""
-        return self._evaluated("val") if "val" in self.sets else []
-
-    def test_dataloader(self) -> list[Iterable[Picks]]:
-        return [self._evaluated(name) for name in self.test_sets]
-
-    def _evaluated(self, name: str) -> Iterable[Picks]:
-        return self.sets[name].images.feed(EvalLoader(self, name), self.workers)
 
     def on_after_batch_transfer(self, batch: object, dataloader_idx: int) -> object:
         """Fill in the images of a batch of picks, on its device; other batches pass."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from types import MethodType
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +19,10 @@ def forwards(replacements: Mapping[nn.Module, Callable[[Tensor], Tensor]]) -> It
         yield
     finally:
         for module, forward in before.items():
-            if forward is None:
+            if forward is None and not torch.compiler.is_compiling():
                 del module.forward
-            else:
-                module.forward = forward
+            else:  # the compiler cannot take back an attribute that it has set
+                module.forward = forward or _own(module)
 
 
 def once(layer: nn.Module, common: Tensor) -> Callable[[Tensor], Tensor]:
@@ -55,7 +56,7 @@ def member_by_member(layer: nn.Module, tensors: list[dict[str, Tensor]]) -> Call
     """A forward for a batch that is M members' after each other: each part with its member's tensors in the layer."""
 
     def forward(x: Tensor) -> Tensor:
-        replaced = vars(layer).pop("forward")
+        replaced, layer.forward = layer.forward, _own(layer)
         try:
             parts = zip(tensors, x.chunk(len(tensors)), strict=True)
             return torch.cat([functional_call(layer, own, (part,)) for own, part in parts])
@@ -63,3 +64,8 @@ def member_by_member(layer: nn.Module, tensors: list[dict[str, Tensor]]) -> Call
             layer.forward = replaced
 
     return forward
+
+
+def _own(module: nn.Module) -> Callable[[Tensor], Tensor]:
+    """The forward of the module's class."""
+    return MethodType(type(module).forward, module)

@@ -15,6 +15,11 @@ def decimal(value: float | None) -> str:
     return f"{value:.3f}" if abs(value) < 1000 else f"{value:.1f}" if abs(value) < 1e6 else f"{value:.3g}"
 
 
+def three_digits(value: float | None) -> str:
+    """0.0062612 -> 0.00626."""
+    return MISSING if value is None else f"{value:#.3g}"
+
+
 def count(value: float | None) -> str:
     """8175784 -> 8.18 M, 480900000 -> 481 M, 640 -> 640."""
     if value is None:

@@ -22,7 +22,7 @@ from ensembles.reports.severity import severity
 ALL = {f"{name}.png" for name in ("reliability", "confidence", "disagreement", "curves", "temperature", "severity")}
 CLASSES_SHOWN = 10
 ANNOTATED = 8  # more members than this and the matrix has no room for numbers
-PANELS = {"loss": "loss", "acc": "accuracy (%)", "nll": "NLL (nats)", "ece": "ECE", "lr": "learning rate"}
+PANELS = {"loss": "loss", "acc": "accuracy (%)", "mse": "MSE", "nll": "NLL (nats)", "ece": "ECE", "lr": "learning rate"}
 LOOKS = {
     "train": (style.VERMILLION, "--", "training"),
     "val": (style.BLUE, "-", "validation"),

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ensembles.files import replacing
-from ensembles.reports.numbers import count, decimal, mean, percent
+from ensembles.reports.numbers import count, decimal, mean, percent, three_digits
 
 MEMBERS_SHOWN = 8  # more members than this are shown by their mean alone
 QUALITY = {
@@ -21,7 +21,9 @@ QUALITY = {
     "ECE": ("ece", decimal),
     "Brier": ("brier", decimal),
 }
+ERRORS = {"MSE": ("mse", three_digits), "RMSE": ("rmse", three_digits), "NLL": ("nll", decimal)}  # of a regression
 STANDARD_CELLS = 75  # 15 types of corruption, five severities
+OTHER_POINTS = {"train": "on the training points", "shift/extrapolation": "outside their interval"}
 FRAMES = {"anchor_acc": "  anchor frames", "pmk_acc": "  with all frames like them"}
 DETECTION = ("auroc", "aupr", "fpr95")
 
@@ -46,11 +48,12 @@ def _row(table: Table, *cells: str, style: str = "") -> None:
 
 
 def _quality(results: Mapping) -> Table:
-    members = len(results.get("members/acc", ()))
-    table = _table("Test set", "", *QUALITY)
+    quality = ERRORS if "test/mse" in results else QUALITY
+    members = len(results.get("members/mse" if quality is ERRORS else "members/acc", ()))
+    table = _table("Test set", "", *quality)
 
     def add(name, value_of, style=""):
-        _row(table, name, *(show(value_of(key)) for key, show in QUALITY.values()), style=style)
+        _row(table, name, *(show(value_of(key)) for key, show in quality.values()), style=style)
 
     add("ensemble" if members > 1 else "network", lambda key: results.get(f"test/{key}"), style="bold")
     if members > 1:
@@ -58,6 +61,10 @@ def _quality(results: Mapping) -> Table:
     if 1 < members <= MEMBERS_SHOWN:
         for m in range(members):
             add(f"  member {m + 1}", lambda key, m=m: results.get(f"members/{key}", [None] * members)[m])
+    for key in results:
+        prefix, _, metric = key.rpartition("/")
+        if metric == "mse" and prefix not in ("test", "members"):
+            add(OTHER_POINTS.get(prefix, prefix), lambda key, prefix=prefix: results.get(f"{prefix}/{key}"))
     return table
 
 
@@ -129,6 +136,7 @@ DIVERSITY = {
     "diversity/disagreement": ("disagreement between pairs, % of images", percent),
     "diversity/kl": ("KL divergence between pairs, nats", decimal),
     "diversity/ratio": ("disagreement / error rate", decimal),
+    "diversity/variance": ("variance of the members' predictions, MSE that averaging saves", three_digits),
 }
 COST = {
     "cost/params": ("parameters", count),
@@ -173,6 +181,7 @@ class Row(NamedTuple):
 
 COLUMNS = {
     "test/acc": ("acc %", percent),
+    "test/mse": ("MSE", three_digits),
     "test/nll": ("NLL", decimal),
     "test/ece": ("ECE", decimal),
     "corrupted/acc": ("cAcc %", percent),

@@ -136,7 +136,8 @@ def process():
     """Makes a data module believe that it works in one process of several, in some epoch."""
 
     def become(data: ImageDataModule, rank: int, of: int, epoch: int = 0) -> None:
-        data.trainer = SimpleNamespace(global_rank=rank, world_size=of, current_epoch=epoch)
+        begun = SimpleNamespace(batch_idx=-1)
+        data.trainer = SimpleNamespace(global_rank=rank, world_size=of, current_epoch=epoch, fit_loop=begun)
 
     return become
 

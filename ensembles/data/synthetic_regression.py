@@ -1,0 +1,141 @@
+"""The noisy function of one variable on which MIMO is illustrated (Blundell et al., 2015; MIMO, section 2.1)."""
+
+from collections.abc import Sequence
+from math import pi
+
+import torch
+from torch import Tensor
+
+from ensembles.data.base import DataModule
+from ensembles.data.examples import Examples, Pool
+from ensembles.data.loaders import Picks
+from ensembles.errors import UserError
+from ensembles.keyed import generator
+from ensembles.likelihoods.base import Regression
+from ensembles.limits import require
+
+EXTRAPOLATION = "shift/extrapolation"
+
+
+class Points(Pool):
+    """Feature vectors (N, D), each an image of one pixel with D channels."""
+
+    def __init__(self, features: Tensor) -> None:
+        self.features = features
+
+    def gather(self, index: Tensor) -> Tensor:
+        """The points at ``index`` (B,), float32 (B, D, 1, 1)."""
+        return self.features.to(index.device)[index][..., None, None]
+
+
+class SyntheticRegression(DataModule):
+    """x uniform in an interval, y = x + 0.3 sin(2 pi (x + e)) + 0.3 sin(4 pi (x + e)) + e with e ~ N(0, noise^2).
+
+    After Lightning's transfer a batch is (x, y): x float32 (B, 1, 1, 1) or (M, B, 1, 1, 1) as ``deal`` has it, as it is
+    drawn; y float32 (B,) or (M, B).
+
+    Args:
+        batch_size, seed, eval_batch_size: see `DataModule`.
+        likelihood: how the network's outputs are a distribution over y.
+        train_size, test_size: points.
+        interval: of training and test points.
+        extrapolation: points outside ``interval`` but in this one are the set ``shift/extrapolation``; None for none.
+        noise: standard deviation of e.
+        set_seed: of the training points; the test points do not depend on it.
+        val_fraction: share of the training points held out.
+
+    Raises:
+        UserError: a setting out of its limits.
+    """
+
+    class_names = ()
+    in_channels = image_size = 1
+    mean, std = [0.0], [1.0]
+
+    def __init__(
+        self,
+        batch_size: int,
+        seed: int = 0,
+        *,
+        likelihood: Regression,
+        train_size: int = 64,
+        test_size: int = 3000,
+        interval: Sequence[float] = (0, 0.5),
+        extrapolation: Sequence[float] | None = None,
+        noise: float = 0.02,
+        set_seed: int = 0,
+        val_fraction: float = 0,
+        eval_batch_size: int = 3000,
+    ) -> None:
+        super().__init__(batch_size, seed, eval_batch_size)
+        require("data.", val_fraction=val_fraction, set_seed=set_seed, noise=noise)
+        require("data.", train_size=train_size, test_size=test_size)
+        self.likelihood = likelihood
+        self.num_classes = likelihood.outputs
+        self.train_size, self.test_size, self.noise = train_size, test_size, noise
+        self.interval = _interval("interval", interval)
+        self.extrapolation = extrapolation and _interval("extrapolation", extrapolation)
+        if extrapolation and not (self.extrapolation[0] < self.interval[0] or self.interval[1] < self.extrapolation[1]):
+            raise UserError(f"data.extrapolation={list(extrapolation)} must reach beyond data.interval.")
+        self.set_seed, self.val_fraction = set_seed, val_fraction
+
+    @property
+    def test_sets(self) -> dict[str, int]:
+        """Name and size of each set that ``test_dataloader`` lists; the training points are among them."""
+        return {name: len(examples) for name, examples in self.sets.items() if name != "val"}
+
+    def setup(self, stage: str | None = None) -> None:
+        if "train" not in self.sets:
+            whole = self._drawn(self.train_size, self.interval, "train", self.set_seed)
+            held = round(self.val_fraction * self.train_size)
+            if held >= self.train_size or (self.val_fraction and not held):
+                raise UserError(f"data.val_fraction={self.val_fraction} leaves training or validation without a point.")
+            self._add("train", whole.subset(torch.arange(held, self.train_size)))
+            if held:
+                self._add("val", whole.subset(torch.arange(held)))
+        if stage in (None, "test") and "test" not in self.sets:
+            self._add("test", self._drawn(self.test_size, self.interval, "test"))
+            if self.extrapolation:
+                self._add(EXTRAPOLATION, self._drawn(self.test_size, self.extrapolation, "extrapolation"))
+
+    def on_after_batch_transfer(self, batch: object, dataloader_idx: int) -> object:
+        """Fill in the points of a batch of picks, on its device; other batches pass."""
+        if not isinstance(batch, Picks):
+            return batch
+        x = self.sets[batch.set].images.gather(batch.index)
+        if batch.where is not None:
+            x = x.index_select(0, batch.where.flatten())
+        return x.view(*batch.labels.shape, *x.shape[1:]), batch.labels
+
+    def _add(self, name: str, examples: Examples) -> None:
+        self.sets[name] = examples
+        self.inputs[name] = examples.images.features[examples.index]
+
+    def _drawn(self, size: int, interval: tuple[float, float], purpose: str, *key: int) -> Examples:
+        drawing = generator("synthetic_regression", purpose, *key)
+        low, high = interval
+        x = low + (high - low) * torch.rand(size, generator=drawing)
+        if purpose == "extrapolation":
+            x = _outside(x, interval, self.interval)
+        e = self.noise * torch.randn(size, generator=drawing)
+        return Examples(Points(x[:, None]), torch.arange(size), noisy(x, e))
+
+
+def noisy(x: Tensor, e: Tensor | float = 0.0) -> Tensor:
+    """The function at x with the noise e: y of equal shape."""
+    return x + 0.3 * torch.sin(2 * pi * (x + e)) + 0.3 * torch.sin(4 * pi * (x + e)) + e
+
+
+def _outside(x: Tensor, wide: tuple[float, float], narrow: tuple[float, float]) -> Tensor:
+    """Points uniform in the wide interval as points uniform in what of it lies outside the narrow one."""
+    (low, high), (left, right) = wide, narrow
+    below, above = max(0.0, left - low), max(0.0, high - right)
+    along = (x - low) / (high - low) * (below + above)
+    return torch.where(along < below, low + along, max(right, low) + along - below)
+
+
+def _interval(key: str, value: object) -> tuple[float, float]:
+    numbers = isinstance(value, Sequence) and all(isinstance(v, int | float) and abs(v) < float("inf") for v in value)
+    if not numbers or len(value) != 2 or not value[0] < value[1]:
+        raise UserError(f"data.{key} is {value!r}, but must be two numbers in ascending order, such as [0, 0.5].")
+    return float(value[0]), float(value[1])

@@ -1,0 +1,115 @@
+"""Regression end to end: ``python train.py data=synthetic_regression``."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+import ensembles
+from ensembles import build
+from ensembles.cli import CONFIGS
+from ensembles.errors import UserError
+from ensembles.evaluation import evaluate_again
+from ensembles.export import export
+
+METHODS = sorted(path.stem for path in (CONFIGS / "method").glob("*.yaml"))
+ON_AN_MLP = {"mixture": ["method.grouping=flat"]}  # no two of its layers have one shape
+QUICK = ["data=synthetic_regression", "recipe.epochs=3", "trainer.accelerator=cpu", "trainer.progress=false"]
+
+
+@pytest.fixture
+def regress(train):
+    """Call train.py on the regression; returns how it ended and the run's folder."""
+
+    def run(*arguments):
+        before = set(Path("runs").glob("*"))
+        ended = train(*QUICK, *arguments)
+        new = set(Path("runs").glob("*")) - before
+        return ended, new.pop() if new else None
+
+    return run
+
+
+def results(folder):
+    return json.loads((folder / "results.json").read_text())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_trains_tests_and_is_loaded_again(regress, method):
+    ended, folder = regress(f"method={method}", *ON_AN_MLP.get(method, ()), "data.extrapolation=[-0.2,0.7]")
+    assert ended.code == 0, ended.err
+    found = results(folder)
+    wanted = {f"{of}/{m}" for of in ("test", "train", "members", "shift/extrapolation") for m in ("mse", "rmse", "nll")}
+    assert wanted <= found.keys() and not any("acc" in key for key in found)
+    members = found["members/mse"]
+    if len(members) > 1:
+        assert sum(members) / len(members) == pytest.approx(found["test/mse"] + found["diversity/variance"])
+    assert {path.name for path in folder.glob("*.png")} == {"predicted.png", "fit.png", "curves.png"}
+    assert "RMSE" in ended.out and "outside their interval" in ended.out
+
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    data = build.call(config["data"], batch_size=32)
+    data.setup()
+    x, y = data.inputs["test"], data.sets["test"].labels
+    model = ensembles.load(folder / "last.ckpt")
+    assert (model.predict(x) - y).square().mean().item() == pytest.approx(found["test/mse"], rel=1e-4)
+    forecast = model.predict(x[:, 0], details=True)
+    torch.testing.assert_close(forecast.members.mean(0), forecast.mean)
+    spread = forecast.members.var(0, correction=0) + forecast.member_sd.square().mean(0)
+    torch.testing.assert_close(forecast.sd, spread.sqrt())
+    assert model.member(0)(x[:4, :, None, None]).shape == (4, 2)
+
+
+def test_the_best_epoch_has_the_least_validation_nll(regress):
+    _, folder = regress("method=deterministic", "data.val_fraction=0.25", "recipe.epochs=12", "recipe.optimizer.lr=0.1")
+    header, *rows = [line.split(",") for line in (folder / "metrics.csv").read_text().split()]
+    nlls = [float(row[header.index("val/nll")]) for row in rows]
+    best = torch.load(folder / "best.ckpt", weights_only=True)
+    assert best["epoch"] == nlls.index(min(nlls))
+
+
+def test_evaluating_again_is_no_new_training(regress):
+    """With squared error: there is no NLL. From saved predictions, and with another set to evaluate on."""
+    chosen = ["method=mimo", "data/likelihood=squared_error", "evaluation.save_predictions=true"]
+    _, folder = regress(*chosen)
+    found, trained = results(folder), (folder / "last.ckpt").read_bytes()
+    assert "test/mse" in found and "test/nll" not in found
+    assert ensembles.load(folder / "last.ckpt").predict(torch.zeros(2), details=True).member_sd is None
+    (folder / "fit.png").unlink()
+    assert evaluate_again(folder, {}) == found
+    assert (folder / "fit.png").exists()
+    with pytest.raises(UserError, match="temperature_scaling"):
+        evaluate_again(folder, {"temperature_scaling": True})
+    ended, new = regress(*chosen, "data.extrapolation=[-1,1]")
+    assert ended.code == 0 and new is None and "shift/extrapolation/mse" in results(folder)
+    assert (folder / "last.ckpt").read_bytes() == trained
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["evaluation.temperature_scaling=true"], "evaluation.temperature_scaling=true is about classes"),
+        (["recipe=sgd", "recipe.label_smoothing=0.1"], "recipe.label_smoothing=0.1 is about classes"),
+        (["recipe=pe_imagenet"], "recipe.loss=binary_cross_entropy is about classes"),
+        (["model=resnet18"], "resnet18 takes images, and this data set has points: set model=mlp"),
+        (["method=mixture"], "Nothing of this Sequential would be mixed"),
+        (["data.mix=null"], "There is no key data.mix"),
+        (["data.ood_sets=[svhn]"], "There is no key data.ood_sets"),
+        (["data.likelihood.sd=0"], "data.likelihood.sd is 0"),
+        (["data/likelihood=poisson"], "There is no data/likelihood=poisson"),
+    ],
+)
+def test_what_is_about_classes_is_refused_in_a_sentence(regress, arguments, said):
+    ended, _ = regress(*arguments)
+    assert ended.code == 1 and said in " ".join(ended.err.split())
+
+
+def test_what_a_regression_cannot_do_is_said(regress, tmp_path):
+    ended, folder = regress("method=packed", "method.gamma=2")
+    assert "note: gamma = 2 changes nothing" in ended.out
+    with pytest.raises(UserError, match="only classifiers are exported"):
+        export(folder / "last.ckpt", tmp_path / "x.pt2")
+    with pytest.raises(UserError, match=r"points are \(3, 2\), but the network takes \('B', 1\)"):
+        ensembles.load(folder / "last.ckpt").predict(torch.zeros(3, 2))
