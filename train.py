@@ -1,5 +1,6 @@
 """Train, test and report one ensemble: ``python train.py method=packed model=resnet50 data=cifar100``."""
 
+import signal
 import sys
 
 import hydra
@@ -9,37 +10,47 @@ from omegaconf import DictConfig
 from ensembles.cli import CONFIGS, complain
 from ensembles.cli.arguments import planned
 from ensembles.cli.config import checked
-from ensembles.reports import table
+from ensembles.cli.going_on import go_on
+from ensembles.cluster.submission import submit
+from ensembles.errors import Interrupted, UserError
 from ensembles.runs import Run
-from ensembles.training.launch import launch
+from ensembles.training.launch import leads
 
 
 def job(config: DictConfig) -> bool:
     """Show a configuration's results, after going on with its run until there are some; returns whether there are."""
     run = None
     try:
-        plain = checked(config)
-        run = Run.of(plain, HydraConfig.get().runtime.choices)
-        if config.force:
+        run = Run.of(checked(config), HydraConfig.get().runtime.choices)
+        if config.force and leads():
             run.set_aside()
-        if run.results() is None:
-            with run.opened():
-                from ensembles.experiment import work  # imports torch, so only when there is work for it
-
-                launch(work, (plain, run), config.trainer.devices)
-        table.show(run.results(), run.folder)
-        return True
     except Exception as error:
         return complain(error, run)
+    return go_on(run)
 
 
 def main() -> None:
     sweep = planned()
-    done = []
-    hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="train")(
-        lambda config: done.append(job(config))
-    )()
-    if not (sweep.show() if sweep else all(done)):
+    done, stop = [], None
+    try:
+        if sweep and any(sweep.jobs):
+            submit(sweep)
+        else:
+            hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="train")(
+                lambda config: done.append(job(config))
+            )()
+    except UserError as error:
+        complain(error)
+    except Interrupted as error:
+        stop = error
+    except KeyboardInterrupt:  # before a run is begun, or while jobs are waited for
+        stop = Interrupted(signal.SIGINT)
+    successful = sweep.show() if sweep else all(done)
+    if stop:
+        if leads():
+            print(stop, file=sys.stderr)
+        sys.exit(stop.code)
+    if not successful:
         sys.exit(1)
 
 

@@ -14,16 +14,28 @@ from ensembles.runs import Run
 
 def provenance(run: Run, seconds: dict[str, float]) -> dict:
     """Plain data for provenance.json; ``seconds`` are the durations to report."""
+    return {"seed": run.config["seed"], "evaluation": run.evaluation, **origin(seconds)}
+
+
+def origin(seconds: dict[str, float]) -> dict:
+    """What this process ran with, whatever it computed."""
     return {
-        "command": " ".join(["python", *sys.argv]) if sys.argv[0] else None,
-        "seed": run.config["seed"],
-        "evaluation": run.evaluation,
+        "command": _command(),
         "commit": _commit(),
         "hardware": hardware(),
         "versions": {name: version(name) for name in ("torch", "torchvision", "pytorch-lightning", "torchmetrics")},
         "python": platform.python_version(),
         "seconds": {name: round(value, 1) for name, value in seconds.items()},
     }
+
+
+def _command() -> str | None:
+    """The command line; a program of this checkout is named from the checkout's root."""
+    program, *arguments = sys.argv
+    path, root = Path(program).resolve(), Path(__file__).resolve().parents[1]
+    if path.is_relative_to(root):
+        program = path.relative_to(root).as_posix()
+    return " ".join(["python", program, *arguments]) if sys.argv[0] else None
 
 
 def hardware() -> str:

@@ -6,30 +6,37 @@ own run again.
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 import yaml
 
 from ensembles.data.fingerprint import contents
 from ensembles.errors import UserError
 from ensembles.files import write_text
+from ensembles.lock import held
 
 # What a run computes does not depend on these.
 ELSEWHERE = {
-    "data": {"root", "cache_dir", "num_workers", "eval_batch_size", "download", "sets_root", "corrupted_root"},
-    "trainer": {"accelerator", "devices", "num_nodes", "progress"},
+    "data": {
+        *("root", "cache_dir", "num_workers", "eval_batch_size"),
+        *("download", "sets_root", "corrupted_root", "skip_broken"),
+    },
+    "trainer": {"accelerator", "devices", "num_nodes", "progress", "save_minutes", "compile", "channels_last"},
+}
+# Settings that came later: at these values a run is where it was before they were there.
+LATER = {
+    "trainer": {"keep_every": None, "deterministic": False},
+    "method": {"initialisation": "own", "batches": "common"},
 }
 # These change how a trained network is evaluated, not what is trained.
 EVALUATION = ("checkpoint", "evaluation")
-TEST_SETS = {"ood_sets", "shift_sets", "ood", "shift", "corrupt", "corruptions", "corrupted_size"}  # data's settings
+# of data's settings
+TEST_SETS = {"ood_sets", "shift_sets", "ood", "shift", "corrupt", "corruptions", "corrupted_size", "extrapolation"}
 OWN_SETS = ("ood", "shift")  # of these, folders of the user's own
 UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}
 WHOLE = ("method", "model", "recipe", "seed", "train", "ckpt", "content")
@@ -40,6 +47,8 @@ def identity(config: dict) -> dict:
     parts = {key: config.get(key) for key in WHOLE}
     for group, left_out in ELSEWHERE.items():
         parts[group] = {key: value for key, value in config[group].items() if key not in left_out | TEST_SETS}
+    for group, before in LATER.items():
+        parts[group] = {key: value for key, value in parts[group].items() if key not in before or value != before[key]}
     for place in _checkpoint_files(config):
         parts.setdefault("files", {})[str(place)] = file_digest(place)
     return parts
@@ -88,8 +97,18 @@ class Run:
         return self.folder / "last.ckpt"
 
     @property
+    def previous(self) -> Path:
+        """The checkpoint before the last."""
+        return self.folder / "previous.ckpt"
+
+    @property
     def best(self) -> Path:
         return self.folder / "best.ckpt"
+
+    @property
+    def epochs(self) -> Path:
+        """The folder of the checkpoints that ``trainer.keep_every`` keeps, ``<epochs done>.ckpt``."""
+        return self.folder / "epochs"
 
     @property
     def history(self) -> Path:
@@ -134,28 +153,36 @@ class Run:
         return results if provenance.get("evaluation") in (wanted, also_saved) else None
 
     def set_aside(self) -> None:
-        """Move an earlier run out of the way; it stays beside the new one as ``<folder>.previous``."""
+        """Move an earlier run out of the way; it stays beside the new one as ``<folder>.previous``.
+
+        Raises:
+            Busy: another process works on it now.
+        """
         previous = self.folder.with_name(self.folder.name + ".previous")
         if self.folder.exists():
-            shutil.rmtree(previous, ignore_errors=True)
-            self.folder.rename(previous)
+            with held(self.folder):
+                shutil.rmtree(previous, ignore_errors=True)
+                self.folder.rename(previous)
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[None]:
         """Make the folder, write the config into it and hold it against other processes.
 
         Raises:
-            UserError: the folder cannot be written, or another process works on it now.
+            Busy: another process works on it now.
+            UserError: the folder cannot be written.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = open(self.folder / "lock", "a+")  # noqa: SIM115
-        except OSError as error:
-            raise UserError(
-                f"The run folder {self.folder} cannot be written ({error.strerror}): set runs_dir."
-            ) from error
-        with lock:
-            self._claim(lock)
+        with contextlib.ExitStack() as stack:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(held(self.folder))
+                self.error_log.unlink(missing_ok=True)
+                for draft in self.folder.glob(".[0-9]*.*"):  # of a process that was killed while it wrote
+                    draft.unlink()
+            except OSError as error:
+                raise UserError(
+                    f"The run folder {self.folder} cannot be written ({error.strerror}): set runs_dir."
+                ) from error
             write_text(self.folder / "config.yaml", yaml.safe_dump(self.config, sort_keys=False))
             try:
                 yield
@@ -166,15 +193,3 @@ class Run:
                     f"{error.filename or self.folder} cannot be written ({error.strerror}): free space or set runs_dir,"
                     " and the same command goes on from the last checkpoint."
                 ) from error
-            self.error_log.unlink(missing_ok=True)
-
-    def _claim(self, lock: TextIO) -> None:
-        lock.seek(0)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            owner = lock.read().strip() or "another process"
-            raise UserError(f"{self.folder} is being worked on by {owner}: wait for it to end.") from error
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()} on {os.uname().nodename}")
-        lock.flush()

@@ -1,4 +1,4 @@
-"""What a run keeps while it trains: its metrics over time, its checkpoints, and what they need to be read again."""
+"""What a run keeps while it trains: its metrics over time, and in checkpoints what they need to be read again."""
 
 import csv
 import io
@@ -6,12 +6,10 @@ from pathlib import Path
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.callbacks import ModelCheckpoint
 
 from ensembles.files import write_text
 from ensembles.keyed import seed_of
-from ensembles.runs import Run
-from ensembles.training.checkpoints import ABOUT
+from ensembles.training.checkpoints import ABOUT, FORMAT
 
 
 class KeyedSteps(Callback):
@@ -60,17 +58,26 @@ class About(Callback):
         data = trainer.datamodule
         checkpoint[ABOUT] = {
             **self.description,
+            "format": FORMAT,
             "class_names": list(data.class_names),
             "mean": [float(value) for value in data.mean],
             "std": [float(value) for value in data.std],
         }
 
 
-def checkpoints(run: Run, validates: bool) -> list[ModelCheckpoint]:
-    """The last epoch's checkpoint, to resume from, and the best one's by validation accuracy."""
-    common = {"dirpath": run.folder, "save_on_train_epoch_end": True, "enable_version_counter": False}
-    last = ModelCheckpoint(filename="last", save_top_k=1, **common)
-    if not validates:
-        return [last]
-    best = ModelCheckpoint(filename="best", monitor="val/acc", mode="max", save_top_k=1, **common)
-    return [best, last]
+class KeepEpochs(Callback):
+    """Keep a checkpoint of the start and of every k-th epoch, ``<epochs done>.ckpt``, for what follows a training."""
+
+    def __init__(self, folder: Path, every: int) -> None:
+        self.folder, self.every = folder, every
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        if trainer.global_step == 0:
+            self._keep(trainer, 0)
+
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        if (trainer.current_epoch + 1) % self.every == 0:
+            self._keep(trainer, trainer.current_epoch + 1)
+
+    def _keep(self, trainer: Trainer, done: int) -> None:
+        trainer.save_checkpoint(self.folder / f"{done:04d}.ckpt")

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
-from ensembles.errors import UserError
+from ensembles.errors import UserError, reason
 from ensembles.limits import require
 
 
@@ -72,8 +72,14 @@ class Recipe:
                 ``lr_factor`` multiplies the learning rate; ``norms`` says whether all of these belong to norms and
                 biases or none (where it is not given, those of at most one dimension do).
             steps: optimiser steps in the whole training.
+
+        Raises:
+            UserError: settings that the optimiser does not take.
         """
-        optimizer = self.optimizer(self._groups(parameter_groups))
+        try:
+            optimizer = self.optimizer(self._groups(parameter_groups))
+        except (TypeError, ValueError) as error:
+            raise UserError(f"recipe.optimizer does not take its settings: {reason(error)}.") from error
         for group in optimizer.param_groups:
             group["lr"] *= group.pop("lr_factor", 1)
         schedule = LambdaLR(optimizer, lambda step: self.factor(self.epochs * min(step, steps) / max(1, steps)))
