@@ -6,17 +6,20 @@ that they have in common.
 
 import hashlib
 import json
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
 
 from ensembles.cli.combinations import combinations
 from ensembles.cli.config import checked
+from ensembles.cluster.settings import job_settings
 from ensembles.errors import UserError
 from ensembles.files import write_text
 from ensembles.reports import table
 from ensembles.runs import Run
+from ensembles.states import state
 
 
 @dataclass(frozen=True)
@@ -25,11 +28,15 @@ class Sweep:
 
     Attributes:
         folder: holds ``index.json`` and ``table.csv``.
+        arguments: the overrides that it was started with.
         runs: for each run what the sweep varies, as override -> value, and the run.
+        jobs: for each run of a planned sweep what its job asks its cluster for, or None if it is no cluster's job.
     """
 
     folder: Path
+    arguments: list[str]
     runs: list[tuple[dict[str, str], Run]]
+    jobs: list[dict | None] = field(default_factory=list)
 
     @classmethod
     def plan(cls, arguments: list[str], config_dir: str | None = None) -> "Sweep":
@@ -41,30 +48,46 @@ class Sweep:
         Raises:
             UserError: a combination that cannot work, or a folder that cannot be written.
         """
-        runs = []
+        runs, jobs = [], []
         for varied, config in combinations(arguments, config_dir):
             choices = config.hydra.runtime.choices
+            jobs.append(job_settings(config))
             del config.hydra
             runs.append((varied, Run.of(checked(config), choices)))
         digest = hashlib.blake2b(json.dumps(sorted(arguments)).encode(), digest_size=4).hexdigest()
-        sweep = cls(Path(runs[0][1].config["sweeps_dir"]) / digest, runs)
-        sweep._write_index(arguments)
+        sweep = cls(Path(runs[0][1].config["sweeps_dir"]) / digest, arguments, runs, jobs)
+        sweep._write_index()
         return sweep
 
-    def _write_index(self, arguments: list[str]) -> None:
+    @classmethod
+    def read(cls, folder: Path) -> "Sweep":
+        """The sweep of a folder that `plan` has written.
+
+        Raises:
+            UserError: the folder is no sweep's.
+        """
+        try:
+            index = json.loads((folder / "index.json").read_text())
+            start = Path(index["started_in"])
+            runs = [(run["varied"], Run(run["config"], start / run["folder"])) for run in index["runs"]]
+            return cls(folder, index["arguments"], runs)
+        except OSError as error:
+            raise UserError(f"{folder} is no sweep's folder: it has no index.json.") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{folder / 'index.json'} is damaged or old: start the same sweep again.") from error
+
+    def _write_index(self) -> None:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"{self.folder} cannot be made ({error.strerror}): set sweeps_dir.") from error
-        index = {
-            "arguments": arguments,
-            "runs": [{"varied": varied, "folder": str(run.folder)} for varied, run in self.runs],
-        }
+        runs = [{"varied": varied, "folder": str(run.folder), "config": run.config} for varied, run in self.runs]
+        index = {"arguments": self.arguments, "started_in": os.getcwd(), "runs": runs}
         write_text(self.folder / "index.json", json.dumps(index, indent=2) + "\n")
 
     def rows(self) -> list[table.Row]:
-        """For each run what it varies, its status (done, failed with the reason, missing) and its results."""
-        return [table.Row(varied, _status(run), run.results() or {}) for varied, run in self.runs]
+        """For each run what it varies, its state and its results."""
+        return [table.Row(varied, state(run), run.results() or {}) for varied, run in self.runs]
 
     def show(self) -> bool:
         """Print the table over the runs and write it as CSV; returns whether every run has results."""
@@ -74,12 +97,3 @@ class Sweep:
         table.write_csv(self.folder / "table.csv", rows)
         console.print(f"The table as CSV: {self.folder / 'table.csv'}", soft_wrap=True)
         return all(row.status == "done" for row in rows)
-
-
-def _status(run: Run) -> str:
-    if run.results() is not None:
-        return "done"
-    try:
-        return f"failed: {run.error_log.read_text().strip().splitlines()[-1]}"
-    except (OSError, IndexError):
-        return "missing"

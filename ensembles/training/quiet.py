@@ -8,7 +8,7 @@ OURS = "ensembles"
 
 def quiet(speaks: bool) -> None:
     """Show this package's own warnings as one line each, if this process speaks; hide the libraries' advice."""
-    for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric"):
+    for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")
     if speaks:

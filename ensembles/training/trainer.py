@@ -8,25 +8,44 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.plugins.environments import LightningEnvironment, SLURMEnvironment
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from ensembles.errors import UserError
+from ensembles.errors import UserError, reason
 from ensembles.runs import Run
-from ensembles.training.callbacks import About, History, KeyedSteps, checkpoints
+from ensembles.training.callbacks import About, History, KeepEpochs, KeyedSteps
+from ensembles.training.launch import started_by_srun
+from ensembles.training.loggers import make_loggers
+from ensembles.training.losses import Losses
+from ensembles.training.saving import Checkpoints, DurableIO
+from ensembles.training.speed import LONG, Compiled, Contiguous
+
+OURS = {"progress", "save_minutes", "keep_every", "compile", "channels_last"}  # settings that are not Lightning's
 
 
-def make_trainer(config: DictConfig, run: Run, about: dict, validates: bool) -> pl.Trainer:
+def make_trainer(config: DictConfig, run: Run, about: dict, monitor: tuple[str, str] | None) -> pl.Trainer:
     """A Trainer that keeps its run's folder; only process 0 writes into it."""
-    settings = {key: value for key, value in config.trainer.items() if key != "progress"}
-    callbacks = [KeyedSteps(config.seed), About(about), History(run.history), *checkpoints(run, validates)]
+    _require_precision(config)
+    settings = {key: value for key, value in config.trainer.items() if key not in OURS}
+    saving = Checkpoints(run, config.trainer.save_minutes, monitor)
+    callbacks = [KeyedSteps(config.seed), About(about), Losses(), History(run.history), saving]
+    if not config.trainer.channels_last:
+        callbacks.append(Contiguous())
+    if compiled := _compiled(config):
+        callbacks.append(compiled)
+    if config.trainer.keep_every:
+        callbacks.append(KeepEpochs(run.epochs, config.trainer.keep_every))
     if config.trainer.progress:
         callbacks.append(RichProgressBar(leave=False))
-    return pl.Trainer(
+    return _lightning(
         **settings,
         max_epochs=config.recipe.epochs,
         strategy=_strategy(config),
-        plugins=[SLURMEnvironment(auto_requeue=False) if SLURMEnvironment.detect() else LightningEnvironment()],
+        plugins=[
+            SLURMEnvironment(auto_requeue=False) if started_by_srun() else LightningEnvironment(),
+            DurableIO(kept={run.last: run.previous}),
+        ],
         callbacks=callbacks,
-        logger=[instantiate(logger, save_dir=str(run.folder)) for logger in config.logger.values() if logger],
+        logger=make_loggers(config, run),
         enable_progress_bar=config.trainer.progress,
         enable_model_summary=False,
         num_sanity_val_steps=0,
@@ -36,16 +55,41 @@ def make_trainer(config: DictConfig, run: Run, about: dict, validates: bool) -> 
     )
 
 
+def _lightning(**settings) -> pl.Trainer:
+    try:
+        return pl.Trainer(**settings)
+    except MisconfigurationException as error:  # more devices than there are, say
+        raise UserError(f"trainer: {reason(error).rstrip('!')}.") from error
+
+
+def _on_gpu(config: DictConfig) -> bool:
+    return config.trainer.accelerator != "cpu" and torch.cuda.is_available()
+
+
+def _is_fsdp(config: DictConfig) -> bool:
+    return str((config.strategy or {}).get("_target_")).endswith("FSDPStrategy")
+
+
+def _require_precision(config: DictConfig) -> None:
+    if config.trainer.precision == "16-mixed" and not _on_gpu(config):
+        raise UserError("trainer.precision=16-mixed needs a GPU, and there is none in use: take bf16-mixed or 32.")
+
+
+def _compiled(config: DictConfig) -> Compiled | None:
+    """What compiles the network where that is asked for, or by itself on a GPU in a long training."""
+    chosen = config.trainer.compile
+    if chosen is True and _is_fsdp(config):
+        raise UserError("trainer.compile=true does not work with strategy=fsdp: set it to false, or take strategy=ddp.")
+    if chosen == "auto" and _on_gpu(config) and not _is_fsdp(config):
+        return Compiled(least=LONG)
+    return Compiled() if chosen is True else None
+
+
 def _strategy(config: DictConfig):
     """The strategy object, or Lightning's choice for one device."""
-    processes = config.trainer.devices * config.trainer.num_nodes
-    if config.strategy is None or "_target_" not in config.strategy:
-        if processes > 1:
-            raise UserError(f"trainer.devices={config.trainer.devices} needs strategy=ddp or strategy=fsdp.")
-        return "auto"
-    on_cpu = config.trainer.accelerator == "cpu" or not torch.cuda.is_available()
-    if on_cpu and config.strategy._target_.endswith("FSDPStrategy"):
+    if not _on_gpu(config) and _is_fsdp(config):
         raise UserError("strategy=fsdp needs GPUs, and there are none in use: take strategy=ddp.")
-    if processes == 1 and "LOCAL_RANK" not in os.environ:
+    alone = config.trainer.devices * config.trainer.num_nodes == 1 and "LOCAL_RANK" not in os.environ
+    if "_target_" not in (config.strategy or {}) or (alone and not _is_fsdp(config)):
         return "auto"
     return instantiate(config.strategy)

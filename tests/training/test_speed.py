@@ -1,0 +1,68 @@
+"""``trainer.precision``, ``trainer.compile`` and ``trainer.channels_last`` as a user types them."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from ensembles.training.speed import Compiled
+
+
+def only(pattern, where="runs"):
+    (found,) = Path(where).glob(pattern)
+    return found
+
+
+def test_half_precision_is_another_run(tiny):
+    assert tiny("data.val_fraction=0", "recipe.epochs=1").code == 0
+    ended = tiny("data.val_fraction=0", "recipe.epochs=1", "trainer.precision=bf16-mixed", "runs_dir=half")
+    assert ended.code == 0, ended.err
+    assert only("*", "half").name != only("*").name
+    state = torch.load(only("*/last.ckpt", "half"), weights_only=True)["state_dict"]
+    assert all(value.dtype == torch.float32 for value in state.values())
+
+
+def test_layout_and_compilation_are_the_same_run(tiny, monkeypatch):
+    """The run that was trained otherwise is found, and its checkpoint is read back."""
+    monkeypatch.setattr("ensembles.training.trainer.Compiled", lambda **_: Compiled(backend="eager"))
+    torch.compiler.reset()
+    options = ("method=mimo", "trainer.compile=true", "trainer.channels_last=false")
+    assert tiny(*options).code == 0
+    assert torch._dynamo.utils.counters["frames"]["ok"] > 0
+    results = (only("*") / "results.json").read_text()
+    ended = tiny("method=mimo")
+    assert ended.code == 0 and (only("*") / "results.json").read_text() == results
+    ended = tiny("method=mimo", "train=false", f"ckpt={only('*/last.ckpt')}", "checkpoint=last", "runs_dir=read")
+    assert ended.code == 0, ended.err
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    {
+        "trainer.precision=16-mixed": "trainer.precision=16-mixed needs a GPU, and there is none in use",
+        "trainer.precision=16": "trainer.precision is 16, but must be 32, bf16-mixed or 16-mixed.",
+        "trainer.compile=1": "trainer.compile is 1, but must be auto, true or false.",
+        "trainer.channels_last=auto": "trainer.channels_last is 'auto', but must be true or false.",
+        "strategy=null": "Config group override must be a string or a list",
+        "strategy=fsdp": "strategy=fsdp needs GPUs, and there are none in use: take strategy=ddp.",
+    }.items(),
+)
+def test_what_cannot_work_is_said_in_one_sentence(tiny, argument, said):
+    ended = tiny(argument)
+    assert ended.code == 1 and said in ended.err and ended.err.count("\n") == 1
+    assert not list(Path(".").rglob("*.ckpt"))
+
+
+@pytest.mark.slow
+def test_compiled_by_inductor_and_exported(tiny):
+    from ensembles.export import export
+
+    ended = tiny("method=mimo", "trainer.compile=true")
+    assert ended.code == 0, ended.err
+    compiled = json.loads((only("*") / "results.json").read_text())
+    assert tiny("method=mimo", "runs_dir=plain").code == 0
+    plain = json.loads((only("*", "plain") / "results.json").read_text())
+    assert compiled["test/nll"] == pytest.approx(plain["test/nll"], rel=1e-4)
+    export(only("*/last.ckpt"), Path("ensemble.pt2"))
+    assert Path("ensemble.pt2").stat().st_size > 0
