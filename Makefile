@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup train test test-slow lint clean
+.PHONY: help setup train test test-slow test-browser test-gpu test-slurm lint clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,7 +31,16 @@ test: setup  ## run the tests (under 8 minutes on 2 cores)
 	$(BIN)/python -m pytest -n 2
 
 test-slow: setup  ## run the slow tests too
-	$(BIN)/python -m pytest -n 2 -m "slow or not slow"
+	$(BIN)/python -m pytest -n 2 -m "not browser and not slurm and not gpu"
+
+test-browser: setup  ## test the page in Chromium (tests/browser/install.sh installs it)
+	$(BIN)/python -m pytest -m browser
+
+test-gpu: setup  ## test precision, compilation and FSDP on a GPU
+	$(BIN)/python -m pytest -m gpu
+
+test-slurm: setup  ## test jobs on a SLURM (tests/slurm/install.sh installs and starts one on this machine)
+	$(BIN)/python -m pytest -m slurm
 
 lint: setup  ## check style
 	$(BIN)/ruff check .

@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from ensembles.errors import UserError
+from ensembles.lock import Busy
 from ensembles.runs import Run
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -15,7 +16,8 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 def complain(error: Exception, run: Run | None = None) -> bool:
     """Say what went wrong on standard error, in one sentence if it is the user's to mend; returns False.
 
-    The traceback of anything else is printed whole; both are kept in the run's error.log.
+    The traceback of anything else is printed whole; both are kept in the run's error.log, unless another process works
+    there.
     """
     text = "".join(traceback.format_exception(error))
     console = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -23,7 +25,7 @@ def complain(error: Exception, run: Run | None = None) -> bool:
         console.print(f"[bold red]error:[/] {_escape(str(error))}")
     else:
         console.print(text, markup=False)
-    if run is not None and run.folder.is_dir():
+    if run is not None and run.folder.is_dir() and not isinstance(error, Busy):
         with suppress(OSError):
             run.error_log.write_text(text)
     return False

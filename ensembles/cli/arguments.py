@@ -24,6 +24,7 @@ def planned() -> Sweep | None:
     try:
         check(arguments.overrides, arguments.config_dir)
         if not arguments.multirun:
+            _check_alone(arguments.overrides)
             return None
         sweep = Sweep.plan(arguments.overrides, arguments.config_dir)
     except UserError as error:
@@ -31,3 +32,9 @@ def planned() -> Sweep | None:
         sys.exit(1)
     os.environ["SWEEP_FOLDER"] = str(sweep.folder)  # hydra.sweep.dir, where Hydra and its launchers keep their own
     return sweep
+
+
+def _check_alone(overrides: list[str]) -> None:
+    for override in overrides:
+        if override.startswith(("cluster=", "hydra/launcher=")):
+            raise UserError(f"{override} makes each run of a multirun a job: add -m, also for one run.")

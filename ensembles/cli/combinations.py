@@ -3,9 +3,11 @@
 from hydra import compose
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from ensembles.cli.composing import composing
+from ensembles.errors import UserError, reason
 
 
 def combinations(arguments: list[str], config_dir: str | None = None) -> list[tuple[dict[str, str], DictConfig]]:
@@ -14,6 +16,9 @@ def combinations(arguments: list[str], config_dir: str | None = None) -> list[tu
     Args:
         arguments: overrides that have been checked.
         config_dir: a folder of the user's own configs.
+
+    Raises:
+        UserError: a combination that cannot be composed.
     """
     overrides = OverridesParser.create().parse_overrides(arguments)
     varied = [override.get_key_element() for override in overrides if override.is_sweep_override()]
@@ -21,6 +26,9 @@ def combinations(arguments: list[str], config_dir: str | None = None) -> list[tu
     with composing(config_dir):
         for combination in BasicSweeper.split_arguments(overrides, None)[0]:
             values = dict(text.split("=", 1) for text in combination)
-            config = compose("train", combination, return_hydra_config=True)
+            try:
+                config = compose("train", combination, return_hydra_config=True)
+            except HydraException as error:
+                raise UserError(f"{reason(error)}.") from error
             found.append(({key: values[key] for key in varied}, config))
     return found

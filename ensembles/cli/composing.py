@@ -1,6 +1,7 @@
 """Composing configs outside Hydra's own run: to check a command line before it runs, or to plan a sweep."""
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -23,6 +24,9 @@ def composing(config_dir: str | None = None) -> Iterator[None]:
         search_path.prepend("command-line", f"file://{os.path.abspath(config_dir)}")
     Hydra.create_main_hydra2("train", search_path)
     try:
-        yield
+        with warnings.catch_warnings():
+            # hydra-submitit-launcher, where it is installed, has launchers of the same names
+            warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/submitit_")
+            yield
     finally:
         GlobalHydra.instance().clear()

@@ -3,6 +3,7 @@
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue
 
+from ensembles.cli.regression import require_classes_unasked
 from ensembles.data.fingerprint import fingerprint
 from ensembles.errors import UserError
 from ensembles.limits import require
@@ -26,11 +27,16 @@ def checked(config: DictConfig) -> dict:
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from None
         raise UserError(str(error).splitlines()[0]) from error
-    require(seed=plain["seed"])
+    require(**{key: plain[key] for key in ("seed", "train", "force")})
     for group in GROUPS:
         _check_group(group, plain[group])
+    for key in ("devices", "num_nodes"):
+        if plain["trainer"][key] > 1 and "_target_" not in (plain["strategy"] or {}):
+            raise UserError(f"trainer.{key}={plain['trainer'][key]} needs strategy=ddp or strategy=fsdp.")
     if plain["checkpoint"] not in ("best", "last"):
         raise UserError(f"checkpoint is {plain['checkpoint']!r}, but must be best or last.")
+    if "likelihood" in plain["data"]:
+        require_classes_unasked(plain)
     if plain["evaluation"]["temperature_scaling"] and not plain["data"]["val_fraction"]:
         raise UserError("evaluation.temperature_scaling needs a validation split: set data.val_fraction above 0.")
     if not plain["train"] and not plain["ckpt"]:

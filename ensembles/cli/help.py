@@ -12,10 +12,13 @@ GROUPS = {
     "method": "how M networks are had for less than M networks",
     "model": "the backbone",
     "data": "the data set",
+    "data/likelihood": "of a regression: what the network's outputs say of the number to predict",
     "recipe": "optimiser, schedule, epochs, batch size",
     "trainer": "devices and precision",
     "strategy": "how several devices work together",
     "logger": "where metrics go besides the run's folder; several at once: logger=[csv,wandb]",
+    "cluster": "with -m: each run as a job of a SLURM cluster",
+    "hydra/launcher": "with -m: each run as a job, nothing preset",
     "evaluation": "what is measured of a trained network",
     "experiment": "a whole set of choices under one name",
 }
@@ -25,6 +28,7 @@ EXAMPLES = {
     "python train.py method=mimo method.M=3 method.rho=0.5": "any setting by its key",
     "python train.py data=image_folder data.root=photos": "your own images",
     "python train.py -m method=packed method.alpha=1,2,4 method.gamma=1,2": "a sweep, with one table",
+    "python train.py -m cluster=slurm_node model=resnet50 data=imagenet": "a job of 8 GPUs on SLURM",
     "python train.py train=false ckpt=runs/<run>/best.ckpt": "evaluate a checkpoint",
     "python train.py method=mimo --cfg job": "every key and its value",
 }

@@ -33,8 +33,9 @@ def check(arguments: list[str], config_dir: str | None = None) -> None:
         for override in groups:
             _check_options(override)
         try:
-            config = compose("train", [text for override in groups for text in _first(override)])
-        except HydraException as error:
+            chosen = [text for override in groups for text in _first(override)]
+            config = compose("train", chosen, return_hydra_config=True)
+        except (HydraException, ValueError) as error:  # the latter for a group that is set to null
             raise UserError(str(error).splitlines()[0]) from error
         for override in overrides:
             if override not in groups and not (override.is_add() or override.is_force_add()):
@@ -50,7 +51,7 @@ def _check_options(override: Override) -> None:
 
 def _check_key(override: Override, config: DictConfig) -> None:
     key = override.key_or_group
-    if key.partition(".")[0].partition("/")[0] == "hydra":
+    if key.startswith("hydra.") and not key.startswith("hydra.launcher."):
         return
     try:
         known = OmegaConf.is_missing(config, key) or key in set(_keys(config))
@@ -58,7 +59,7 @@ def _check_key(override: Override, config: DictConfig) -> None:
         known = False
     if not known:
         group, _, name = key.rpartition(".")
-        keys = list(_keys(config))
+        keys = [k for k in _keys(config) if k.startswith("hydra.launcher.") or k.partition(".")[0] != "hydra"]
         siblings = [k for k in keys if k.rpartition(".")[0] == group]
         near = _near(name, [k.rpartition(".")[2] for k in siblings])
         near = [f"{group}.{k}" if group else k for k in near] or ([] if siblings else _near(key, keys))
