@@ -1,7 +1,7 @@
-"""Write one self-contained page over runs: tables, the trade-off between accuracy and speed, each run's plots.
+"""Write one self-contained page over runs: tables, figures, accuracy against speed, each run's config and plots.
 
 python scripts/report.py runs --out report.html
-python scripts/report.py sweeps/1a2b3c4d results          # a sweep's runs, and the papers' tables
+python scripts/report.py sweeps/1a2b3c4d results          # a sweep's runs, and the papers' tables and figures
 """
 
 import argparse
@@ -21,7 +21,7 @@ from ensembles.reports.overview import overview
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folders", nargs="+", type=Path, help="folders of runs, sweeps, or tables of reproduce.py")
+    parser.add_argument("folders", nargs="+", type=Path, help="folders of runs, sweeps, or what reproduce.py wrote")
     parser.add_argument("--out", type=Path, default=Path("report.html"), help="the file to write")
     arguments = parser.parse_args()
     try:

@@ -1,9 +1,9 @@
-"""Run a table of the papers and show it: what the paper prints, what is measured here, and the difference.
+"""Run a table or figure of the papers and show it: what the paper prints, what is measured here, and the difference.
 
 python scripts/reproduce.py --list
 python scripts/reproduce.py mimo/table1 --scale small --images photos/cifar10
 python scripts/reproduce.py packed/table1 --only "Packed-Ensembles, C10, R18" trainer.precision=16-mixed
-python scripts/reproduce.py mixture hydra/launcher=joblib          # all tables of a paper, by any launcher
+python scripts/reproduce.py mixture hydra/launcher=joblib          # all of a paper, by any launcher
 """
 
 import argparse
@@ -22,12 +22,13 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without b
 from ensembles import papers
 from ensembles.cli import complain
 from ensembles.errors import UserError
-from ensembles.files import write_text
+from ensembles.files import replacing, write_text
 from ensembles.papers import Table, experiments, work
 from ensembles.papers.fill import fill, results
 from ensembles.papers.plan import Planned, plan
 from ensembles.papers.scales import Scale, names, scale
-from ensembles.reports import paper_table
+from ensembles.reports import figure_sheet, paper_table
+from ensembles.reports.figure_sheet import FigureSheet
 from ensembles.reports.page import page
 from ensembles.reports.sheet import Sheet
 
@@ -45,7 +46,7 @@ def main() -> None:
             show_list(tables or [chosen.applied(papers.load(name)) for name in papers.names()], chosen, arguments)
             sys.exit()
         if not tables:
-            raise UserError("Name a table, a paper or all; --list shows what there is.")
+            raise UserError("Name a table, a figure, a paper or all; --list shows what there is.")
         planned = [plan(table, seeds(table, chosen, arguments), train_arguments(arguments)) for table in tables]
         if arguments.dry_run:
             show_commands(tables, planned, arguments)
@@ -60,9 +61,12 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "words", nargs="*", metavar="TABLE | KEY=VALUE", help="<paper>/<table>, <paper> or all; overrides of train.py"
+        "words",
+        nargs="*",
+        metavar="NAME | KEY=VALUE",
+        help="<paper>/<table or figure>, <paper> or all; overrides of train.py",
     )
-    parser.add_argument("--list", action="store_true", help="show all tables and what each needs")
+    parser.add_argument("--list", action="store_true", help="show all tables and figures, and what each needs")
     parser.add_argument("--measure", action="store_true", help="with --list: count and time anew, for the hours")
     parser.add_argument("--dry-run", action="store_true", help="show the commands")
     parser.add_argument("--no-run", action="store_true", help="show what has been measured already")
@@ -72,7 +76,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, help="runs of a row, with the seeds 0, 1, ...")
     parser.add_argument("--scale", default="full", choices=names(), help="small, smoke: stand-ins for data and network")
     parser.add_argument("--images", metavar="FOLDER", help="CIFAR-10's images, train/<class>/ and test/<class>/")
-    parser.add_argument("--out", type=Path, default=Path("results"), help="where tables are written (default: results)")
+    parser.add_argument("--out", type=Path, default=Path("results"), help="where they are written (default: results)")
     arguments = parser.parse_intermixed_args()
     arguments.tables = [word for word in arguments.words if "=" not in word]
     arguments.overrides = [word for word in arguments.words if "=" in word]
@@ -84,7 +88,7 @@ def parse() -> argparse.Namespace:
 
 
 def named(words: Sequence[str]) -> list[str]:
-    """The tables that the words name: one, a paper's, or all."""
+    """The tables and figures that the words name: one, a paper's, or all."""
     found = []
     for word in words:
         below = [name for name in papers.names() if word == "all" or name.startswith(f"{word}/")]
@@ -131,6 +135,12 @@ def reproduce(table: Table, planned: Sequence[Planned], arguments: argparse.Name
         alike = {entry.runs[0].folder: names[entry.row.number] for entry in missing}  # rows that share runs once
         chosen = ",".join(alike.values())
         train(["-m", "--config-dir", str(folder), f"experiment={chosen}", f"seed={every}", *arguments.overrides])
+    if table.is_figure:
+        from ensembles.papers.figures import draw  # with torch, which takes seconds to import
+
+        figure = draw(table, planned)
+        render_figure(figure, arguments.out)
+        return not figure.missing
     sheet = fill(table, planned)
     render(sheet, arguments.out)
     return all(line.status == "done" for line in sheet.lines)
@@ -143,13 +153,7 @@ def train(arguments: list[str]) -> None:
 
 def render(sheet: Sheet, out: Path) -> None:
     """Show a table, and write it as text, Markdown, CSV, JSON and a page; its scale is in the files' names."""
-    stem = out / (sheet.name if sheet.is_full else f"{sheet.name}-{sheet.scale}")
-    try:
-        stem.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"{stem.parent} cannot be made ({error.strerror}): choose another folder with --out."
-        ) from error
+    stem = place(sheet, out)
     console = Console()
     console.print(paper_table.text(sheet, console))
     with open(os.devnull, "w") as nowhere:
@@ -163,6 +167,31 @@ def render(sheet: Sheet, out: Path) -> None:
     console.print(f"\nThe same as text, Markdown, CSV, JSON and a page: {stem}.*", soft_wrap=True)
 
 
+def render_figure(sheet: FigureSheet, out: Path) -> None:
+    """Say what a figure shows, and write it as PNG, PDF, CSV, JSON and Markdown; its scale is in the files' names."""
+    stem = place(sheet, out)
+    for kind, picture in sheet.pictures.items():
+        with replacing(f"{stem}.{kind}") as draft:
+            draft.write_bytes(picture)
+    write_text(f"{stem}.csv", figure_sheet.to_csv(sheet))
+    write_text(f"{stem}.json", sheet.json())
+    write_text(f"{stem}.md", figure_sheet.markdown(sheet, f"{stem.name}.png"))
+    Console().print(figure_sheet.text(sheet), soft_wrap=True, highlight=False, markup=False)
+    Console().print(f"\nThe figure, its data and what is said of it: {stem}.*", soft_wrap=True)
+
+
+def place(sheet: Sheet | FigureSheet, out: Path) -> Path:
+    """Where it is written, without a suffix."""
+    stem = out / (sheet.name if sheet.is_full else f"{sheet.name}-{sheet.scale}")
+    try:
+        stem.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{stem.parent} cannot be made ({error.strerror}): choose another folder with --out."
+        ) from error
+    return stem
+
+
 def show_commands(tables: Sequence[Table], planned: Sequence[Sequence[Planned]], arguments: argparse.Namespace) -> None:
     """Print for each row the command that runs what is missing of it."""
     for table, rows in zip(tables, planned, strict=True):
@@ -170,7 +199,8 @@ def show_commands(tables: Sequence[Table], planned: Sequence[Sequence[Planned]],
         for entry in to_run(table, rows, arguments.only):
             words = ["python", "train.py", "-m", *entry.row.arguments, f"seed={','.join(unfinished(entry))}"]
             print(shlex.join([*words, *arguments.overrides]))
-        print(f"# {sum(not unfinished(entry) for entry in rows)} of {len(rows)} rows are done\n")
+        done = f"{sum(not unfinished(entry) for entry in rows)} of {len(rows)} rows are done"
+        print(f"# {done if rows else 'computed directly, without runs'}\n")
 
 
 def show_list(tables: Sequence[Table], chosen: Scale, arguments: argparse.Namespace) -> None:
@@ -183,18 +213,19 @@ def show_list(tables: Sequence[Table], chosen: Scale, arguments: argparse.Namesp
             found[work.key(table)] = [work.count(entry) for entry in plan(table, 1, train_arguments(arguments))]
         work.keep(found)
     speed = work.machine_speed(again=arguments.measure)
-    grid = Grid(box=None, padding=(0, 2, 0, 0))
-    grid.add_column("table", no_wrap=True)
-    grid.add_column("what")
-    grid.add_column("data")
-    for head in ("rows", "seeds", "hours here", "on a GPU"):
-        grid.add_column(head, justify="right", no_wrap=True)
+    grid = Grid(box=None, padding=(0, 2, 0, 0), show_header=False)
+    grid.add_column(no_wrap=True)
+    grid.add_column()
     for table in tables:
         runs = seeds(table, chosen, arguments)
-        times = [show_hours(work.hours(table, runs, rate)) for rate in (speed, work.GPU_SPEED)]
-        what = f"{table.cites}: {table.title}"
-        grid.add_row(table.slug, what, work.needs(table), str(len(table.rows)), str(runs), *times)
-    console.print(grid)
+        here, gpu = (show_hours(work.hours(table, runs, rate)) for rate in (speed, work.GPU_SPEED))
+        grid.add_row(table.slug, f"{table.cites}: {table.title}")
+        if table.rows:
+            size = f"{len(table.rows)} rows, {runs} {'seed' if runs == 1 else 'seeds'}"
+            grid.add_row("", f"{size}; {here} h here, {gpu} h on a GPU; {work.needs(table)}", style="dim")
+        else:
+            grid.add_row("", "computed directly, without runs", style="dim")
+    console.print(grid, highlight=False)
     console.print(
         f"\nHours are of all rows and seeds, from their multiply-adds: here at {speed / 1e9:,.0f} G a second, measured "
         f"in training a ResNet-18; on a GPU at an assumed {work.GPU_SPEED / 1e9:,.0f} G a second, for {work.GPU}.",

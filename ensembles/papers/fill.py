@@ -82,10 +82,10 @@ def fill(table: Table, planned: Sequence[Planned]) -> Sheet:
             Line(
                 names=list(row.names),
                 cited=table.cited(row),
-                status=_together([status(run, one) for run, one in zip(entry.runs, found, strict=True)]),
+                status=together([status(run, one) for run, one in zip(entry.runs, found, strict=True)]),
                 cells=cells,
                 overrides=row.arguments,
-                runs=[_record(run, one) for run, one in zip(entry.runs, found, strict=True)],
+                runs=[record(run, one) for run, one in zip(entry.runs, found, strict=True)],
                 mark=mark(row.note),
             )
         )
@@ -99,7 +99,7 @@ def _about(column: Column, table: Table) -> str | None:
     return column.apart and f"not compared: {column.apart}"
 
 
-def _together(of_seeds: list[str]) -> str:
+def together(of_seeds: list[str]) -> str:
     done = of_seeds.count("done")
     if done == len(of_seeds):
         return "done"
@@ -151,7 +151,7 @@ def _decimals(table: Table, i: int) -> int:
     return most if column.count or (column.apart is None and column.over is None) else max(most, 2)
 
 
-def _record(run: Run, found: Mapping | None) -> dict:
+def record(run: Run, found: Mapping | None) -> dict:
     """What is kept of a run: no single corruption's cells, which are many."""
     kept = {
         key: value for key, value in (found or {}).items() if key.count("/") < 3 or not key.startswith("corrupted/")

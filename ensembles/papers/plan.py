@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ensembles.cli import CONFIGS
 from ensembles.cli.combinations import combinations
 from ensembles.cli.config import checked
 from ensembles.cli.overrides import check
@@ -29,17 +30,23 @@ def plan(table: Table, seeds: int, arguments: Sequence[str] = ()) -> list[Planne
     Raises:
         UserError: names the table, the row and what is wrong with its configuration.
     """
-    planned = []
+    planned, known = [], set()
     for row in table.rows:
+        words = [*row.arguments, *arguments]
+        asked = frozenset(
+            word if (CONFIGS / word.partition("=")[0]).is_dir() else word.partition("=")[0] for word in words
+        )
         try:
-            planned.append(Planned(row, _runs([*row.arguments, *arguments], seeds)))
+            if asked not in known:  # rows of a sweep differ in their values alone, and this is about keys and options
+                check(words)
+                known.add(asked)
+            planned.append(Planned(row, _runs(words, seeds)))
         except UserError as error:
             raise UserError(f"{table.name}, row {row.number} ({row.name}): {error}") from error
     return planned
 
 
 def _runs(arguments: list[str], seeds: int) -> list[Run]:
-    check(arguments)
     found = combinations(arguments)
     if len(found) > 1:
         raise UserError("a row has one configuration: give each override one value.")

@@ -1,5 +1,6 @@
-"""A table of a paper: its columns, and its rows with the numbers that the paper prints."""
+"""A table or figure of a paper: its columns, and its rows with the numbers that the paper prints."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -54,6 +55,8 @@ class Row:
         criterion: for out-of-distribution detection.
         counts: result key -> how the paper counts there.
         note: what a reader of the numbers should know.
+        at: its place in a figure: head of a column of names -> name, or the bare value of a swept setting.
+        swept: key of a swept setting -> the index of its value, and the number of values.
     """
 
     number: int
@@ -63,6 +66,8 @@ class Row:
     criterion: str = "max_probability"
     counts: dict[str, OwnCount] = field(default_factory=dict)
     note: str | None = None
+    at: Mapping[str, str] = field(default_factory=dict)
+    swept: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -76,7 +81,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of a paper.
+    """A table of a paper, or a figure, whose rows may have no printed numbers and which may have none at all.
 
     Attributes:
         name: <paper>/<file>, such as mimo/table1.
@@ -86,6 +91,9 @@ class Table:
         seeds: runs of a row, over which the paper averages where it says so.
         scale: ``full`` is the paper's setting.
         stands: what stands for what at another scale.
+        drawing: of a figure: the function that draws it, as Hydra's ``_target_``, with its settings.
+        shows: what the paper's figure shows.
+        scales: of a figure: for a smaller scale its own ``drawing`` settings, ``overrides`` and what it ``says``.
     """
 
     name: str
@@ -99,6 +107,13 @@ class Table:
     seeds: int = 3
     scale: str = "full"
     stands: tuple[str, ...] = ()
+    drawing: Mapping | None = None
+    shows: str = ""
+    scales: Mapping = field(default_factory=dict)
+
+    @property
+    def is_figure(self) -> bool:
+        return self.drawing is not None
 
     @property
     def slug(self) -> str:

@@ -10,6 +10,7 @@ import os
 import platform
 import time
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,7 +50,9 @@ def count(planned: Planned) -> float:
     """Multiply-adds of one of a row's runs, in training and evaluation."""
     config = planned.runs[0].config
     data, recipe = config["data"], config["recipe"]
-    facts = FACTS[data["_target_"]]
+    facts = FACTS.get(data["_target_"])
+    if facts is None:  # numbers, not images: next to nothing
+        return 0.0
     training = data["train_size"] or facts.training * (1 - data["val_fraction"])
     epochs = recipe["epochs"] * config["method"].get("batch_repetition", 1)
     smaller = ((data.get("train_image_size") or facts.training_pixels) / facts.training_pixels) ** 2
@@ -59,20 +62,26 @@ def count(planned: Planned) -> float:
 
 
 def _of_an_image(config: Mapping, facts: Facts) -> int:
+    about = {key: dict(config[key]) for key in ("method", "model")}
+    about |= {"num_classes": facts.classes, "in_channels": facts.channels, "image_size": facts.pixels}
+    return _multiply_adds(json.dumps(about))
+
+
+@cache
+def _multiply_adds(about: str) -> int:
+    """Of a description; rows that differ in how a network is trained have the same."""
     import torch
 
     from ensembles import build, cost
 
-    about = {key: dict(config[key]) for key in ("method", "model")}
-    about |= {"num_classes": facts.classes, "in_channels": facts.channels, "image_size": facts.pixels}
     with torch.device("meta"):
-        ensemble = build.method(about).ensemble
+        ensemble = build.method(json.loads(about)).ensemble
     return cost.multiply_adds(ensemble, ensemble.input_shape)
 
 
 def key(table: Table) -> str:
     """A table's name in work.json; at one scale there may be images or none."""
-    images = any(row.overrides["data"] == "image_folder" for row in table.rows)
+    images = any(row.overrides.get("data") == "image_folder" for row in table.rows)
     return table.slug + ("-images" if images else "")
 
 

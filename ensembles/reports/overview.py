@@ -1,12 +1,14 @@
-"""The page over many runs: tables, the trade-off between accuracy and speed, and each run's plots."""
+"""The page over many runs: tables, figures, the trade-off between accuracy and speed, and each run's plots."""
 
 import io
+import re
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
 import yaml
 
-from ensembles.reports import paper_table
+from ensembles.reports import figure_sheet, paper_table
+from ensembles.reports.figure_sheet import FigureSheet
 from ensembles.reports.gathered import Found
 from ensembles.reports.numbers import count, decimal, mean, percent
 from ensembles.reports.page import page, picture, sortable
@@ -30,14 +32,31 @@ COLUMNS: dict[str, tuple[str, Callable]] = {
 COST = ("cost/images_per_second", "cost/params")
 
 
-def overview(runs: Sequence[Found], sheets: Sequence[Sheet]) -> str:
+def overview(runs: Sequence[Found], sheets: Sequence[Sheet], figures: Sequence[FigureSheet] = ()) -> str:
     """The whole page."""
-    body = ["<h1>Ensembles: what was measured</h1>", f"<p>{len(runs)} runs, {len(sheets)} tables of papers.</p>"]
-    body += [paper_table.html(sheet) for sheet in sheets]
+    counted = f"{len(runs)} runs, {len(sheets)} tables and {len(figures)} figures of papers."
+    body = ["<h1>Ensembles: what was measured</h1>", f"<p>{counted}</p>", _contents(runs, [*sheets, *figures])]
+    body += [_anchored(sheet, paper_table.html(sheet)) for sheet in sheets]
+    body += [_anchored(sheet, figure_sheet.html(sheet)) for sheet in figures]
     if runs:
-        body += ["<section><h2>Runs</h2>", _comparison(runs), _scatter(runs), "</section>"]
+        body += ['<section id="runs"><h2>Runs</h2>', _comparison(runs), _scatter(runs), "</section>"]
         body += ["<section><h2>Each run</h2>", *map(_details, runs), "</section>"]
     return page("Ensembles", body)
+
+
+def _contents(runs: Sequence[Found], shown: Sequence[Sheet | FigureSheet]) -> str:
+    entries = [(_place(sheet), f"{sheet.name}: {sheet.full_title}") for sheet in shown]
+    entries += [("runs", "Runs")] if runs else []
+    items = "".join(f'<li><a href="#{escape(place)}">{escape(text)}</a></li>' for place, text in entries)
+    return f"<nav><ul>{items}</ul></nav>"
+
+
+def _place(sheet: Sheet | FigureSheet) -> str:
+    return f"{sheet.name}-{sheet.scale}"
+
+
+def _anchored(sheet: Sheet | FigureSheet, html: str) -> str:
+    return f'<div id="{escape(_place(sheet))}">{html}</div>'
 
 
 def _comparison(runs: Sequence[Found]) -> str:
@@ -74,10 +93,10 @@ def _scatter(runs: Sequence[Found]) -> str:
 
 
 def _point(some: Sequence[Found]) -> Point:
-    method = _settings(some[0]).get("method", {})
-    name = str(method.get("_target_", some[0].name)).rpartition(".")[2]
+    settings = _settings(some[0]).get("method", {})
+    method = re.sub(r"-[0-9a-f]{8}$", "", some[0].name).rpartition("-")[2]
     numbers = [mean([run.results[key] for run in some]) for key in ("test/acc", *COST)]
-    return Point(name, f"M = {method['M']}" if "M" in method else "", *numbers)
+    return Point(method, f"M = {settings['M']}" if "M" in settings else "", *numbers)
 
 
 def _but_for_seed(run: Found) -> str:
@@ -98,10 +117,10 @@ def _details(run: Found) -> str:
     seconds = run.provenance.get("seconds") or {}
     about += [f"{name}: {value} s" for name, value in seconds.items()]
     lines = "".join(f"<div>{escape(line)}</div>" for line in about)
+    config = f"<details><summary>Configuration</summary><pre>{escape(run.config)}</pre></details>" if run.config else ""
     return (
         f'<article id="{escape(run.name)}"><h3>{escape(run.name)}</h3><div class="note">{lines}</div>'
-        f'<div class="plots">{plots}</div>'
-        f"<details><summary>Configuration</summary><pre>{escape(run.config)}</pre></details>"
+        f'<div class="plots">{plots}</div>{config}'
         f"<details><summary>All results</summary>{_all_results(run)}</details></article>"
     )
 

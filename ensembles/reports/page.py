@@ -15,6 +15,7 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size
   overflow-x: auto; max-width: 100%; }
 th, td { padding: .3rem .7rem; text-align: left; vertical-align: top; border-bottom: 1px solid #ddd; }
 th { border-bottom: 2px solid #1a1a1a; white-space: nowrap; }
+td a { white-space: nowrap; }
 .number { text-align: right; white-space: nowrap; }
 table.sortable th { cursor: pointer; user-select: none; }
 table.sortable th:focus-visible { outline: 2px solid #0072b2; }
@@ -25,6 +26,7 @@ th[aria-sort=descending]::after { content: " \\25BC"; font-size: .7em; }
 .status { color: #a03c00; font-size: .85em; }
 img { max-width: 100%; height: auto; } .plots { display: flex; flex-wrap: wrap; gap: 1rem; }
 .plots figure { margin: 0; flex: 1 1 22rem; max-width: 38rem; } figcaption { color: #555; font-size: .85rem; }
+section > figure { margin: 1rem 0; } section > figure img { max-width: min(100%, 60rem); }
 pre { background: #f5f5f5; padding: .8rem; overflow-x: auto; font-size: .8rem; }
 details { margin: .4rem 0; } summary { cursor: pointer; }
 """

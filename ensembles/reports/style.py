@@ -1,5 +1,8 @@
 """One look for all plots: colours that colour-blind readers tell apart (Okabe & Ito, 2008), legible in print."""
 
+from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+
 BLACK = "#000000"
 BLUE = "#0072B2"
 VERMILLION = "#D55E00"
@@ -28,3 +31,13 @@ RC = {
     "legend.frameon": False,
     "text.parse_math": False,  # names of classes and sets may hold dollar signs
 }
+
+
+def logarithmic(axes: Axes) -> None:
+    """Make the x axis logarithmic, after what it shows is drawn; with plain numbers and never too many."""
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    locator = LogLocator(numticks=8) if high > 1000 * low else LogLocator(subs=(1, 2, 5))
+    axes.xaxis.set_major_locator(locator if high > 10 * low else MaxNLocator(5))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())

@@ -1,5 +1,6 @@
 """Accuracy against speed, the area of a point as parameters, as in Figure 1 of Packed-Ensembles."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -10,6 +11,8 @@ from ensembles.reports import style
 from ensembles.reports.numbers import count
 
 LARGEST = 700  # square points of area
+LABELLED = 12  # more points than this and their labels cover one another
+MARKERS = "os^D"  # one after the other, as the colours have all been used
 
 
 class Point(NamedTuple):
@@ -39,27 +42,33 @@ def tradeoff(points: Sequence[Point]) -> Figure:
             axes.scatter(
                 [point.images_per_second for point in some],
                 [100 * point.accuracy for point in some],
-                s=[max(12, LARGEST * point.params / largest) for point in some],
+                s=[_area(point, largest) for point in some],
                 color=style.SERIES[i % len(style.SERIES)],
+                marker=MARKERS[i // len(style.SERIES) % len(MARKERS)],
                 alpha=0.55,
                 edgecolor="white",
                 label=group,
             )
-        for point in points:
+        for point in points if len(points) <= LABELLED else ():
+            radius = math.sqrt(_area(point, largest) / math.pi)
             axes.annotate(
                 point.label,
                 (point.images_per_second, 100 * point.accuracy),
-                xytext=(0, 3),
+                xytext=(0, radius + 2),
                 textcoords="offset points",
                 ha="center",
                 fontsize=7,
             )
-        axes.set_xscale("log")
         axes.margins(0.12)
+        style.logarithmic(axes)
         axes.set(xlabel="images a second in inference", ylabel="test accuracy (%)")
         axes.set_title(f"area: parameters, the largest {count(largest)}", loc="left")
-        if len(groups) > 1:
+        if any(point.label != point.group for point in points) and len(groups) > 1:
             handles = axes.legend(loc="center left", bbox_to_anchor=(1, 0.5)).legend_handles
             for handle in handles:
                 handle.set_sizes([30])
         return figure
+
+
+def _area(point: Point, largest: float) -> float:
+    return max(12, LARGEST * point.params / largest)

@@ -1,5 +1,6 @@
 import json
 import shutil
+import sys
 
 import pytest
 import yaml
@@ -34,3 +35,28 @@ def finish():
         run.provenance_file.write_text(json.dumps({"evaluation": run.evaluation, "seed": run.config["seed"]}))
 
     return finish
+
+
+@pytest.fixture
+def reproduce(train, monkeypatch, capfd):
+    """Call the script with arguments, in this process; what it would hand to train.py goes to it here."""
+    from scripts import reproduce as program
+
+    called = []
+
+    def in_process(arguments):
+        called.append(arguments)
+        ended = train(*arguments)
+        print(ended.out, ended.err)
+
+    monkeypatch.setattr(program, "train", in_process)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["reproduce.py", *arguments])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            program.main()
+        return stop.value.code or 0, *capfd.readouterr()
+
+    call.called = called
+    return call

@@ -3,7 +3,6 @@
 import csv
 import json
 import shlex
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,31 +15,6 @@ from ensembles.papers import experiments, work
 from ensembles.papers.plan import plan
 from ensembles.papers.scales import scale
 from ensembles.runs import Run
-
-
-@pytest.fixture
-def reproduce(train, monkeypatch, capfd):
-    """Call the script with arguments, in this process; what it would hand to train.py goes to it here."""
-    from scripts import reproduce as program
-
-    called = []
-
-    def in_process(arguments):
-        called.append(arguments)
-        ended = train(*arguments)
-        print(ended.out, ended.err)
-
-    monkeypatch.setattr(program, "train", in_process)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["reproduce.py", *arguments])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            program.main()
-        return stop.value.code or 0, *capfd.readouterr()
-
-    call.called = called
-    return call
 
 
 def test_a_table_runs_what_is_missing_and_shows_all_of_it(reproduce):
@@ -122,3 +96,11 @@ def test_what_cannot_work_is_said(reproduce):
     ):
         code, _, err = reproduce(*arguments)
         assert code == 1 and said in err.replace("\n", " "), err
+
+
+@pytest.mark.slow
+def test_everything_runs_at_smoke_scale(reproduce):
+    code, _, err = reproduce("all", "--scale", "smoke", "trainer.progress=false", "trainer.accelerator=cpu")
+    assert code == 0, err
+    for name in papers.names():
+        assert Path(f"results/{name}-smoke.json").is_file() and Path(f"results/{name}-smoke.md").is_file(), name

@@ -6,6 +6,7 @@ import pytest
 from hydra import compose
 
 from ensembles import papers
+from ensembles.cli import CONFIGS
 from ensembles.cli.composing import composing
 from ensembles.cli.config import checked
 from ensembles.errors import UserError
@@ -29,7 +30,7 @@ TABLES = {
 
 
 def test_every_table_is_there_with_all_its_rows_and_columns():
-    loaded = {name: papers.load(name) for name in papers.names()}
+    loaded = {name: table for name in papers.names() if not (table := papers.load(name)).is_figure}
     assert {name: (len(table.rows), len(table.columns)) for name, table in loaded.items()} == TABLES
 
 
@@ -42,13 +43,21 @@ def test_numbers_keep_the_digits_that_are_printed():
 
 @pytest.mark.parametrize("at", ["full", "small", "smoke"])
 def test_every_row_is_a_configuration_that_composes(at):
-    """Each distinct configuration of all tables, whatever options, keys and limits there are."""
-    tables = [scale(at).applied(papers.load(name)) for name in papers.names()]
-    distinct = {tuple(row.arguments): (table.name, row.name) for table in tables for row in table.rows}
+    """Each distinct configuration of all tables, whatever options, keys and limits there are; of figures, whose rows
+    differ in the values of an axis, one for each choice of options and keys."""
+    entries = [scale(at).applied(papers.load(name)) for name in papers.names()]
+    distinct = {}
+    for entry in entries:
+        for row in entry.rows:
+            words = [
+                key if entry.is_figure and not (CONFIGS / key).is_dir() else f"{key}={row.overrides[key]}"
+                for key in row.overrides
+            ]
+            distinct.setdefault(frozenset(words), (entry.name, row.name, row.arguments))
     assert len(distinct) > 20
     with composing():
-        for arguments, which in distinct.items():
-            config = checked(compose("train", list(arguments)))
+        for *which, arguments in distinct.values():
+            config = checked(compose("train", arguments))
             assert config["recipe"]["epochs"] >= 1, which
 
 
@@ -133,10 +142,24 @@ def test_at_a_smaller_scale_stand_ins_are_told(tmp_path):
     assert [column.key for column in scale("small").applied(papers.load("mimo/table4")).columns].count(None) == 10
 
 
+def test_at_full_scale_image_files_take_the_place_of_the_official_ones(tmp_path, monkeypatch):
+    listing = {split: {name: [None] * n for name in "0123456789"} for split, n in (("train", 5000), ("test", 1000))}
+    monkeypatch.setattr("ensembles.papers.scales.scan", lambda root: listing)
+    table = papers.load("mixture/table1")
+    found = scale("full", str(tmp_path)).applied(table)
+    assert (found.scale, found.stands) == ("full", ())
+    here = {"data": "image_folder", "data.root": str(tmp_path)}
+    assert [row.overrides for row in found.rows] == [row.overrides | here for row in table.rows]
+    other = papers.load("mixture/table2")
+    assert scale("full", str(tmp_path)).applied(other) == other  # CIFAR-100 is not there
+    listing["train"]["3"].pop()
+    with pytest.raises(UserError, match="does not hold 5,000 training and 1,000 test images of each"):
+        scale("full", str(tmp_path))
+
+
 def test_scales_and_images_that_cannot_be():
     with pytest.raises(UserError, match="There is no scale tiny: there are full, small, smoke"):
         scale("tiny")
-    with pytest.raises(UserError, match="--images is for --scale small"):
-        scale("full", "photos")
-    with pytest.raises(UserError, match="--images nowhere is no folder"):
-        scale("small", "nowhere")
+    for name in ("small", "full"):
+        with pytest.raises(UserError, match="--images nowhere is no folder"):
+            scale(name, "nowhere")

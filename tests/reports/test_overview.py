@@ -31,7 +31,7 @@ def run(tmp_path):
 
 def test_the_page_has_each_run_with_config_and_plots(run, tmp_path):
     one, two = run("digits-net-packed-1"), run("digits-net-packed-2", seed=1, **{"test/acc": 0.8})
-    runs, sheets = gather([tmp_path / "runs"])
+    runs, sheets, _ = gather([tmp_path / "runs"])
     assert [found.folder for found in runs] == [one, two] and not sheets
     assert [path.stem for path in runs[0].plots] == ["curves", "reliability", "severity"]
     text = overview(runs, sheets)
@@ -50,6 +50,22 @@ def test_a_sweep_names_its_runs_and_each_run_is_there_once(run, tmp_path):
     (sweep / "index.json").write_text(json.dumps({"arguments": [], "runs": entries}))
     assert [found.name for found in gather([sweep])[0]] == [one.name, two.name]
     assert len(gather([sweep, one, tmp_path / "runs"])[0]) == 2
+
+
+def test_files_of_many_runs_are_read(tmp_path):
+    place = tmp_path / "results" / "cifar10"
+    place.mkdir(parents=True)
+    (place / "results.json").write_text(json.dumps({"packed": {"results": {"test/acc": 0.75}, "commit": "abc"}}))
+    (place / "corrupted.json").write_text(json.dumps({"packed": {"results": {"corrupted/acc": 0.5}}}))
+    listed = [{"run": "digits-net-mimo-1", "seed": 3, "results": {"test/acc": 0.875}}, {"other": 1}]
+    (tmp_path / "results" / "listed.json").write_text(json.dumps(listed))
+    runs, sheets, figures = gather([tmp_path / "results"])
+    assert {run.name: run.results for run in runs} == {
+        "cifar10-packed": {"test/acc": 0.75, "corrupted/acc": 0.5},
+        "digits-net-mimo-1": {"test/acc": 0.875},
+    }
+    text = overview(runs, sheets, figures)
+    assert "75.0" in text and "50.0" in text and 'data-order="3"' in text
 
 
 def test_folders_without_results(tmp_path, run):

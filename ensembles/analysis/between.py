@@ -1,0 +1,69 @@
+"""What lies between networks of one architecture in weight space."""
+
+import copy
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ensembles.members import MIMO, Ensemble
+
+BATCH = 500  # images of a pass
+
+
+def networks(ensemble: Ensemble) -> list[nn.Module]:
+    """The members as networks that differ in what is a member's own; (B, *input_shape) -> (B, K).
+
+    A subnetwork of MIMO is the mapping from its input to its output (MIMO, section 3): its slice of the first layer,
+    the body, and its last layer, with nothing at the other inputs. (With the same image at all inputs all subnetworks
+    have one first layer, the sum of the slices.)
+    """
+    return [_subnetwork(ensemble, m) if isinstance(ensemble, MIMO) else ensemble.member(m) for m in range(ensemble.M)]
+
+
+def _subnetwork(ensemble: MIMO, m: int) -> nn.Module:
+    network = ensemble.member(m)
+    slices = ensemble.network.get_submodule(ensemble.first).weight.detach().chunk(ensemble.M, dim=1)
+    network.get_submodule(ensemble.first).weight = nn.Parameter(slices[m].clone())
+    return network
+
+
+class Between:
+    """Networks of one architecture, and all networks whose numbers are sums of theirs.
+
+    Args:
+        batch_statistics: whether batch norms take their statistics from the batch, since those that were accumulated
+            in training say nothing in between (Mixture, section 5.3).
+    """
+
+    def __init__(self, networks: Sequence[nn.Module], batch_statistics: bool = False) -> None:
+        self._states = [network.state_dict() for network in networks]
+        self._network = copy.deepcopy(networks[0]).eval()
+        for module in self._network.modules():
+            if isinstance(module, _BatchNorm):
+                module.train(batch_statistics)
+
+    def at(self, shares: Sequence[float]) -> Callable[[Tensor], Tensor]:
+        """The network whose numbers are the networks' times their shares, (B, *input_shape) -> (B, K).
+
+        Args:
+            shares: one for each network, with 1 as their sum; (1, 0, ...) is the first network itself.
+        """
+        state = {key: _sum([state[key] for state in self._states], shares) for key in self._states[0]}
+        return lambda x: functional_call(self._network, state, (x,), tie_weights=False)  # each name has its own entry
+
+
+def _sum(tensors: Sequence[Tensor], shares: Sequence[float]) -> Tensor:
+    if not tensors[0].is_floating_point():
+        return tensors[0].clone()  # the number of batches that a batch norm has seen
+    total = sum(share * tensor.double() for share, tensor in zip(shares, tensors, strict=True))
+    return total.to(tensors[0].dtype)
+
+
+@torch.inference_mode()
+def predictions(network: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """The classes (N,) that a network predicts for images (N, C, H, W), in passes of equal size; on the CPU."""
+    parts = max(1, round(len(images) / BATCH))
+    return torch.cat([network(part).argmax(-1).cpu() for part in images.tensor_split(parts)])

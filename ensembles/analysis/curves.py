@@ -1,0 +1,121 @@
+"""Quantities against a swept setting: a line for each group, in a band of a standard deviation over seeds."""
+
+from collections.abc import Mapping, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ensembles.analysis.drawing import Drawing, Line
+from ensembles.analysis.points import Point, named, points, rows, shown
+from ensembles.analysis.quantities import of_what, quantity, value
+from ensembles.reports import style
+
+MARKERS = "osD^vPX"
+
+
+def curves(
+    lines: Sequence[Line],
+    x: str,
+    show: Sequence[Sequence[str]],
+    group: str = "",
+    panel: str = "",
+    log: bool = False,
+    label: str = "",
+    printed: Sequence[Mapping] = (),
+) -> Drawing:
+    """A row of axes for each panel: a quantity of the results, or several of one unit, in each.
+
+    Args:
+        x: the head whose values are the axis, or a key of the results.
+        show: for each of the axes the keys of results that it shows.
+        group, panel: heads whose values are drawn in another colour, and apart.
+        log: whether the axis is logarithmic.
+        label: of the axis, if not ``x``.
+        printed: numbers of the paper's, drawn as grey crosses: ``at``, head -> value; result key -> number as drawn.
+    """
+
+    def place(line: Line) -> float:
+        if "/" in x:
+            return sum(value(one, x) for one in line.results) / len(line.results)
+        return float(line.row.at[x])
+
+    found = points(lines, place, [key for keys in show for key in keys], panel, group)
+    label = label or (quantity(x).label if "/" in x else x)
+    figure = draw(found, show, label, log, printed, (panel, group, x))
+    return Drawing(figure, rows(found, panel, group, x), findings(found, label, (panel, group)))
+
+
+def draw(
+    found: Sequence[Point],
+    show: Sequence[Sequence[str]],
+    label: str,
+    log: bool = False,
+    printed: Sequence[Mapping] = (),
+    heads: tuple[str, str, str] = ("", "", ""),
+) -> Figure:
+    """The figure of some points.
+
+    Args:
+        heads: of the panels, the groups and the axis.
+    """
+    panels = list(dict.fromkeys(point.panel for point in found))
+    figure = Figure(figsize=(3.3 * len(show), 0.6 + 2.4 * len(panels)))
+    grid = figure.subplots(len(panels), len(show), squeeze=False)
+    for row, name in zip(grid, panels, strict=True):
+        for axes, keys in zip(row, show, strict=True):
+            some = [point for point in found if point.panel == name and point.key in keys]
+            _series(axes, some, heads[1])
+            _crosses(axes, [mark for mark in printed if mark["at"].get(heads[0], "") == name], keys, heads[2])
+            axes.set(xlabel=label, ylabel=quantity(keys[0]).label, title=named(heads[0], name))
+            if log:
+                style.logarithmic(axes)
+            elif "/" not in heads[2] and len({point.x for point in found}) <= 10:
+                axes.set_xticks(sorted({point.x for point in found}))
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    if len(labels) > 1:
+        figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 6))
+    return figure
+
+
+def _series(axes: Axes, some: Sequence[Point], head: str) -> None:
+    series: dict[tuple[str, str], list[Point]] = {}
+    for point in some:
+        series.setdefault((point.group, point.key), []).append(point)
+    for i, ((group, key), of_one) in enumerate(series.items()):
+        color, dashes = style.SERIES[i % len(style.SERIES)], style.DASHES[i % len(style.DASHES)]
+        places, means, spread = ([getattr(point, name) for point in of_one] for name in ("x", "mean", "std"))
+        name = named(head, group) if group else of_what(key)
+        axes.plot(places, means, color=color, linestyle=dashes, marker=MARKERS[i % len(MARKERS)], label=name)
+        low, high = ([m + sign * s for m, s in zip(means, spread, strict=True)] for sign in (-1, 1))
+        axes.fill_between(places, low, high, color=color, alpha=0.15, linewidth=0)
+
+
+def _crosses(axes: Axes, printed: Sequence[Mapping], keys: Sequence[str], x: str) -> None:
+    marks = [(float(mark["at"][x]), float(mark[key])) for mark in printed for key in keys if key in mark]
+    if marks:
+        axes.plot(*zip(*marks, strict=True), "x", color=style.GREY, markersize=7, label="printed in the paper")
+
+
+def findings(found: Sequence[Point], label: str, heads: tuple[str, str]) -> list[str]:
+    """For each panel and quantity where each group is best, and how it gets on from the axis' start to its end.
+
+    Args:
+        heads: of the panels and the groups.
+    """
+    said: dict[tuple[str, str], list[str]] = {}
+    for panel, group, key in dict.fromkeys((point.panel, point.group, point.key) for point in found):
+        some = [point for point in found if (point.panel, point.group, point.key) == (panel, group, key)]
+        first, last, higher = some[0], some[-1], quantity(key).higher
+        text = f"{shown(first)} at {label} = {first.x:g}"
+        if len(some) > 1:
+            text += f", {shown(last)} at {last.x:g}"
+        if len(some) > 2 and higher is not None:
+            best = (max if higher else min)(some, key=lambda point: point.mean)
+            text += f", best at {best.x:g} ({shown(best)})"
+        said.setdefault((panel, key), []).append(f"{named(heads[1], group)}: {text}" if group else text)
+    return [f"{_about(panel, heads[0], key)}: {'; '.join(texts)}." for (panel, key), texts in said.items()]
+
+
+def _about(panel: str, head: str, key: str) -> str:
+    parts = [named(head, panel) if panel else "", quantity(key).label, of_what(key)]
+    return ", ".join(filter(None, parts))

@@ -1,0 +1,79 @@
+"""A figure drawn from the runs of its rows."""
+
+import io
+import textwrap
+import time
+from collections.abc import Sequence
+
+from hydra.utils import instantiate
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from ensembles.analysis.drawing import Drawing, Line
+from ensembles.papers.fill import record, results, status, together
+from ensembles.papers.plan import Planned
+from ensembles.papers.tables import Table
+from ensembles.provenance import origin
+from ensembles.reports import style
+from ensembles.reports.figure_sheet import FigureSheet
+
+LETTERS = 17  # of the stand-ins' line, in an inch
+
+
+def draw(table: Table, planned: Sequence[Planned]) -> FigureSheet:
+    """The figure with all results that there are; nothing is drawn where it has rows and none is finished.
+
+    Raises:
+        UserError: of the function that draws it.
+    """
+    found = [[results(run) for run in entry.runs] for entry in planned]
+    lines = [
+        Line(entry.row, tuple(run for run, one in zip(entry.runs, of_runs, strict=True) if one is not None))
+        for entry, of_runs in zip(planned, found, strict=True)
+    ]
+    states = [
+        together([status(run, one) for run, one in zip(entry.runs, of_runs, strict=True)])
+        for entry, of_runs in zip(planned, found, strict=True)
+    ]
+    started = time.perf_counter()
+    drawing = _drawn(table, [line for line in lines if line.runs])
+    texts = {key: getattr(table, key) for key in ("name", "title", "scale", "paper", "cites", "shows")}
+    return FigureSheet(
+        **texts,
+        stands=list(table.stands),
+        note=table.note or "",
+        printed=list((table.drawing or {}).get("printed", ())),
+        findings=list(drawing.findings) if drawing else [],
+        data=drawing.data if drawing else [],
+        pictures={kind: _saved(drawing.figure, table, kind) for kind in ("png", "pdf")} if drawing else {},
+        lines=[
+            {
+                "names": list(entry.row.names),
+                "cited": table.cites,
+                "status": state,
+                "overrides": entry.row.arguments,
+                "runs": [record(run, one) for run, one in zip(entry.runs, of_runs, strict=True)],
+            }
+            for entry, of_runs, state in zip(planned, found, states, strict=True)
+        ],
+        provenance=origin({"drawing": time.perf_counter() - started}),
+    )
+
+
+def _drawn(table: Table, lines: Sequence[Line]) -> Drawing | None:
+    if table.rows and not lines:
+        return None
+    with rc_context(style.RC):
+        return instantiate({**table.drawing, "_partial_": True}, _convert_="all")(lines)
+
+
+def _saved(figure: Figure, table: Table, kind: str) -> bytes:
+    """The file's bytes; at a smaller scale with a line that says so."""
+    if table.scale != "full":
+        says = f"{table.scale.upper()} SCALE, not the paper's setting: {'; '.join(table.stands)}"
+        lines = textwrap.fill(says, int(LETTERS * figure.get_figwidth()))
+        figure.text(0.01, 0, f"\n{lines}", va="top", fontsize=7, color=style.GREY)
+    file = io.BytesIO()
+    with rc_context(style.RC):
+        figure.savefig(file, format=kind, bbox_inches="tight", pad_inches=0.08)
+    return file.getvalue()

@@ -1,0 +1,205 @@
+"""The papers' figures: their files, what is drawn from finished runs, and what is said of those that are missing."""
+
+import csv
+import io
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from statistics import mean, stdev
+
+import pytest
+from matplotlib.image import imread
+
+from ensembles import papers
+from ensembles.errors import UserError
+from ensembles.papers.figures import draw
+from ensembles.papers.plan import Planned, plan
+from ensembles.papers.scales import scale
+from ensembles.reports import figure_sheet
+from ensembles.runs import Run
+
+ROWS = {  # at full scale, at smoke scale
+    "mimo/figure5": (10, 2),
+    "mimo/figure6a": (12, 4),
+    "mimo/figure6b": (60, 16),
+    "mimo/figure7": (84, 4),
+    "mimo/figure8": (72, 4),
+    "mimo/figure9": (84, 4),
+    "mixture/figure3_left": (9, 9),
+    "mixture/figure3_right": (18, 6),
+    "packed/figure1": (6, 6),
+    "packed/figure6": (8, 4),
+    "packed/figure7": (6, 4),
+    "packed/ood_criteria": (6, 6),
+    "packed/speed": (0, 0),
+    "packed/stochasticity": (8, 8),
+}
+
+
+@pytest.fixture
+def planned(tmp_path):
+    """Runs of an entry without composing configurations."""
+
+    def run(table, row, seed):
+        config = {"seed": seed, "checkpoint": "last", "evaluation": {}, "data": {"ood_sets": [], "corrupt": None}}
+        return Run(config, tmp_path / "runs" / f"{table.slug}-{row.number}-{seed}")
+
+    return lambda table, seeds=2: [Planned(row, [run(table, row, seed) for seed in range(seeds)]) for row in table.rows]
+
+
+def at(row):
+    """Its place with its swept values as numbers."""
+    return {head: float(text) if re.fullmatch(r"[\d.e-]+", text) else text for head, text in row.at.items()}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_figure_has_its_rows_and_at_smoke_scale_the_ends_of_its_axes(name):
+    entry = papers.load(name)
+    smoke = scale("smoke").applied(entry)
+    assert entry.is_figure and entry.shows and "_target_" in entry.drawing
+    assert (len(entry.rows), len(smoke.rows)) == ROWS[name]
+    assert len({row.name for row in entry.rows}) == len(entry.rows)
+    assert len({tuple(row.arguments) for row in smoke.rows}) == len(smoke.rows)
+
+
+def test_a_sweep_is_a_row_for_each_combination():
+    figure = papers.load("mimo/figure6b")
+    assert figure.rows[0].names == ("Repetitions = 1", "Batch = 64", "Rate = 0.05", "M = 2")
+    places = [at(row) for row in figure.rows]
+    assert places[-1] == {"Repetitions": 5, "Batch": 256, "Rate": 0.1, "M": 3}
+    assert figure.rows[-1].overrides["method.batch_repetition"] == "5"
+    smoke = scale("smoke").applied(figure)
+    assert {row.overrides["recipe.batch_size"] for row in smoke.rows} == {"64", "256"}  # the axis is kept
+    assert smoke.rows[0].overrides["recipe.epochs"] == "1"
+    small = scale("small").applied(papers.load("mimo/figure7"))
+    assert sorted({at(row)["M"] for row in small.rows}) == [1, 3, 6]
+    assert sorted({at(row)["λ"] for row in small.rows}) == [1e-6, 3e-5, 1e-3]
+    assert {at(row)["Data"] for row in small.rows} == {"scikit-learn's digits"}  # not the name of what is not there
+
+
+def test_figures_share_the_runs_that_tables_have(tmp_path):
+    """At small scale, Figure 1 and the study of criteria are over the runs of Table 1, CIFAR-10 with ResNet-18."""
+    small = scale("small", str(tmp_path))
+    for name in ("cat", "dog"):
+        for split in ("train", "test"):
+            (tmp_path / split / name).mkdir(parents=True)
+            (tmp_path / split / name / "1.png").write_bytes(b"")
+
+    def folders(name, *numbers):
+        table = small.applied(papers.load(name))
+        rows = tuple(row for row in table.rows if row.number in numbers)
+        return [entry.runs[0].folder for entry in plan(replace(table, rows=rows), 1)]
+
+    of_table = folders("packed/table1", 1, 5)
+    assert folders("packed/figure1", 1, 5) == folders("packed/ood_criteria", 1, 5) == of_table
+    assert (
+        folders("packed/figure6", 6)
+        == folders("packed/figure7", 2)
+        == folders("packed/stochasticity", 3)
+        == of_table[1:]
+    )
+
+
+def test_what_is_finished_is_drawn_and_what_is_not_is_said(planned, finish):
+    figure = papers.load("mimo/figure5")
+    entries = planned(figure)
+    accuracies = {1: (0.95, 0.951), 3: (0.962, 0.964)}
+    for entry in entries:
+        place = at(entry.row)
+        if place["Data"] == "CIFAR-10" and place["M"] in accuracies:
+            for run, accuracy in zip(entry.runs, accuracies[place["M"]], strict=True):
+                members = [accuracy - 0.01, accuracy - 0.03]
+                finish(run, test__acc=accuracy, test__nll=0.1, members__acc=members, members__nll=[0.2, 0.4])
+    sheet = draw(figure, entries)
+    rows = list(csv.DictReader(io.StringIO(figure_sheet.to_csv(sheet))))
+    assert len(rows) == 2 * 4
+    for M, values in accuracies.items():
+        percent = [100 * value for value in values]
+        ensemble, members = (
+            [r for r in rows if r["result"] == key and float(r["M"]) == M] for key in ("test/acc", "members/acc")
+        )
+        assert float(ensemble[0]["mean"]) == pytest.approx(mean(percent))
+        assert float(ensemble[0]["std"]) == pytest.approx(stdev(percent)) and ensemble[0]["seeds"] == "2"
+        assert float(members[0]["mean"]) == pytest.approx(mean(percent) - 2)
+    text = figure_sheet.markdown(sheet, "figure5.png")
+    assert "![Subnetworks" in text and "CIFAR-10, M = 2 (missing)" in text and len(sheet.missing) == 8
+    assert "95.0 ± 0.1 at M = 1, 96.3 ± 0.1 at 3" in text
+    assert "SCALE" not in text and "M = 3: test/acc 96.4, test/nll 0.123 (Table 1, row 4)" in text
+    assert sheet.pictures["pdf"].startswith(b"%PDF") and sheet.provenance["hardware"]
+    kept = json.loads(sheet.json())
+    assert kept["lines"][0]["runs"][1]["results"]["test/acc"] == 0.951 and "pictures" not in kept
+
+
+def test_without_results_there_is_a_sentence(planned):
+    sheet = draw(papers.load("mimo/figure5"), planned(papers.load("mimo/figure5")))
+    assert not sheet.pictures and "Nothing is drawn yet" in figure_sheet.text(sheet)
+    assert len(sheet.missing) == 10 and "<img" not in figure_sheet.html(sheet)
+
+
+def test_a_smaller_scale_is_in_every_rendering(planned, finish, tmp_path):
+    figures = {at: scale(at).applied(papers.load("packed/figure1")) for at in ("full", "smoke")}
+    heights = {}
+    for name, figure in figures.items():
+        for entry in (entries := planned(figure, 1)):
+            finish(entry.runs[0], test__acc=0.5, cost__images_per_second=100.0, cost__params=10)
+        sheet = draw(figure, entries)
+        heights[name] = imread(io.BytesIO(sheet.pictures["png"])).shape[0]
+        texts = [figure_sheet.text(sheet), figure_sheet.markdown(sheet, "x.png"), figure_sheet.html(sheet)]
+        assert all(("SMOKE SCALE, not the paper" in text) == (name == "smoke") for text in texts)
+        assert all(("78.3" in text) == (name == "full") for text in texts)  # a printed number is of the full scale
+        assert all(row["scale"] == name for row in csv.DictReader(io.StringIO(figure_sheet.to_csv(sheet))))
+        path = tmp_path / f"{name}.json"
+        path.write_text(sheet.json())
+        path.with_suffix(".png").write_bytes(sheet.pictures["png"])
+        assert figure_sheet.html(figure_sheet.read(path)) == figure_sheet.html(sheet)
+    assert heights["smoke"] > heights["full"]  # the line beneath the picture
+
+
+def test_a_changed_number_is_shown(changed, planned):
+    figure = changed("mimo/figure5", lambda content: content["drawing"]["printed"][0].update({"test/acc": "12.30"}))
+    text = figure_sheet.markdown(draw(figure, planned(figure)), "x.png")
+    assert "test/acc 12.30, test/nll 0.123" in text and "96.4" not in text
+
+
+def put(*path_and_value):
+    *path, last, value = path_and_value
+
+    def change(content):
+        for key in path:
+            content = content[key]
+        content[last] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("sentence", "change"),
+    {
+        "drawing: _target_ is missing": put("drawing", {"x": "M"}),
+        "there is no show; known are shows": put("show", "A curve."),
+        "the sweep over M is ['1'], but must be one key": put("sweep", "M", ["1"]),
+        "the sweep over M has ['1'] for method.M, but must have a list of two or more": put(
+            "sweep", "M", "method.M", ["1"]
+        ),
+        "there is no N; known are": put("sweep", {"N": {"method.M": ["1", "2"]}}),
+        "scales: there is no tiny; known are small, smoke": put("scales", {"tiny": {}}),
+        "rows have names": put("names", []),
+    }.items(),
+)
+def test_a_wrong_file_is_named(changed, sentence, change):
+    with pytest.raises(UserError) as error:
+        changed("mimo/figure5", change)
+    assert "figure5.yaml" in str(error.value) and sentence in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["mimo/figure5", "packed/speed"])
+def test_a_figure_is_one_command(reproduce, name):
+    quick = ("--scale", "smoke", "trainer.progress=false", "trainer.accelerator=cpu", "data.corrupt=null")
+    code, out, err = reproduce(name, *quick)
+    assert code == 0, err
+    assert "SMOKE SCALE, not the paper's setting" in out and "Missing" not in out
+    for suffix in ("png", "pdf", "csv", "json", "md"):
+        assert Path(f"results/{name}-smoke.{suffix}").stat().st_size > 100
+    before = len(reproduce.called)
+    assert reproduce(name, *quick)[0] == 0 and len(reproduce.called) == before  # nothing is run again
