@@ -20,7 +20,7 @@ def require_finite(logits: Tensor, which: str = "The logits") -> None:
     if not torch.isfinite(logits).all():
         raise UserError(
             f"{which} hold NaN or infinity, so nothing can be measured: "
-            "if the training loss diverged, lower recipe.lr, else look for broken images."
+            "if the training loss diverged, lower recipe.optimizer.lr, else look for broken images."
         )
 
 
