@@ -24,8 +24,8 @@ from torchvision.transforms import v2
 from ensembles.data import ImageDataModule
 from ensembles.data.augment import CropFlip
 from ensembles.data.mixing import Mix
-from ensembles.data.module import Loaded
 from ensembles.data.rand_augment import RandAugment
+from ensembles.data.whole import Loaded
 from ensembles.provenance import hardware
 
 IMAGES = 50_000

@@ -17,7 +17,7 @@ from ensembles.cli.config import checked
 from ensembles.cluster.settings import job_settings
 from ensembles.errors import UserError
 from ensembles.files import write_text
-from ensembles.reports import table
+from ensembles.reports.comparison import Row, compare, write_csv
 from ensembles.runs import Run
 from ensembles.states import state
 
@@ -85,15 +85,15 @@ class Sweep:
         index = {"arguments": self.arguments, "started_in": os.getcwd(), "runs": runs}
         write_text(self.folder / "index.json", json.dumps(index, indent=2) + "\n")
 
-    def rows(self) -> list[table.Row]:
+    def rows(self) -> list[Row]:
         """For each run what it varies, its state and its results."""
-        return [table.Row(varied, state(run), run.results() or {}) for varied, run in self.runs]
+        return [Row(varied, state(run), run.results() or {}) for varied, run in self.runs]
 
     def show(self) -> bool:
         """Print the table over the runs and write it as CSV; returns whether every run has results."""
         rows = self.rows()
         console = Console()
-        console.print(table.compare(rows))
-        table.write_csv(self.folder / "table.csv", rows)
+        console.print(compare(rows))
+        write_csv(self.folder / "table.csv", rows)
         console.print(f"The table as CSV: {self.folder / 'table.csv'}", soft_wrap=True)
         return all(row.status == "done" for row in rows)

@@ -22,8 +22,8 @@ from ensembles.cli.config import checked
 from ensembles.cli.overrides import check
 from ensembles.errors import UserError
 from ensembles.files import write_text
+from ensembles.reports.comparison import Row, compare, write_csv
 from ensembles.reports.numbers import count, decimal
-from ensembles.reports.table import Row, compare, write_csv
 
 WIDTH = 120  # of the table in a file or a pipe
 COLUMNS = {

@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without b
 from ensembles.cli import complain
 from ensembles.errors import UserError
 from ensembles.limits import require
-from ensembles.reports import table
+from ensembles.reports.run_tables import show
 
 SETTINGS = ("evaluation.temperature_scaling", "evaluation.restrict_classes")
 
@@ -44,7 +44,7 @@ def main() -> None:
         changed = changes(arguments.setting)
         from ensembles.evaluation import evaluate_again  # imports torch, which takes seconds
 
-        table.show(evaluate_again(arguments.run, changed), arguments.run)
+        show(evaluate_again(arguments.run, changed), arguments.run)
     except Exception as error:
         complain(error)
         sys.exit(1)

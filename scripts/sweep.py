@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without b
 
 from ensembles.cli import complain
 from ensembles.errors import UserError
-from ensembles.reports import table
+from ensembles.reports.comparison import Row, compare
 from ensembles.sweeps import Sweep
 
 STATES = ("done", "running", "failed", "unfinished", "missing")
@@ -31,7 +31,7 @@ def found(folders: list[Path]) -> list[Sweep]:
     return [Sweep.read(folder) for folder in folders]
 
 
-def plain(sweep: Sweep, rows: list[table.Row]) -> dict:
+def plain(sweep: Sweep, rows: list[Row]) -> dict:
     """What is shown of a sweep, for other programs."""
     runs = []
     for row, (_, run) in zip(rows, sweep.runs, strict=True):
@@ -42,7 +42,7 @@ def plain(sweep: Sweep, rows: list[table.Row]) -> dict:
     return {"folder": str(sweep.folder), "arguments": sweep.arguments, "runs": runs}
 
 
-def overview(sweeps: list[Sweep], rows: list[list[table.Row]]) -> Table:
+def overview(sweeps: list[Sweep], rows: list[list[Row]]) -> Table:
     """A row for each sweep: in which states its runs are."""
     shown = Table("sweep", *STATES, "arguments", box=None, header_style="bold")
     for sweep, own in zip(sweeps, rows, strict=True):
@@ -64,7 +64,7 @@ def main() -> None:
         if arguments.json:
             print(json.dumps([plain(*pair) for pair in zip(sweeps, rows, strict=True)], indent=2))
         elif len(sweeps) == 1:
-            console.print(table.compare(rows[0]))
+            console.print(compare(rows[0]))
         else:
             console.print(overview(sweeps, rows))
     except Exception as error:

@@ -1,5 +1,8 @@
 import os
 import sys
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny networks run no faster on more, and far slower on busy cores
 
@@ -22,22 +25,22 @@ def seeded():
     torch.manual_seed(0)
 
 
-class Ended:
+class Ended(NamedTuple):
     """How a command ended: its exit code and what it printed."""
 
-    def __init__(self, code, out, err):
-        self.code, self.out, self.err = code, out, err
+    code: int
+    out: str
+    err: str
 
 
 @pytest.fixture
-def train(tmp_path, monkeypatch, capfd):
-    """Call ``python train.py`` with the arguments, in this process and in a folder of its own."""
+def call(tmp_path, monkeypatch, capfd):
+    """Call a program, a module with a ``main``, with arguments: in this process and in a folder of its own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
-    import train as program
 
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
+    def call(program, *arguments):
+        monkeypatch.setattr(sys, "argv", [Path(program.__file__).name, *map(str, arguments)])
         capfd.readouterr()
         try:
             program.main()
@@ -46,7 +49,15 @@ def train(tmp_path, monkeypatch, capfd):
             code = stop.code or 0
         return Ended(code, *capfd.readouterr())
 
-    return run
+    return call
+
+
+@pytest.fixture
+def train(call):
+    """Call ``python train.py``."""
+    import train as program
+
+    return partial(call, program)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import csv
 import json
-import sys
+from functools import partial
 
 import pytest
 
@@ -10,20 +10,12 @@ from ensembles.describe import describe
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, capfd):
-    """Call the script with arguments, in this process; gives its exit code and what it printed."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "120")
+def run(call, monkeypatch):
+    """Call the script."""
     from scripts import describe as program
 
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["describe.py", *arguments])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            program.main()
-        return stop.value.code or 0, *capfd.readouterr()
-
-    return call
+    monkeypatch.setenv("COLUMNS", "120")
+    return partial(call, program)
 
 
 def test_counts_of_the_papers_without_their_data(run):

@@ -5,6 +5,7 @@ import json
 import sys
 import types
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -81,21 +82,11 @@ def measure(tiny, monkeypatch):
 
 
 @pytest.fixture
-def metrics(monkeypatch, capfd):
-    """``python scripts/metrics.py``, in this process."""
+def metrics(call):
+    """``python scripts/metrics.py``."""
     from scripts import metrics as program
 
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["metrics.py", *map(str, arguments)])
-        capfd.readouterr()
-        try:
-            program.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code
-        return types.SimpleNamespace(code=code, out=(streams := capfd.readouterr()).out, err=streams.err)
-
-    return run
+    return partial(call, program)
 
 
 def only_run():

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,16 +17,9 @@ import yaml
 
 from ensembles.lock import Busy, held, holder
 from ensembles.methods import Method
+from tests.conftest import TINY
 
 ROOT = Path(__file__).parents[1]
-TINY = [  # as the fixture of this name has it
-    "recipe.epochs=2",
-    "model=small_cnn",
-    "data.train_size=100",
-    "trainer.accelerator=cpu",
-    "trainer.progress=false",
-    "data.corrupt=null",
-]
 LITTLE = ["recipe.epochs=1", "data.val_fraction=0"]
 
 
@@ -44,26 +38,26 @@ def trainings(monkeypatch):
     return began, fails
 
 
-def look(monkeypatch, capfd, *arguments):
-    """``python scripts/sweep.py``, in this process: its exit code and what it printed."""
+@pytest.fixture
+def look(call):
+    """``python scripts/sweep.py``."""
     from scripts import sweep as program
 
-    monkeypatch.setattr(sys, "argv", ["sweep.py", *arguments])
-    capfd.readouterr()
-    try:
-        program.main()
-        return 0, capfd.readouterr().out
-    except SystemExit as stop:
-        captured = capfd.readouterr()
-        return stop.code, captured.out + captured.err
+    return partial(call, program)
 
 
-def states(monkeypatch, capfd, *arguments):
-    code, out = look(monkeypatch, capfd, *arguments, "--json")
-    return code, [run["state"] for sweep in json.loads(out) for run in sweep["runs"]]
+@pytest.fixture
+def states(look):
+    """Its exit code, and the runs' states."""
+
+    def of_runs():
+        ended = look("--json")
+        return ended.code, [run["state"] for sweep in json.loads(ended.out) for run in sweep["runs"]]
+
+    return of_runs
 
 
-def test_a_failed_run_is_named_and_alone_run_again(tiny, trainings, monkeypatch, capfd):
+def test_a_failed_run_is_named_and_alone_run_again(tiny, trainings, look, states):
     began, fails = trainings
     fails.add(1)
     ended = tiny("-m", "seed=0,1,2", *LITTLE)
@@ -71,13 +65,13 @@ def test_a_failed_run_is_named_and_alone_run_again(tiny, trainings, monkeypatch,
     (log,) = Path("runs").glob("*/error.log")
     assert f"seed=1: RuntimeError: seed 1 is cursed [{log}]" in " ".join(ended.out.split())
     assert "in on_fit_start" in log.read_text()
-    assert states(monkeypatch, capfd) == (1, ["done", "failed", "done"])
-    code, shown = look(monkeypatch, capfd)
+    assert states() == (1, ["done", "failed", "done"])
+    code, shown, _ = look()
     assert code == 1 and "seed 1 is cursed" in shown and "error.log" in shown
     fails.clear()
     assert tiny("-m", "seed=0,1,2", *LITTLE).code == 0
     assert began == [0, 1, 2, 1]
-    code, shown = look(monkeypatch, capfd, *map(str, Path("sweeps").iterdir()))
+    code, shown, _ = look(*Path("sweeps").iterdir())
     assert code == 0
     (table,) = Path("sweeps").glob("*/table.csv")
     with open(table) as file:
@@ -85,17 +79,17 @@ def test_a_failed_run_is_named_and_alone_run_again(tiny, trainings, monkeypatch,
     assert all(accuracy in shown for accuracy in accuracies)
 
 
-def test_sweeps_share_their_runs(tiny, trainings, monkeypatch, capfd):
+def test_sweeps_share_their_runs(tiny, trainings, look):
     began, _ = trainings
     assert tiny("-m", "seed=0,1", *LITTLE).code == 0
     assert tiny("-m", "seed=1,2", *LITTLE).code == 0
     assert tiny("seed=2", *LITTLE).code == 0
     assert began == [0, 1, 2]
-    code, shown = look(monkeypatch, capfd)
+    code, shown, _ = look()
     assert code == 0 and "seed=0,1" in shown and "seed=1,2" in shown
 
 
-def test_the_launching_process_dies(tiny, trainings, monkeypatch, capfd):
+def test_the_launching_process_dies(tiny, trainings, look, states):
     """While it is at work another steps aside; killed, its sweep is taken up by the same command."""
     long = ("-m", "seed=0,1", "recipe.epochs=10", "data.val_fraction=0")
     process = subprocess.Popen([sys.executable, ROOT / "train.py", "-m", *TINY, *long[1:]])
@@ -104,14 +98,14 @@ def test_the_launching_process_dies(tiny, trainings, monkeypatch, capfd):
         process.send_signal(signal.SIGSTOP)
         ended = tiny("seed=1", *long[2:])
         assert ended.code == 1 and f"is being worked on by process {process.pid} on {os.uname().nodename}" in ended.err
-        code, shown = look(monkeypatch, capfd)
+        code, shown, _ = look()
         assert code == 1 and f"seed=1: process {process.pid}" in shown
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert states(monkeypatch, capfd) == (1, ["done", "unfinished"])
+    assert states() == (1, ["done", "unfinished"])
     assert tiny(*long).code == 0 and trainings[0] == [1]
-    assert states(monkeypatch, capfd) == (0, ["done", "done"])
+    assert states() == (0, ["done", "done"])
     assert len(second.read_text().splitlines()) == 11
 
 
@@ -166,9 +160,9 @@ def test_torch_is_not_imported(tmp_path):
     assert ended.stdout == "False\n" and "There is no sweep in sweeps" in ended.stderr
 
 
-def test_a_folder_that_is_no_sweeps(monkeypatch, capfd, tmp_path):
-    code, said = look(monkeypatch, capfd, str(tmp_path))
+def test_a_folder_that_is_no_sweeps(look, tmp_path):
+    code, _, said = look(tmp_path)
     assert code == 1 and "is no sweep's folder: it has no index.json." in " ".join(said.split())
     (tmp_path / "index.json").write_text("{")
-    code, said = look(monkeypatch, capfd, str(tmp_path))
+    code, _, said = look(tmp_path)
     assert code == 1 and "start the same sweep again" in said

@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 
 from ensembles.analysis.curves import MARKERS
 from ensembles.analysis.drawing import Drawing, Line
-from ensembles.analysis.points import Point, shown
-from ensembles.analysis.quantities import of_what, quantity, value
+from ensembles.analysis.points import Point, shown, values
+from ensembles.analysis.quantities import of_what, quantity
 from ensembles.reports import style
 
 
@@ -20,11 +20,11 @@ def dots(lines: Sequence[Line], show: Sequence[Sequence[str]], printed: Sequence
         printed: numbers of the paper's, drawn as grey crosses: ``at``, head -> value; result key -> number as drawn.
     """
     found = [
-        Point("", line.row.name, key, -i, values)
+        Point("", line.row.name, key, -i, numbers)
         for i, line in enumerate(lines)
         for keys in show
         for key in keys
-        if (values := tuple(number for one in line.results if (number := value(one, key)) is not None))
+        if (numbers := values(line, key))
     ]
     figure = Figure(figsize=(2.2 + 2.3 * len(show), 1.0 + 0.32 * len(lines)))
     for i, (axes, keys) in enumerate(zip(figure.subplots(1, len(show), squeeze=False)[0], show, strict=True)):
@@ -39,17 +39,7 @@ def dots(lines: Sequence[Line], show: Sequence[Sequence[str]], printed: Sequence
     handles, labels = figure.axes[0].get_legend_handles_labels()
     if len(labels) > 1:
         figure.legend(handles, labels, loc="outside upper center", ncols=3)
-    data = [
-        {
-            "row": point.group,
-            "result": point.key,
-            "unit": quantity(point.key).label,
-            "mean": point.mean,
-            "std": point.std if len(point.values) > 1 else "",
-            "seeds": len(point.values),
-        }
-        for point in found
-    ]
+    data = [{"row": point.group, **point.record()} for point in found]
     return Drawing(figure, data, _findings(found, show))
 
 

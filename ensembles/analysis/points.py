@@ -31,6 +31,21 @@ class Point(NamedTuple):
         """Over seeds; 0 where there is one."""
         return statistics.stdev(self.values) if len(self.values) > 1 else 0.0
 
+    def record(self) -> dict:
+        """For the CSV, as drawn."""
+        return {
+            "result": self.key,
+            "unit": quantity(self.key).label,
+            "mean": self.mean,
+            "std": self.std if len(self.values) > 1 else "",
+            "seeds": len(self.values),
+        }
+
+
+def values(line: Line, key: str) -> tuple[float, ...]:
+    """A line's numbers as drawn, one for each seed that has it."""
+    return tuple(number for results in line.results if (number := value(results, key)) is not None)
+
 
 def points(
     lines: Sequence[Line], place: Callable[[Line], float], keys: Iterable[str], panel: str = "", group: str = ""
@@ -45,27 +60,17 @@ def points(
     found = []
     for key in keys:
         for line in lines:
-            values = tuple(number for results in line.results if (number := value(results, key)) is not None)
-            if values:
-                found.append(Point(line.row.at.get(panel, ""), line.row.at.get(group, ""), key, place(line), values))
+            if numbers := values(line, key):
+                found.append(Point(line.row.at.get(panel, ""), line.row.at.get(group, ""), key, place(line), numbers))
     order = {name: i for i, name in enumerate(dict.fromkeys((p.panel, p.group) for p in found))}
     return sorted(found, key=lambda point: (order[point.panel, point.group], point.x))
 
 
 def rows(points: Iterable[Point], panel: str, group: str, x: str) -> list[dict]:
-    """For the CSV, in the drawn units."""
+    """For the CSV."""
     heads = {name: of for name, of in ((panel, "panel"), (group, "group")) if name}
     return [
-        {
-            **{name: getattr(point, of) for name, of in heads.items()},
-            x: point.x,
-            "result": point.key,
-            "unit": quantity(point.key).label,
-            "mean": point.mean,
-            "std": point.std if len(point.values) > 1 else "",
-            "seeds": len(point.values),
-        }
-        for point in points
+        {**{name: getattr(point, of) for name, of in heads.items()}, x: point.x, **point.record()} for point in points
     ]
 
 

@@ -3,7 +3,7 @@
 from contextlib import nullcontext
 
 from ensembles.cli import complain
-from ensembles.reports import table
+from ensembles.reports.run_tables import show
 from ensembles.runs import Run
 from ensembles.training.interruption import INTERRUPTION
 from ensembles.training.launch import launch, leads
@@ -25,7 +25,7 @@ def go_on(run: Run) -> bool:
 
                 launch(work, (run.config, run), run.config["trainer"]["devices"])
         if leads():
-            table.show(run.results(), run.folder)
+            show(run.results(), run.folder)
         return True
     except Exception as error:
         return complain(error, run)

@@ -9,8 +9,9 @@ from torchvision.datasets.utils import check_integrity
 
 from ensembles.data import checksum
 from ensembles.data.archive import Archive, official_file, provide, unpacked
-from ensembles.data.module import ImageDataModule, Labelled, Loaded
+from ensembles.data.module import ImageDataModule
 from ensembles.data.named import NamedSet, Place
+from ensembles.data.whole import Labelled, Loaded
 from ensembles.errors import UserError
 
 CIFAR100_NAMES = """

@@ -4,8 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ensembles.data.module import ImageDataModule, Loaded
+from ensembles.data.module import ImageDataModule
 from ensembles.data.splits import stratified
+from ensembles.data.whole import Loaded
 from ensembles.keyed import generator
 
 TEST_SIZE = 360  # a fifth

@@ -10,7 +10,8 @@ from ensembles.data import cache
 from ensembles.data.decode import decode, size_of
 from ensembles.data.fingerprint import digest, scan
 from ensembles.data.images import require_memory, statistics
-from ensembles.data.module import ImageDataModule, Labelled, Loaded
+from ensembles.data.module import ImageDataModule
+from ensembles.data.whole import Labelled, Loaded
 from ensembles.errors import UserError
 from ensembles.limits import require
 

@@ -8,9 +8,10 @@ from ensembles.data.archive import Archive, provide
 from ensembles.data.class_folders import labelled
 from ensembles.data.imagenet_views import InceptionCrop, centre
 from ensembles.data.lazy import Files
-from ensembles.data.module import ImageDataModule, Loaded
+from ensembles.data.module import ImageDataModule
 from ensembles.data.named import Place
 from ensembles.data.synsets import lemmas, require_synsets, synsets
+from ensembles.data.whole import Loaded
 from ensembles.errors import UserError
 from ensembles.limits import require
 

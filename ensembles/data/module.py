@@ -1,58 +1,28 @@
-"""What all image data sets do alike: parts, augmentation, normalising, and the sets to evaluate on."""
+"""What all image data sets do alike: their parts, and the sets to evaluate on."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ensembles.data import parts
 from ensembles.data.augment import CropFlip
-from ensembles.data.base import DataModule
+from ensembles.data.batches import ImageBatches
 from ensembles.data.corrupted import Corrupted
-from ensembles.data.examples import Examples, Pool
+from ensembles.data.examples import Examples
 from ensembles.data.fit import fit, see
-from ensembles.data.images import Images, require_memory, statistics
-from ensembles.data.loaders import Mixed, Picks
 from ensembles.data.mixing import Mix
 from ensembles.data.outside import Outside, Own
+from ensembles.data.whole import Loaded, Whole, examples, whole
 from ensembles.errors import UserError
 from ensembles.limits import require
 
-Labelled = tuple[Tensor | Pool, Tensor]  # uint8 images (N, C, H, W) or what holds them, and int64 labels (N,)
 
-
-class Loaded(NamedTuple):
-    """What a family reads: its official parts, and mean and deviation of the training part where it knows them."""
-
-    train: Labelled
-    test: Labelled
-    val: Labelled | None = None
-    statistics: tuple[list[float], list[float]] | None = None
-
-
-class Whole(NamedTuple):
-    """A data set as it was read, before any of it is chosen.
-
-    Attributes:
-        parts: the official parts, as the network takes them.
-        statistics: mean and deviation of the training part's channels.
-        native_test: the test part at its own size.
-    """
-
-    parts: dict[str, Examples]
-    statistics: tuple[list[float], list[float]]
-    native_test: Examples
-
-
-class ImageDataModule(DataModule):
+class ImageDataModule(ImageBatches):
     """Image classification; a family says how to get its images.
-
-    After Lightning's transfer a batch is (x, y): x float32, normalised, (B, C, H, W) or (M, B, C, H, W) as ``deal`` has
-    it, y (B,) or (M, B), in training with ``mix`` (..., K) probabilities; in out-of-distribution sets y is -1.
 
     Args:
         batch_size: unique examples of a training step, over all processes.
@@ -185,38 +155,10 @@ class ImageDataModule(DataModule):
 
     def setup(self, stage: str | None = None) -> None:
         if "train" not in self.sets:
-            self.sets |= self._training_sets()
+            official = self._loaded.parts
+            self.sets |= parts.training_parts(self, official["train"], official.get("val"))
         if stage in (None, "test") and "test" not in self.sets:
             self.sets |= self._test_sets()
-
-    def on_after_batch_transfer(self, batch: object, dataloader_idx: int) -> object:
-        """Fill in the images of a batch of picks, on its device; other batches pass."""
-        if not isinstance(batch, Picks):
-            return batch
-        x, labels, dealt = self.normalise(self.pixels(batch)), batch.labels, batch.labels.shape
-        where = None if batch.where is None else batch.where.flatten()
-        if batch.mixed is not None:
-            x, probabilities = self._mix(x, batch.mixed)
-            labels = (probabilities if where is None else probabilities.index_select(0, where)).view(*dealt, -1)
-        if where is not None:
-            x = x.index_select(0, where)
-        return x.view(*dealt, *x.shape[1:]), labels
-
-    def pixels(self, batch: Picks, examples: Examples | None = None) -> Tensor:
-        """The images of a batch, changed or augmented as they must be, uint8 (U, C, H, W)."""
-        examples = self.sets[batch.set] if examples is None else examples
-        if batch.pixels is not None:
-            images = batch.pixels
-        else:
-            images = examples.images.gather(batch.index)
-            if batch.drawn is not None:
-                images = self.augment(images, batch.drawn)
-        return images if examples.change is None else examples.change(images, batch.start)
-
-    def normalise(self, images: Tensor) -> Tensor:
-        """Float32 of mean 0 and deviation 1 over the training part, from uint8, both (B, C, H, W)."""
-        mean, std = torch.tensor([self.mean, self.std], device=images.device).view(2, -1, 1, 1)
-        return images.float().mul_(1 / (255 * std)).sub_(mean / std)
 
     def fitted(self, images: Tensor) -> Tensor:
         """uint8 images (N, C, H, W) as the network takes them."""
@@ -231,29 +173,9 @@ class ImageDataModule(DataModule):
         """The whole test part at its own size, with all classes."""
         return self._loaded.native_test
 
-    def _mix(self, x: Tensor, mixed: Mixed) -> tuple[Tensor, Tensor]:
-        own, partner, labels, drawn = mixed
-        others, other_labels = x.index_select(0, partner), labels[partner]
-        if own is not None:
-            x, labels = x.index_select(0, own), labels[own]
-        return self.mix(x, others, drawn), self.mix.labels(x, labels, other_labels, drawn, self.num_classes)
-
     @cached_property
     def _loaded(self) -> Whole:
-        loaded = self.load()
-        given = {"train": loaded.train, "test": loaded.test} | ({"val": loaded.val} if loaded.val else {})
-        whole = {name: self._examples(*part) for name, part in given.items()}
-        pixels, labels = loaded.test
-        same = isinstance(pixels, Pool) or pixels.shape == whole["test"].images.pixels.shape
-        native = whole["test"] if same else Examples(Images(pixels), torch.arange(len(labels)), labels)
-        return Whole(whole, loaded.statistics or statistics(whole["train"].images.pixels), native)
-
-    def _examples(self, images: Tensor | Pool, labels: Tensor) -> Examples:
-        if isinstance(images, Tensor):
-            if images.shape[-1] != self.image_size:
-                require_memory(len(images), self.in_channels, self.image_size, type(self).__name__)
-            images = Images(self.fitted(images))
-        return Examples(images, torch.arange(len(labels)), labels)
+        return whole(self, self.load())
 
     @cached_property
     def _outside_sets(self) -> dict[str, Examples]:
@@ -263,17 +185,13 @@ class ImageDataModule(DataModule):
     def _corrupted_sets(self) -> dict[str, Examples]:
         return self.corrupted.sets(self)
 
-    def _training_sets(self) -> dict[str, Examples]:
-        whole = self._loaded.parts
-        return parts.training_parts(self, whole["train"], whole.get("val"))
-
     def _test_sets(self) -> dict[str, Examples]:
         """The test set and all others to evaluate on, in the order in which they are evaluated."""
-        whole = self._loaded.parts["test"]
-        sets = {"test": parts.filled(self, "test", self.in_use(whole))}
+        official = self._loaded.parts["test"]
+        sets = {"test": parts.filled(self, "test", self.in_use(official))}
         for name, images in self.own_ood(len(sets["test"])).items():
-            sets[f"ood/{name}"] = parts.unlabelled(self._examples(images, torch.arange(len(images))))
-        others = parts.left_out(whole, self.classes) if self.classes else ()
+            sets[f"ood/{name}"] = parts.unlabelled(examples(self, images, torch.arange(len(images))))
+        others = parts.left_out(official, self.classes) if self.classes else ()
         if len(others):
             sets["ood/left_out"] = others
         twice = set(sets).intersection(self._outside_sets)

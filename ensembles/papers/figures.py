@@ -15,6 +15,7 @@ from ensembles.papers.plan import Planned
 from ensembles.papers.tables import Table
 from ensembles.provenance import origin
 from ensembles.reports import style
+from ensembles.reports.entry import FULL
 from ensembles.reports.figure_sheet import FigureSheet
 
 LETTERS = 17  # of the stand-ins' line, in an inch
@@ -69,7 +70,7 @@ def _drawn(table: Table, lines: Sequence[Line]) -> Drawing | None:
 
 def _saved(figure: Figure, table: Table, kind: str) -> bytes:
     """The file's bytes; at a smaller scale with a line that says so."""
-    if table.scale != "full":
+    if table.scale != FULL:
         says = f"{table.scale.upper()} SCALE, not the paper's setting: {'; '.join(table.stands)}"
         lines = textwrap.fill(says, int(LETTERS * figure.get_figwidth()))
         figure.text(0.01, 0, f"\n{lines}", va="top", fontsize=7, color=style.GREY)

@@ -10,10 +10,10 @@ import yaml
 from ensembles.data.fingerprint import scan
 from ensembles.errors import UserError
 from ensembles.papers.tables import Row, Table
+from ensembles.reports.entry import FULL
 
 FILE = Path(__file__).with_name("scales.yaml")
 IMAGES = "$images"  # in an override, the folder that --images names
-FULL = "full"
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,13 @@ class Scale:
         entries = [*self.settings["replace"], *self._data["replace"]]
         return {override: entry for entry in entries for override in entry["of"]}
 
+    def _keeps(self, row: Row) -> bool:
+        """Whether the row stays as it is."""
+        return row.overrides.get("data") in self.settings["keep"]
+
     def _overrides(self, row: Row) -> dict[str, str]:
         overrides = row.overrides
-        if overrides.get("data") in self.settings["keep"]:
+        if self._keeps(row):
             return dict(overrides)
         found: dict[str, str] = {}
         for key in sorted(overrides, key=lambda key: "." in key):  # a group before what is set in it
@@ -95,12 +99,15 @@ class Scale:
             added: overrides of the figure's own, of which it tells itself.
         """
         told: dict[str, dict[str, None]] = {}
-        for row in table.rows:
+        rows = [row for row in table.rows if not self._keeps(row)]
+        for row in rows:
             for key, value in row.overrides.items():
                 replacement = self._replaced(key, value)
                 if replacement and "says" in replacement and key not in added:
                     told.setdefault(str(replacement["says"]), {})[f"{key}={value}"] = None
-        said = [self.settings["says"]] if "says" in self.settings and table.rows else []
+        said = [self.settings["says"]] if "says" in self.settings and rows else []
+        if said and any(row.swept.keys() & self.settings.get("add", {}).keys() for row in rows):
+            said = [f"{said[0]} where no axis sweeps them"]
         return (*said, *(f"{what} for {', '.join(of)}" for what, of in told.items()))
 
     def _drawing(self, drawing: Mapping) -> dict:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from ensembles.reports.entry import FULL
+
 
 @dataclass(frozen=True)
 class Column:
@@ -105,7 +107,7 @@ class Table:
     rows: tuple[Row, ...]
     note: str | None = None
     seeds: int = 3
-    scale: str = "full"
+    scale: str = FULL
     stands: tuple[str, ...] = ()
     drawing: Mapping | None = None
     shows: str = ""
@@ -118,7 +120,7 @@ class Table:
     @property
     def slug(self) -> str:
         """A name for files, which tells scales apart."""
-        return self.name if self.scale == "full" else f"{self.name}-{self.scale}"
+        return self.name if self.scale == FULL else f"{self.name}-{self.scale}"
 
     def cited(self, row: Row) -> str:
         return f"{self.cites}, row {row.number}"

@@ -1,28 +1,23 @@
-"""How much a table computes, and how long that takes: here by a short measurement, and on a GPU by an assumption.
+"""How much the runs of a table or figure compute, and how long that takes on a machine.
 
-Counting needs networks, and so torch: the counts of all tables are kept in work.json, and a machine's speed in its
-cache.
+Counting needs networks, and so torch: the counts of all tables and figures are kept in work.json.
 """
 
 import json
-import math
-import os
-import platform
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from ensembles.files import write_text
-from ensembles.papers.plan import Planned
+from ensembles.papers.machine import PASSES, Speed
+from ensembles.papers.plan import Planned, plan
 from ensembles.papers.tables import Table
+from ensembles.reports.entry import FULL
 
 COUNTS = Path(__file__).with_name("work.json")
-SPEED = Path("cache/speed.json")
-GPU, GPU_SPEED = "an NVIDIA H100", 1e13  # multiply-adds a second in training, assumed
-PASSES = 3  # of forward passes, what a training step costs
 COPIES = 75  # of the test set, with the standard corruptions
+TOGETHER = 20  # small networks that train at once in a drawing, whose step takes as long as a run's
 
 
 class Facts(NamedTuple):
@@ -46,19 +41,39 @@ FACTS = {
 }
 
 
-def count(planned: Planned) -> float:
-    """Multiply-adds of one of a row's runs, in training and evaluation."""
+class Work(NamedTuple):
+    """Of one run of a row.
+
+    Attributes:
+        multiply_adds: in training and evaluation.
+        steps: of training.
+    """
+
+    multiply_adds: float
+    steps: int
+
+    def hours(self, speed: Speed) -> float:
+        return (self.multiply_adds / speed.multiply_adds + self.steps * speed.step) / 3600
+
+
+def count(planned: Planned, sets: int = 0) -> Work:
+    """The work of a row's run.
+
+    Args:
+        sets: training sets on which the drawing trains the row's network too, on all at once.
+    """
     config = planned.runs[0].config
     data, recipe = config["data"], config["recipe"]
     facts = FACTS.get(data["_target_"])
-    if facts is None:  # numbers, not images: next to nothing
-        return 0.0
-    training = data["train_size"] or facts.training * (1 - data["val_fraction"])
-    epochs = recipe["epochs"] * config["method"].get("batch_repetition", 1)
+    training = data["train_size"] or (facts.training * (1 - data["val_fraction"]) if facts else 0)
+    steps = recipe["epochs"] * max(1, int(training / recipe["batch_size"]))
+    if facts is None:  # numbers, not images: next to nothing is computed in a step
+        return Work(0.0, round(steps * (1 + sets / TOGETHER)))
+    images = training * recipe["epochs"] * config["method"].get("batch_repetition", 1)
     smaller = ((data.get("train_image_size") or facts.training_pixels) / facts.training_pixels) ** 2
     copies = COPIES if data["corrupt"] else 0
     evaluated = facts.test + copies * (data["corrupted_size"] or facts.test)
-    return _of_an_image(config, facts) * (PASSES * training * epochs * smaller + evaluated)
+    return Work(_of_an_image(config, facts) * (PASSES * images * smaller + evaluated), steps)
 
 
 def _of_an_image(config: Mapping, facts: Facts) -> int:
@@ -80,80 +95,39 @@ def _multiply_adds(about: str) -> int:
 
 
 def key(table: Table) -> str:
-    """A table's name in work.json; at one scale there may be images or none."""
-    images = any(row.overrides.get("data") == "image_folder" for row in table.rows)
+    """A table's name in work.json; at one scale the stand-in may be images or none."""
+    images = table.scale != FULL and any(row.overrides.get("data") == "image_folder" for row in table.rows)
     return table.slug + ("-images" if images else "")
 
 
-def counts() -> dict[str, list[float]]:
-    """Multiply-adds of one run of each row, by the tables' keys."""
+@cache
+def counts() -> dict[str, list[Work]]:
+    """The work of one run of each row, by the tables' keys."""
     try:
-        return json.loads(COUNTS.read_text())
+        return {name: [Work(*pair) for pair in found] for name, found in json.loads(COUNTS.read_text()).items()}
     except FileNotFoundError:
         return {}
 
 
-def keep(found: Mapping[str, list[float]]) -> None:
-    lines = [f' "{name}": [{", ".join(f"{number:.2e}" for number in found[name])}]' for name in sorted(found)]
+def count_anew(tables: Sequence[Table], arguments: Sequence[str] = ()) -> None:
+    """Count the tables' work and keep it in work.json, beside that of the others."""
+    found = dict(counts())
+    for table in tables:
+        print(f"counting {table.slug}", flush=True)
+        sets = (table.drawing or {}).get("sets", 0)
+        found[key(table)] = [count(entry, sets) for entry in plan(table, 1, arguments)]
+    lines = [
+        f' "{name}": [{", ".join(f"[{of.multiply_adds:.2e}, {of.steps}]" for of in found[name])}]'
+        for name in sorted(found)
+    ]
     write_text(COUNTS, "{\n" + ",\n".join(lines) + "\n}\n")
+    counts.cache_clear()
 
 
-def hours(table: Table, seeds: int, speed: float) -> float | None:
+def hours(table: Table, seeds: int, speed: Speed) -> float | None:
     """Of a whole table, rows that are alike counted once; None where it has not been counted."""
     found = counts().get(key(table), [])
     if len(found) != len(table.rows):
         return None
-    alike = {tuple(sorted(row.overrides.items())): number for row, number in zip(table.rows, found, strict=True)}
-    return seeds * math.fsum(alike.values()) / speed / 3600
-
-
-def machine_speed(again: bool = False) -> float:
-    """Multiply-adds a second of training on this machine: measured once, then read from the cache."""
-    machine = f"{platform.node()}, {os.environ.get('OMP_NUM_THREADS', os.cpu_count())} threads"
-    try:
-        known = json.loads(SPEED.read_text())
-    except (OSError, ValueError):
-        known = {}
-    if again or machine not in known:
-        known[machine] = _measured()
-        SPEED.parent.mkdir(parents=True, exist_ok=True)
-        write_text(SPEED, json.dumps(known) + "\n")
-    return known[machine]
-
-
-def _measured(seconds: float = 3.0) -> float:
-    """By training steps of a ResNet-18 on random images of 32x32 pixels."""
-    import torch
-
-    from ensembles import cost
-    from ensembles.backbones import resnet18
-
-    size = 32
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    network = resnet18(10).to(device, memory_format=torch.channels_last)
-    images = torch.randn(size, 3, 32, 32, device=device).contiguous(memory_format=torch.channels_last)
-    each = cost.multiply_adds(network, images.shape[1:])
-    steps, started, elapsed = 0, 0.0, 0.0
-    while elapsed < seconds:
-        network(images).logsumexp(1).sum().backward()
-        if device == "cuda":
-            torch.cuda.synchronize()
-        if steps == 0:
-            started = time.perf_counter()  # the first step does what later ones need not
-        else:
-            elapsed = time.perf_counter() - started
-        steps += 1
-    return PASSES * each * size * (steps - 1) / elapsed
-
-
-def needs(table: Table) -> str:
-    """The data sets, in the words of the overrides."""
-    found: dict[str, None] = {}
-    for row in table.rows:
-        data = row.overrides.get("data", "")
-        found[data] = None
-        if row.overrides.get("data.corrupt") == "written":
-            found[f"{data.partition('_')[0]}-C"] = None
-        for key in ("data.ood_sets", "data.shift_sets"):
-            found |= dict.fromkeys(row.overrides.get(key, "[]").strip("[]").split(","))
-    return ", ".join(filter(None, found))
+    alike = {tuple(sorted(row.overrides.items())): of for row, of in zip(table.rows, found, strict=True)}
+    return seeds * sum(of.hours(speed) for of in alike.values())

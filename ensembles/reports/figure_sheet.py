@@ -9,19 +9,15 @@ from html import escape
 from pathlib import Path
 
 from ensembles.errors import UserError, reason
+from ensembles.reports.entry import Entry
 from ensembles.reports.page import picture
-from ensembles.reports.sheet import FULL
 
 
 @dataclass(frozen=True)
-class FigureSheet:
+class FigureSheet(Entry):
     """A figure.
 
     Attributes:
-        name: <paper>/<figure>.
-        title: without its scale.
-        scale: full is the paper's setting.
-        stands: what stands for what at another scale.
         shows: what the paper's figure shows.
         note: what a reader should know.
         printed: numbers that the paper prints, as the figure's file has them.
@@ -32,12 +28,6 @@ class FigureSheet:
         pictures: png and pdf; none where nothing is drawn.
     """
 
-    name: str
-    title: str
-    scale: str
-    stands: list[str]
-    paper: str
-    cites: str
     shows: str
     note: str
     printed: list[dict]
@@ -46,16 +36,6 @@ class FigureSheet:
     lines: list[dict]
     provenance: dict
     pictures: dict[str, bytes] = field(default_factory=dict, repr=False)
-
-    @property
-    def is_full(self) -> bool:
-        return self.scale == FULL
-
-    @property
-    def full_title(self) -> str:
-        """With the scale, unless it is the paper's."""
-        scale = "" if self.is_full else f"{self.scale.upper()} SCALE, not the paper's setting: "
-        return f"{scale}{self.title}"
 
     @property
     def missing(self) -> list[str]:

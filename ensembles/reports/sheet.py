@@ -6,8 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ensembles.errors import UserError, reason
-
-FULL = "full"
+from ensembles.reports.entry import Entry
 
 
 @dataclass(frozen=True)
@@ -74,38 +73,18 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Sheet:
+class Sheet(Entry):
     """A table.
 
     Attributes:
-        name: <paper>/<table>.
-        title: of the table, without its scale.
-        scale: full is the paper's setting.
-        stands: what stands for what at another scale.
         heads: of the columns of names.
         notes: footnotes, by their marks; without a mark for the whole table.
     """
 
-    name: str
-    title: str
-    scale: str
-    stands: list[str]
-    paper: str
-    cites: str
     heads: list[str]
     columns: list[Head]
     lines: list[Line]
     notes: list[tuple[str, str]]
-
-    @property
-    def is_full(self) -> bool:
-        return self.scale == FULL
-
-    @property
-    def full_title(self) -> str:
-        """With the scale, unless it is the paper's."""
-        scale = "" if self.is_full else f"{self.scale.upper()} SCALE, not the paper's setting: "
-        return f"{scale}{self.title}"
 
     def json(self) -> str:
         return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"

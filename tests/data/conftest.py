@@ -10,7 +10,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 
 from ensembles import dealing
 from ensembles.data import ImageDataModule
-from ensembles.data.module import Loaded
+from ensembles.data.whole import Loaded
 
 
 class OneEach(ImageDataModule):

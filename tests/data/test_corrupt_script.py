@@ -1,6 +1,6 @@
 """python scripts/corrupt.py, and train.py reading what it wrote."""
 
-import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,21 +8,11 @@ import pytest
 
 
 @pytest.fixture
-def corrupt(tmp_path, monkeypatch, capfd):
-    """Call the script with arguments, in this process; gives its exit code and what it printed."""
-    monkeypatch.chdir(tmp_path)
+def corrupt(call):
+    """Call the script."""
     from scripts import corrupt as program
 
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["corrupt.py", *arguments])
-        capfd.readouterr()
-        try:
-            program.main()
-        except SystemExit as stop:
-            return stop.code, *capfd.readouterr()
-        return 0, *capfd.readouterr()
-
-    return call
+    return partial(call, program)
 
 
 FEW = ("data.corruptions.types=[fog,contrast]", "trainer.accelerator=cpu")

@@ -1,11 +1,13 @@
 import json
 import shutil
-import sys
+from functools import partial
 
 import pytest
 import yaml
 
 from ensembles import papers
+from ensembles.papers.plan import Planned
+from ensembles.runs import Run
 
 
 @pytest.fixture
@@ -25,6 +27,18 @@ def changed(tmp_path):
     return read
 
 
+def put(*path_and_value):
+    """A change to a table's content: the value goes to the place of the path."""
+    *path, last, value = path_and_value
+
+    def change(content):
+        for key in path:
+            content = content[key]
+        content[last] = value
+
+    return change
+
+
 @pytest.fixture
 def finish():
     """Leave results in a run's folder, as a run that has ended does."""
@@ -38,8 +52,20 @@ def finish():
 
 
 @pytest.fixture
-def reproduce(train, monkeypatch, capfd):
-    """Call the script with arguments, in this process; what it would hand to train.py goes to it here."""
+def planned(tmp_path):
+    """Runs of a table or figure without composing configurations."""
+
+    def run(table, row, seed):
+        config = {"seed": seed, "checkpoint": "last", "evaluation": {}, "data": {"ood_sets": [], "corrupt": None}}
+        return Run(config, tmp_path / "runs" / f"{table.slug}-{row.number}-{seed}")
+
+    return lambda table, seeds=2: [Planned(row, [run(table, row, seed) for seed in range(seeds)]) for row in table.rows]
+
+
+@pytest.fixture
+def reproduce(call, train, monkeypatch):
+    """Call the script; what it would hand to train.py goes to it in this process."""
+    from ensembles.papers import running
     from scripts import reproduce as program
 
     called = []
@@ -49,14 +75,7 @@ def reproduce(train, monkeypatch, capfd):
         ended = train(*arguments)
         print(ended.out, ended.err)
 
-    monkeypatch.setattr(program, "train", in_process)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["reproduce.py", *arguments])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            program.main()
-        return stop.value.code or 0, *capfd.readouterr()
-
-    call.called = called
-    return call
+    monkeypatch.setattr(running, "train", in_process)
+    command = partial(call, program)
+    command.called = called
+    return command

@@ -14,10 +14,10 @@ from matplotlib.image import imread
 from ensembles import papers
 from ensembles.errors import UserError
 from ensembles.papers.figures import draw
-from ensembles.papers.plan import Planned, plan
+from ensembles.papers.plan import plan
 from ensembles.papers.scales import scale
 from ensembles.reports import figure_sheet
-from ensembles.runs import Run
+from tests.papers.conftest import put
 
 ROWS = {  # at full scale, at smoke scale
     "mimo/figure5": (10, 2),
@@ -35,17 +35,6 @@ ROWS = {  # at full scale, at smoke scale
     "packed/speed": (0, 0),
     "packed/stochasticity": (8, 8),
 }
-
-
-@pytest.fixture
-def planned(tmp_path):
-    """Runs of an entry without composing configurations."""
-
-    def run(table, row, seed):
-        config = {"seed": seed, "checkpoint": "last", "evaluation": {}, "data": {"ood_sets": [], "corrupt": None}}
-        return Run(config, tmp_path / "runs" / f"{table.slug}-{row.number}-{seed}")
-
-    return lambda table, seeds=2: [Planned(row, [run(table, row, seed) for seed in range(seeds)]) for row in table.rows]
 
 
 def at(row):
@@ -76,6 +65,15 @@ def test_a_sweep_is_a_row_for_each_combination():
     assert sorted({at(row)["M"] for row in small.rows}) == [1, 3, 6]
     assert sorted({at(row)["λ"] for row in small.rows}) == [1e-6, 3e-5, 1e-3]
     assert {at(row)["Data"] for row in small.rows} == {"scikit-learn's digits"}  # not the name of what is not there
+
+
+def test_what_holds_for_every_row_is_said_where_it_holds():
+    stands = {
+        name: scale("smoke").applied(papers.load(f"mimo/{name}")).stands for name in ("figure2", "figure6b", "figure5")
+    }
+    assert stands["figure2"] == ("3 training sets, 2 epochs",)
+    assert stands["figure5"][0] == "one epoch, 32 examples a step"
+    assert stands["figure6b"][0] == "one epoch, 32 examples a step where no axis sweeps them"
 
 
 def test_figures_share_the_runs_that_tables_have(tmp_path):
@@ -160,17 +158,6 @@ def test_a_changed_number_is_shown(changed, planned):
     figure = changed("mimo/figure5", lambda content: content["drawing"]["printed"][0].update({"test/acc": "12.30"}))
     text = figure_sheet.markdown(draw(figure, planned(figure)), "x.png")
     assert "test/acc 12.30, test/nll 0.123" in text and "96.4" not in text
-
-
-def put(*path_and_value):
-    *path, last, value = path_and_value
-
-    def change(content):
-        for key in path:
-            content = content[key]
-        content[last] = value
-
-    return change
 
 
 @pytest.mark.parametrize(

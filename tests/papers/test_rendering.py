@@ -13,22 +13,10 @@ from rich.console import Console
 from ensembles import papers
 from ensembles.errors import UserError
 from ensembles.papers.fill import fill, results
-from ensembles.papers.plan import Planned
 from ensembles.papers.scales import scale
 from ensembles.reports import paper_table, sheet
 from ensembles.reports.page import page
 from ensembles.runs import Run
-
-
-@pytest.fixture
-def plan(tmp_path):
-    """Runs of a table without composing configurations."""
-
-    def run(table, row, seed):
-        config = {"seed": seed, "checkpoint": "last", "evaluation": {}, "data": {"ood_sets": [], "corrupt": None}}
-        return Run(config, tmp_path / "runs" / f"{table.slug}-{row.number}-{seed}")
-
-    return lambda table, seeds=2: [Planned(row, [run(table, row, seed) for seed in range(seeds)]) for row in table.rows]
 
 
 def rendered(filled):
@@ -48,12 +36,12 @@ def cells(filled):
     return {(line["Method"], line["column"]): line for line in lines}
 
 
-def test_a_cell_has_mean_deviation_and_difference(plan, finish):
+def test_a_cell_has_mean_deviation_and_difference(planned, finish):
     table = papers.load("mimo/table1")
-    planned = plan(table)
-    for run, acc in zip(planned[3].runs, (0.960, 0.966), strict=True):
+    entries = planned(table)
+    for run, acc in zip(entries[3].runs, (0.960, 0.966), strict=True):
         finish(run, test__acc=acc, cost__forward_passes=1.02)
-    filled = fill(table, planned)
+    filled = fill(table, entries)
     cell = cells(filled)["MIMO (M = 3)", "Accuracy"]
     assert cell["paper"] == "96.4" and cell["seeds"] == "2" and cell["status"] == "done"
     assert float(cell["measured"]) == pytest.approx(96.3)
@@ -67,13 +55,13 @@ def test_a_cell_has_mean_deviation_and_difference(plan, finish):
         assert "Table 1" in text and "SCALE" not in text, name
 
 
-def test_a_row_without_runs_is_missing_and_not_left_out(plan, finish):
+def test_a_row_without_runs_is_missing_and_not_left_out(planned, finish):
     table = papers.load("mimo/table1")
-    planned = plan(table)
-    finish(planned[0].runs[0], test__acc=0.9)
-    planned[1].runs[0].folder.mkdir(parents=True)
-    planned[1].runs[0].error_log.write_text("Traceback\nUserError: the disk is full\n")
-    filled = fill(table, planned)
+    entries = planned(table)
+    finish(entries[0].runs[0], test__acc=0.9)
+    entries[1].runs[0].folder.mkdir(parents=True)
+    entries[1].runs[0].error_log.write_text("Traceback\nUserError: the disk is full\n")
+    filled = fill(table, entries)
     assert [line.status for line in filled.lines[:3]] == ["1 of 2 seeds", "failed: the disk is full", "missing"]
     for name, text in rendered(filled).items():
         for row in table.rows:
@@ -81,18 +69,18 @@ def test_a_row_without_runs_is_missing_and_not_left_out(plan, finish):
         assert "missing" in text and "1 of 2 seeds" in text and "failed: the disk is full" in text, name
 
 
-def test_a_changed_number_in_the_file_is_in_every_rendering(changed, plan):
+def test_a_changed_number_in_the_file_is_in_every_rendering(changed, planned):
     def change(content):
         content["rows"][3]["paper"][0] = "12.345"
 
-    filled = fill(table := changed("mimo/table1", change), plan(table))
+    filled = fill(table := changed("mimo/table1", change), planned(table))
     for name, text in rendered(filled).items():
         assert "12.345" in text and "96.4" not in text, name
 
 
-def test_a_smaller_scale_is_in_every_rendering(plan):
+def test_a_smaller_scale_is_in_every_rendering(planned):
     table = scale("small").applied(papers.load("mimo/table1"))
-    filled = fill(table, plan(table))
+    filled = fill(table, planned(table))
     for name, raw in rendered(filled).items():
         text = unescape(raw)
         assert "small" in text.lower() and "full scale" in text, name
@@ -106,9 +94,9 @@ def test_a_smaller_scale_is_in_every_rendering(plan):
     assert "\x1b[38;5;244m" in console.file.getvalue()  # grey
 
 
-def test_a_narrow_terminal_gets_all_columns(plan):
+def test_a_narrow_terminal_gets_all_columns(planned):
     table = papers.load("mimo/table4")
-    filled = fill(table, plan(table))
+    filled = fill(table, planned(table))
     console = Console(width=80, record=True, file=io.StringIO())
     console.print(paper_table.text(filled, console))
     text = console.export_text()
@@ -116,29 +104,29 @@ def test_a_narrow_terminal_gets_all_columns(plan):
     assert all(str(number) in text for row in table.rows for number in row.paper)
 
 
-def test_costs_relative_to_a_row_and_counts_of_the_papers_own(plan, finish):
+def test_costs_relative_to_a_row_and_counts_of_the_papers_own(planned, finish):
     table = papers.load("mixture/table2")
-    planned = plan(table)
-    for entry in planned[:2]:
+    entries = planned(table)
+    for entry in entries[:2]:
         for run in entry.runs:
-            finish(run, cost__mult_adds=(5 if entry is planned[0] else 20.5))
-    assert float(cells(fill(table, planned))["BatchEnsembles (Havasi et al., 2020)", "FLOPS"]["measured"]) == 4.1
+            finish(run, cost__mult_adds=(5 if entry is entries[0] else 20.5))
+    assert float(cells(fill(table, entries))["BatchEnsembles (Havasi et al., 2020)", "FLOPS"]["measured"]) == 4.1
     table = papers.load("packed/table1")
-    planned = plan(table)
-    finish(planned[2].runs[0], cost__mult_adds=0.56e9, ood__svhn__max_probability__aupr=0.9)
-    cell = fill(table, planned).lines[2].cells[-1]
+    entries = planned(table)
+    finish(entries[2].runs[0], cost__mult_adds=0.56e9, ood__svhn__max_probability__aupr=0.9)
+    cell = fill(table, entries).lines[2].cells[-1]
     assert (cell.mean, cell.counted, cell.difference) == pytest.approx((0.56, 2.24, 0))
-    assert fill(table, planned).lines[2].cells[3].mean == 90
-    assert "0.56 [2.24]" in paper_table.markdown(fill(table, planned))
+    assert fill(table, entries).lines[2].cells[3].mean == 90
+    assert "0.56 [2.24]" in paper_table.markdown(fill(table, entries))
     table = papers.load("mixture/table5")
-    planned = plan(table)
-    finish(planned[1].runs[0], members__acc=[0.5, 0.6, 0.7, 0.8])
-    assert fill(table, planned).lines[1].cells[1].mean == 4
+    entries = planned(table)
+    finish(entries[1].runs[0], members__acc=[0.5, 0.6, 0.7, 0.8])
+    assert fill(table, entries).lines[1].cells[1].mean == 4
 
 
-def test_an_evaluation_on_more_sets_serves_and_one_on_other_images_does_not(plan, finish):
+def test_an_evaluation_on_more_sets_serves_and_one_on_other_images_does_not(planned, finish):
     table = papers.load("mimo/table1")
-    run = plan(table)[0].runs[0]
+    run = planned(table)[0].runs[0]
     finish(run, test__acc=0.5)
     other = {**run.config, "data": {"ood_sets": ["svhn"], "corrupt": None}}
     assert results(Run(other, run.folder)) is None  # a set is not there
@@ -152,11 +140,11 @@ def test_an_evaluation_on_more_sets_serves_and_one_on_other_images_does_not(plan
     assert results(Run(best, run.folder)) is None
 
 
-def test_a_sheet_is_read_as_it_was_written(plan, finish, tmp_path):
+def test_a_sheet_is_read_as_it_was_written(planned, finish, tmp_path):
     table = scale("smoke").applied(papers.load("mixture/table6"))
-    planned = plan(table)
-    finish(planned[0].runs[0], test__acc=0.25, corrupted__fog__1__acc=0.5, corrupted__acc=0.5)
-    filled = fill(table, planned)
+    entries = planned(table)
+    finish(entries[0].runs[0], test__acc=0.25, corrupted__fog__1__acc=0.5, corrupted__acc=0.5)
+    filled = fill(table, entries)
     path = tmp_path / "sheet.json"
     path.write_text(filled.json())
     assert sheet.read(path) == filled
@@ -183,9 +171,9 @@ class Balanced(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_the_page_is_whole_and_needs_no_network(plan):
+def test_the_page_is_whole_and_needs_no_network(planned):
     table = replace(papers.load("mimo/table1"), title="<script>alert(1)</script>")
-    text = rendered(fill(table, plan(table)))["html"]
+    text = rendered(fill(table, planned(table)))["html"]
     parser = Balanced()
     parser.feed(text)
     assert not parser.open and "<script>alert" not in text and text.count('class="sortable"') == 1

@@ -2,7 +2,10 @@
 
 import csv
 import json
+import os
 import shlex
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +14,14 @@ import pytest
 from ensembles import papers
 from ensembles.cli.combinations import combinations
 from ensembles.cli.config import checked
-from ensembles.papers import experiments, work
+from ensembles.papers import experiments, machine, work
+from ensembles.papers.listing import duration
+from ensembles.papers.machine import Speed
 from ensembles.papers.plan import plan
 from ensembles.papers.scales import scale
 from ensembles.runs import Run
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_a_table_runs_what_is_missing_and_shows_all_of_it(reproduce):
@@ -62,8 +69,7 @@ def test_dry_run_shows_commands_that_compose(reproduce, monkeypatch):
 
 
 def test_list_shows_all_tables_and_what_they_need(reproduce, monkeypatch):
-    Path("cache").mkdir()
-    monkeypatch.setattr(work, "machine_speed", lambda again: 1e11)
+    monkeypatch.setattr(machine, "here", lambda again: Speed(1e11, 0.01))
     monkeypatch.setenv("COLUMNS", "160")
     code, out, _ = reproduce("--list")
     assert code == 0 and all(name in out for name in papers.names())
@@ -79,11 +85,55 @@ def test_every_table_has_been_counted(tmp_path):
 
 
 def test_work_is_counted_from_the_networks():
-    """A ResNet-18 on CIFAR-10: 0.5558 G multiply-adds an image, in training of 45,000 images 75 times."""
+    """A ResNet-18 on CIFAR-10: 0.5558 G multiply-adds an image, in training of 45,000 images 75 times, 128 a step."""
     table = papers.load("packed/table1")
     (first,) = plan(replace(table, rows=table.rows[:1]), 1)
-    assert work.count(first) == pytest.approx(0.5558e9 * (3 * 45_000 * 75 + 10_000), rel=1e-3)
-    assert work.counts()["packed/table1"][0] == pytest.approx(work.count(first), rel=0.01)
+    counted = work.count(first)
+    assert counted.multiply_adds == pytest.approx(0.5558e9 * (3 * 45_000 * 75 + 10_000), rel=1e-3)
+    assert counted.steps == 351 * 75
+    assert work.counts()["packed/table1"][0] == pytest.approx(counted, rel=0.01)
+    assert counted.hours(Speed(1e13, 0.01)) == pytest.approx((counted.multiply_adds / 1e13 + 263.25) / 3600)
+
+
+def test_small_steps_take_time_too():
+    """Of a run of Figure 2, 2,000 epochs of two steps, and of 100 networks that are trained at once for the drawing."""
+    assert work.counts()["mimo/figure2"] == [(0, 6 * 4000)] * 5
+    assert work.hours(papers.load("mimo/figure2"), 1, Speed(1e11, 0.01)) == pytest.approx(5 * 240 / 3600)
+
+
+def test_a_machine_is_timed_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(machine, "EPOCHS", 20)
+    monkeypatch.setattr(machine, "_multiply_adds", lambda: 1e11)
+    first = machine.here()
+    assert first.multiply_adds == 1e11 and first.step > 0
+    monkeypatch.delattr(machine, "_step")
+    assert machine.here() == first
+
+
+@pytest.mark.parametrize(
+    ("hours", "text"), [(None, "? h"), (0.0001, "under 1 min"), (0.2, "12 min"), (1.23, "1.2 h"), (12345.6, "12,346 h")]
+)
+def test_durations_are_shown_in_words(hours, text):
+    assert duration(hours) == text
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--list"], ["mimo/table4", "--dry-run"]])
+def test_torch_is_not_imported(tmp_path, arguments):
+    (tmp_path / "reproducing.py").write_text(f"""
+import sys
+from ensembles.papers import machine
+from scripts import reproduce
+machine.here = lambda again: machine.Speed(1e11, 0.01)
+sys.argv[1:] = {arguments}
+try:
+    reproduce.main()
+except SystemExit:
+    sys.exit("torch" in sys.modules)
+""")
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    ended = subprocess.run([sys.executable, "reproducing.py"], cwd=tmp_path, env=environment, capture_output=True)
+    assert ended.returncode == 0 and ended.stdout, ended.stderr
 
 
 def test_what_cannot_work_is_said(reproduce):

@@ -11,6 +11,7 @@ from ensembles.cli.composing import composing
 from ensembles.cli.config import checked
 from ensembles.errors import UserError
 from ensembles.papers.scales import scale
+from tests.papers.conftest import put
 
 TABLES = {
     "mimo/diversity": (5, 2),
@@ -72,18 +73,6 @@ def test_rows_have_their_papers_settings():
     criteria = {row.name: row.criterion for row in papers.load("packed/table2").rows}
     assert criteria["Single Model, R50"] == criteria["MIMO, R50"] == "max_probability"
     assert criteria["Deep Ensembles, R50"] == "mutual_information"
-
-
-def put(*path_and_value):
-    """A change to a table's content: the value goes to the place of the path."""
-    *path, last, value = path_and_value
-
-    def change(content):
-        for key in path:
-            content = content[key]
-        content[last] = value
-
-    return change
 
 
 WRONG = {
