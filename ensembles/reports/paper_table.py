@@ -10,6 +10,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from ensembles.reports.agreement import sentence
 from ensembles.reports.sheet import Cell, Head, Line, Sheet
 
 ARROWS = {"higher": " ↑", "lower": " ↓", None: ""}
@@ -63,6 +64,8 @@ def _caption(sheet: Sheet) -> list[str]:
     lines = [f"{sheet.paper}, {sheet.cites}."]
     if sheet.stands:
         lines.append(f"At {sheet.scale} scale stand {'; '.join(sheet.stands)}.")
+    if order := sentence(sheet):
+        lines.append(order)
     return lines + [f"{mark} {note}".strip() for mark, note in sheet.notes]
 
 
