@@ -15,7 +15,7 @@ from pathlib import Path
 
 import yaml
 
-from ensembles.data.fingerprint import contents
+from ensembles.data.files.fingerprint import contents
 from ensembles.errors import UserError
 from ensembles.files import write_text
 from ensembles.lock import held

@@ -4,7 +4,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue
 
 from ensembles.cli.regression import require_classes_unasked
-from ensembles.data.fingerprint import fingerprint
+from ensembles.data.files.fingerprint import fingerprint
 from ensembles.errors import UserError
 from ensembles.limits import require
 

@@ -1,6 +1,6 @@
 """Data sets: a LightningDataModule for each family, and what they share.
 
-The modules load on first use, so that ``ensembles.data.fingerprint`` answers without torch.
+The modules load on first use, so that ``ensembles.data.files.fingerprint`` answers without torch.
 """
 
 from importlib import import_module

@@ -7,8 +7,8 @@ import torch
 from torchvision import datasets
 from torchvision.datasets.utils import check_integrity
 
-from ensembles.data import checksum
-from ensembles.data.archive import Archive, official_file, provide, unpacked
+from ensembles.data.files import checksum
+from ensembles.data.files.archive import Archive, official_file, provide, unpacked
 from ensembles.data.module import ImageDataModule
 from ensembles.data.named import NamedSet, Place
 from ensembles.data.whole import Labelled, Loaded

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from ensembles.data.listing import files, subfolders
+from ensembles.data.files.listing import files, subfolders
 from ensembles.data.named import NamedSet
 from ensembles.errors import UserError
 

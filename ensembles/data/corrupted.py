@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ensembles.data import arrays, checksum
+from ensembles.data import arrays
 from ensembles.data.class_folders import labelled
 from ensembles.data.corruptions import EXTRA, SEVERITIES, STANDARD, corrupt, require_known
-from ensembles.data.decode import cover
 from ensembles.data.examples import Examples
+from ensembles.data.files import checksum
+from ensembles.data.files.decode import cover
 from ensembles.data.lazy import Files
 from ensembles.data.splits import stratified
 from ensembles.errors import UserError

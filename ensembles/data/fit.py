@@ -3,7 +3,7 @@
 from PIL import Image
 from torch import Tensor
 
-from ensembles.data.decode import cover
+from ensembles.data.files.decode import cover
 
 
 def fit(images: Tensor, size: int, channels: int) -> Tensor:

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ensembles.data import cache
-from ensembles.data.decode import decode, size_of
-from ensembles.data.fingerprint import digest, scan
+from ensembles.data.files import cache
+from ensembles.data.files.decode import decode, size_of
+from ensembles.data.files.fingerprint import digest, scan
 from ensembles.data.images import require_memory, statistics
 from ensembles.data.module import ImageDataModule
 from ensembles.data.whole import Labelled, Loaded

@@ -4,8 +4,8 @@ import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ensembles.data.archive import Archive, provide
 from ensembles.data.class_folders import labelled
+from ensembles.data.files.archive import Archive, provide
 from ensembles.data.imagenet_views import InceptionCrop, centre
 from ensembles.data.lazy import Files
 from ensembles.data.module import ImageDataModule

@@ -11,8 +11,8 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from ensembles.data.decode import read
 from ensembles.data.examples import Pool
+from ensembles.data.files.decode import read
 from ensembles.data.loaders import Picks
 from ensembles.errors import UserError
 from ensembles.orphans import end_with_parent

@@ -5,7 +5,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from ensembles.data.listing import subfolders
+from ensembles.data.files.listing import subfolders
 from ensembles.errors import UserError
 
 FOLDER = "data/_info"

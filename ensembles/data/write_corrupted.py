@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ensembles.data import arrays, checksum
+from ensembles.data import arrays
 from ensembles.data.corrupted import LABELS
 from ensembles.data.corruptions import SEVERITIES, corrupt
+from ensembles.data.files import checksum
+from ensembles.data.files.progress import when_slow
 from ensembles.data.loaders import EvalLoader
 from ensembles.data.module import ImageDataModule
-from ensembles.data.progress import when_slow
 from ensembles.errors import UserError
 from ensembles.files import replacing
 

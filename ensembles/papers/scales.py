@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from ensembles.data.fingerprint import scan
+from ensembles.data.files.fingerprint import scan
 from ensembles.errors import UserError
 from ensembles.papers.tables import Row, Table
 from ensembles.reports.entry import FULL

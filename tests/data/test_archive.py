@@ -4,7 +4,7 @@ import tarfile
 
 import pytest
 
-from ensembles.data.archive import Archive, official_file, provide, unpacked
+from ensembles.data.files.archive import Archive, official_file, provide, unpacked
 from ensembles.data.named import Place
 from ensembles.errors import UserError
 

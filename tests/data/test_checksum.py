@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from ensembles.data import checksum
+from ensembles.data.files import checksum
 from ensembles.errors import UserError
 
 

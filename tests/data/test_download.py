@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from ensembles.data import download, progress
+from ensembles.data.files import download, progress
 from ensembles.errors import UserError
 
 CONTENT = os.urandom(3_000_000)

@@ -4,7 +4,7 @@ import sys
 
 from PIL import Image
 
-from ensembles.data.fingerprint import fingerprint
+from ensembles.data.files.fingerprint import fingerprint
 
 COUNTS = {"train/cat": 3, "train/dog": 2, "test/cat": 1, "test/dog": 1}
 
@@ -33,7 +33,7 @@ def test_it_changes_with_the_files(image_folder):
 def test_it_needs_no_torch(image_folder):
     root = image_folder(COUNTS)
     program = (
-        "import sys; from ensembles.data.fingerprint import fingerprint;"
+        "import sys; from ensembles.data.files.fingerprint import fingerprint;"
         "print(fingerprint(sys.argv[1])); sys.exit('torch' in sys.modules)"
     )
     answer = subprocess.run([sys.executable, "-c", program, str(root)], capture_output=True, text=True, check=True)

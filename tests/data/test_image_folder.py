@@ -71,7 +71,7 @@ def test_a_validation_folder_takes_the_place_of_the_fraction(image_folder):
 
 
 def test_several_processes_decode_the_same_images_in_the_same_order(image_folder, monkeypatch):
-    monkeypatch.setattr("ensembles.data.decode.CHUNK_BYTES", 3 * 8 * 8 * 5)
+    monkeypatch.setattr("ensembles.data.files.decode.CHUNK_BYTES", 3 * 8 * 8 * 5)
     root = image_folder(COUNTS)
     alone = load(root)
     data = ImageFolder(batch_size=4, root=str(root), cache_dir=str(root.parent / "other"), num_workers=2)

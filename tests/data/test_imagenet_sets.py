@@ -13,7 +13,7 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from ensembles.data import ImageNet
-from ensembles.data.archive import Archive
+from ensembles.data.files.archive import Archive
 from ensembles.data.named import Place, names
 from ensembles.data.sets import imagenet_a, imagenet_o, imagenet_r, imagenet_v2, objectnet
 from ensembles.data.synsets import lemmas, synsets

@@ -11,7 +11,7 @@ from scipy.io import savemat
 from torchvision import datasets
 
 from ensembles.data import CIFAR10
-from ensembles.data.archive import Archive
+from ensembles.data.files.archive import Archive
 from ensembles.data.sets import textures
 from ensembles.errors import UserError
 

@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from ensembles.data import Digits
-from ensembles.data.decode import cover
+from ensembles.data.files.decode import cover
 from ensembles.data.named import NamedSet
 from ensembles.errors import UserError
 

@@ -1,4 +1,4 @@
-from ensembles.data import progress
+from ensembles.data.files import progress
 
 
 def run():

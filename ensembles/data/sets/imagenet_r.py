@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from ensembles.data.archive import Archive, provide
 from ensembles.data.class_folders import labelled
+from ensembles.data.files.archive import Archive, provide
 from ensembles.data.named import NamedSet, Place
 from ensembles.data.synsets import require_synsets
 

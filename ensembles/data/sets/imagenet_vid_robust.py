@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from ensembles.data.files.notes import read_json
 from ensembles.data.frames import folder, frames
 from ensembles.data.named import NamedSet, Place
-from ensembles.data.notes import read_json
 from ensembles.errors import UserError
 
 

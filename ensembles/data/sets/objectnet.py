@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 
-from ensembles.data.listing import files
+from ensembles.data.files.listing import files
+from ensembles.data.files.notes import read_json, read_text
 from ensembles.data.named import NamedSet, Place
-from ensembles.data.notes import read_json, read_text
 from ensembles.data.synsets import synsets
 from ensembles.errors import UserError
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torchvision import datasets
 
-from ensembles.data.archive import official_file
+from ensembles.data.files.archive import official_file
 from ensembles.data.named import NamedSet, Place
 
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from io import StringIO
 from pathlib import Path
 
+from ensembles.data.files.notes import read_json, read_text
 from ensembles.data.frames import folder, frames
 from ensembles.data.named import NamedSet, Place
-from ensembles.data.notes import read_json, read_text
 from ensembles.errors import UserError
 
 VIDEOS = "ytbb_videos"

@@ -6,7 +6,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from PIL import Image, ImageOps
 
-from ensembles.data.progress import when_slow
+from ensembles.data.files.progress import when_slow
 from ensembles.errors import UserError
 
 CHUNK_BYTES = 2**21

@@ -10,8 +10,8 @@ from typing import BinaryIO
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from ensembles.data.checksum import matches
-from ensembles.data.progress import when_slow
+from ensembles.data.files.checksum import matches
+from ensembles.data.files.progress import when_slow
 from ensembles.errors import UserError
 
 PATIENCE = 30.0  # seconds without an answer after which an attempt is given up

@@ -9,8 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from ensembles.data.checksum import matches
-from ensembles.data.download import fetch
+from ensembles.data.files.checksum import matches
+from ensembles.data.files.download import fetch
 from ensembles.data.named import Place
 from ensembles.errors import UserError, reason
 
