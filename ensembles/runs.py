@@ -54,6 +54,12 @@ def identity(config: dict) -> dict:
     return parts
 
 
+def decides(key: str) -> bool:
+    """Whether a setting or group, such as recipe.epochs, can change what a run trains or evaluates."""
+    group, _, name = key.partition(".")
+    return group in {*WHOLE, *ELSEWHERE, *EVALUATION, "experiment"} and name not in ELSEWHERE.get(group, ())
+
+
 def _checkpoint_files(config: dict) -> list[Path]:
     paths = [config["ckpt"]] if config["ckpt"] else []
     return [Path(path) for path in (*paths, *(config["method"].get("checkpoints") or ()))]

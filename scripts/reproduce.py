@@ -22,6 +22,7 @@ from ensembles.errors import UserError
 from ensembles.papers import Table, machine, running, work
 from ensembles.papers.fill import fill
 from ensembles.papers.listing import listing
+from ensembles.papers.own import own
 from ensembles.papers.plan import Planned, plan
 from ensembles.papers.scales import names, scale
 from ensembles.reports.writing import write_figure, write_table
@@ -43,6 +44,8 @@ def main() -> None:
     except UserError as error:
         complain(error)
         sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
     sys.exit(not all(complete))
 
 
@@ -52,7 +55,7 @@ def parse() -> argparse.Namespace:
         "words",
         nargs="*",
         metavar="NAME | KEY=VALUE",
-        help="<paper>/<table or figure>, <paper> or all; overrides of train.py",
+        help="<paper>/<table or figure>, <paper> or all; overrides of train.py (<name>-own.* if they change a run)",
     )
     parser.add_argument("--list", action="store_true", help="show all tables and figures, and what each needs")
     parser.add_argument("--measure", action="store_true", help="with --list: count the work and time this machine anew")
@@ -70,6 +73,8 @@ def parse() -> argparse.Namespace:
     arguments.overrides = [word for word in arguments.words if "=" in word]
     if any(word.startswith("seed=") for word in arguments.overrides):
         parser.error("seeds are chosen with --seeds")
+    if any(word.startswith("force=") for word in arguments.overrides):
+        parser.error("what is done is not run again: to train it anew, delete its folder in runs/, without force")
     if arguments.seeds is not None and arguments.seeds < 1:
         parser.error("--seeds must be an integer of at least 1")
     return arguments
@@ -100,7 +105,11 @@ def planned(arguments: argparse.Namespace) -> list[tuple[Table, list[Planned]]]:
         raise UserError("Name a table, a figure, a paper or all; --list shows what there is.")
     chosen = scale(arguments.scale, arguments.images)
     tables = [chosen.applied(papers.load(name)) for name in named(arguments.tables)]
-    return [(table, plan(table, arguments.seeds or chosen.seeds(table), composed(arguments))) for table in tables]
+    words, found = composed(arguments), []
+    for table in running.having(tables, arguments.only):
+        rows = plan(table, arguments.seeds or chosen.seeds(table), words)
+        found.append((own(table, rows, words), rows))
+    return found
 
 
 def composed(arguments: argparse.Namespace) -> list[str]:
@@ -109,19 +118,24 @@ def composed(arguments: argparse.Namespace) -> list[str]:
 
 
 def reproduce(table: Table, rows: Sequence[Planned], arguments: argparse.Namespace) -> bool:
-    """Run what is missing of a table or figure and render it; returns whether it is complete."""
-    missing = running.missing(table, rows, arguments.only)
-    if missing and not arguments.no_run:
-        running.run(table, missing, arguments.overrides)
+    """Run what is missing of a table or figure and show it; returns whether the chosen rows are done."""
+    missing = running.missing(rows, arguments.only)
+    try:
+        if missing and not arguments.no_run:
+            running.run(table, missing, arguments.overrides)
+    finally:  # what is done is shown after Ctrl-C too
+        show(table, rows, arguments.out)
+    return not running.missing(rows, arguments.only)
+
+
+def show(table: Table, rows: Sequence[Planned], out: Path) -> None:
+    """Render a table or figure with all results that there are."""
     if table.is_figure:
         from ensembles.papers.figures import draw  # with torch, which takes seconds to import
 
-        figure = draw(table, rows)
-        write_figure(figure, arguments.out)
-        return not figure.missing
-    sheet = fill(table, rows)
-    write_table(sheet, arguments.out)
-    return all(line.status == "done" for line in sheet.lines)
+        write_figure(draw(table, rows), out)
+    else:
+        write_table(fill(table, rows), out)
 
 
 if __name__ == "__main__":

@@ -10,22 +10,23 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from ensembles.analysis.drawing import Drawing, Line
+from ensembles.errors import UserError
 from ensembles.papers.fill import record, results, status, together
 from ensembles.papers.plan import Planned
 from ensembles.papers.tables import Table
 from ensembles.provenance import origin
 from ensembles.reports import style
-from ensembles.reports.entry import FULL
+from ensembles.reports.entry import FULL, apart
 from ensembles.reports.figure_sheet import FigureSheet
 
 LETTERS = 17  # of the stand-ins' line, in an inch
 
 
 def draw(table: Table, planned: Sequence[Planned]) -> FigureSheet:
-    """The figure with all results that there are; nothing is drawn where it has rows and none is finished.
+    """The figure with all results that there are; nothing is drawn where too few rows are finished.
 
     Raises:
-        UserError: of the function that draws it.
+        UserError: of the function that draws it, from all rows.
     """
     found = [[results(run) for run in entry.runs] for entry in planned]
     lines = [
@@ -37,14 +38,19 @@ def draw(table: Table, planned: Sequence[Planned]) -> FigureSheet:
         for entry, of_runs in zip(planned, found, strict=True)
     ]
     started = time.perf_counter()
-    drawing = _drawn(table, [line for line in lines if line.runs])
+    try:
+        drawing, findings = _drawn(table, [line for line in lines if line.runs]), []
+    except UserError as error:
+        if all(state == "done" for state in states):
+            raise
+        drawing, findings = None, [str(error)]
     texts = {key: getattr(table, key) for key in ("name", "title", "scale", "paper", "cites", "shows")}
     return FigureSheet(
         **texts,
         stands=list(table.stands),
         note=table.note or "",
         printed=list((table.drawing or {}).get("printed", ())),
-        findings=list(drawing.findings) if drawing else [],
+        findings=list(drawing.findings) if drawing else findings,
         data=drawing.data if drawing else [],
         pictures={kind: _saved(drawing.figure, table, kind) for kind in ("png", "pdf")} if drawing else {},
         lines=[
@@ -52,7 +58,7 @@ def draw(table: Table, planned: Sequence[Planned]) -> FigureSheet:
                 "names": list(entry.row.names),
                 "cited": table.cites,
                 "status": state,
-                "overrides": entry.row.arguments,
+                "overrides": entry.arguments,
                 "runs": [record(run, one) for run, one in zip(entry.runs, of_runs, strict=True)],
             }
             for entry, of_runs, state in zip(planned, found, states, strict=True)
@@ -71,7 +77,7 @@ def _drawn(table: Table, lines: Sequence[Line]) -> Drawing | None:
 def _saved(figure: Figure, table: Table, kind: str) -> bytes:
     """The file's bytes; at a smaller scale with a line that says so."""
     if table.scale != FULL:
-        says = f"{table.scale.upper()} SCALE, not the paper's setting: {'; '.join(table.stands)}"
+        says = f"{apart(table.scale)}: {'; '.join(table.stands)}"
         lines = textwrap.fill(says, int(LETTERS * figure.get_figwidth()))
         figure.text(0.01, 0, f"\n{lines}", va="top", fontsize=7, color=style.GREY)
     file = io.BytesIO()

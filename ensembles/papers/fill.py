@@ -1,16 +1,18 @@
 """What the runs of a table have measured, put beside what the paper prints."""
 
 import json
-import statistics
 from collections.abc import Mapping, Sequence
 
+from ensembles.papers.cells import cell, values
 from ensembles.papers.plan import Planned
-from ensembles.papers.tables import Column, Row, Table
-from ensembles.reports.sheet import Cell, Head, Line, Sheet
+from ensembles.papers.tables import Column, Table
+from ensembles.reports.sheet import Head, Line, Sheet
 from ensembles.runs import Run
+from ensembles.states import state
 
 SETS = ("ood_sets", "shift_sets", "ood", "shift")  # of the data's settings, those that name sets
 MARKS = "¹²³⁴⁵⁶⁷⁸⁹"  # and then twice
+BEGUN = ("failed", "running", "unfinished")  # by what most needs to be known
 
 
 def results(run: Run) -> dict | None:
@@ -43,13 +45,8 @@ def _json(path) -> dict:
 
 
 def status(run: Run, found: Mapping | None) -> str:
-    """done, missing or ``failed: reason``."""
-    if found is not None:
-        return "done"
-    try:
-        return f"failed: {run.error_log.read_text().strip().splitlines()[-1].partition(': ')[2]}"
-    except (OSError, IndexError):
-        return "missing"
+    """As of `ensembles.states`; done also by the results of an evaluation on more."""
+    return "done" if found is not None else state(run)
 
 
 def fill(table: Table, planned: Sequence[Planned]) -> Sheet:
@@ -57,36 +54,36 @@ def fill(table: Table, planned: Sequence[Planned]) -> Sheet:
     measured = {entry.row.name: [results(run) for run in entry.runs] for entry in planned}
     notes, by_text = [("", table.note)] if table.note else [], {}
 
-    def mark(text: str | None) -> str:
-        if not text:
-            return ""
-        if text not in by_text:
-            number = len(by_text)
-            by_text[text] = MARKS[number % len(MARKS)] * (number // len(MARKS) + 1)
-            notes.append((by_text[text], text))
-        return by_text[text]
+    def mark(*texts: str | None) -> str:
+        for text in filter(None, texts):
+            if text not in by_text:
+                number = len(by_text)
+                by_text[text] = MARKS[number % len(MARKS)] * (number // len(MARKS) + 1)
+                notes.append((by_text[text], text))
+        return ",".join(by_text[text] for text in texts if text)
 
     columns = [
-        Head(column.key, column.head, column.unit, column.better, mark(_about(column, table)))
-        for column in table.columns
+        Head(c.key, c.head, c.unit, c.better, mark(_about(c, table), _absent(table, i, measured)))
+        for i, c in enumerate(table.columns)
     ]
-    lines = []
+    lines, earlier = [], {}
     for entry in planned:
         row, found = entry.row, measured[entry.row.name]
+        first = earlier.setdefault(tuple(run.folder for run in entry.runs), row)
         cells = []
         for i, column in enumerate(table.columns):
             own = row.counts.get(column.key)
-            values = _values(column, row, found, measured.get(column.over))
-            cells.append(_cell(table, i, row, values, own, mark(own.how if own else None)))
+            numbers = values(column, row, found, measured.get(column.over))
+            cells.append(cell(table, i, row, numbers, mark(own and own.how)))
         lines.append(
             Line(
                 names=list(row.names),
                 cited=table.cited(row),
                 status=together([status(run, one) for run, one in zip(entry.runs, found, strict=True)]),
                 cells=cells,
-                overrides=row.arguments,
+                overrides=entry.arguments,
                 runs=[record(run, one) for run, one in zip(entry.runs, found, strict=True)],
-                mark=mark(row.note),
+                mark=mark(row.note, None if first is row else f"the same runs as row {first.number} ({first.name})"),
             )
         )
     texts = {key: getattr(table, key) for key in ("name", "title", "scale", "paper", "cites")}
@@ -99,56 +96,28 @@ def _about(column: Column, table: Table) -> str | None:
     return column.apart and f"not compared: {column.apart}"
 
 
+def _absent(table: Table, i: int, measured: Mapping[str, Sequence]) -> str | None:
+    """What is said of a column that no result has although rows are finished for which the paper prints it."""
+    column = table.columns[i]
+    if column.key is None:
+        return None
+    finished = [(row, one) for row in table.rows for one in measured.get(row.name, ()) if one is not None]
+    if all(row.paper[i] is None for row, _ in finished):
+        return None
+    if any(column.key.format(criterion=row.criterion) in one for row, one in finished):
+        return None
+    return f"{table.name}.yaml, column {i + 1} ({column.head}): no finished row has the key {column.key}"
+
+
 def together(of_seeds: list[str]) -> str:
+    """What is said of a row: how many of its runs are done, and of the others what most needs to be known."""
     done = of_seeds.count("done")
     if done == len(of_seeds):
         return "done"
-    failed = [status for status in of_seeds if status.startswith("failed")]
-    if failed:
-        return failed[0]
-    return f"{done} of {len(of_seeds)} seeds" if done else "missing"
-
-
-def _values(column: Column, row: Row, found: Sequence, over: Sequence | None) -> list[float]:
-    """The column's numbers of the row's runs that have it, as the paper scales them."""
-    values = []
-    if column.key is None:
-        return values
-    key = column.key.format(criterion=row.criterion)
-    divisors = [one[key] for one in over or () if one and key in one]
-    if column.over and not divisors:
-        return values
-    divisor = statistics.fmean(divisors) if column.over else 1.0
-    for one in found:
-        value = None if one is None else one.get(key)
-        if value is not None:
-            values.append(column.scale * (len(value) if column.count else value) / divisor)
-    return values
-
-
-def _cell(table: Table, i: int, row: Row, values: list[float], own, mark: str) -> Cell:
-    printed = row.paper[i]
-    mean = statistics.fmean(values) if values else None
-    compared = None
-    if mean is not None and printed is not None and table.columns[i].apart is None:
-        compared = (mean * own.times if own else mean) - float(printed)
-    return Cell(
-        paper=None if printed is None else str(printed),
-        mean=mean,
-        std=statistics.stdev(values) if len(values) > 1 else None,
-        difference=compared,
-        decimals=_decimals(table, i),
-        counted=None if mean is None or own is None else mean * own.times,
-        mark=mark,
-    )
-
-
-def _decimals(table: Table, i: int) -> int:
-    """As many as the paper prints, at the most, in the column; a ratio or a count that it rounds gets two."""
-    printed = [row.paper[i] for row in table.rows if row.paper[i] is not None]
-    most = max((-number.as_tuple().exponent for number in printed), default=3)
-    column = table.columns[i]
-    return most if column.count or (column.apart is None and column.over is None) else max(most, 2)
+    begun = [status for word in BEGUN for status in of_seeds if status.startswith(word)]
+    if begun and begun[0].startswith("failed"):
+        return begun[0]
+    return ", ".join([*([f"{done} of {len(of_seeds)} seeds"] if done else []), *begun[:1]]) or "missing"
 
 
 def record(run: Run, found: Mapping | None) -> dict:

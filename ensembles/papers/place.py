@@ -45,6 +45,11 @@ class Place:
             raise self.wrong(f"{what} is {text!r}, but must be a number or null")
         return number
 
+    def text(self, value: object, what: str) -> str:
+        if not isinstance(value, str) or not value.strip():
+            raise self.wrong(f"{what} is {value!r}, but must be text")
+        return value
+
     def overrides(self, value: object) -> dict[str, str]:
         if not isinstance(value, dict):
             raise self.wrong(f"overrides is {value!r}, but must map keys to values")

@@ -14,10 +14,21 @@ from ensembles.runs import Run
 
 @dataclass(frozen=True)
 class Planned:
-    """A row and its runs, one for each seed, in the seeds' order."""
+    """A row and its runs.
+
+    Attributes:
+        runs: one for each seed, in the seeds' order.
+        added: overrides of the user's, which win over the row's.
+    """
 
     row: Row
     runs: list[Run]
+    added: tuple[str, ...] = ()
+
+    @property
+    def arguments(self) -> list[str]:
+        """The overrides as train.py takes them."""
+        return [*self.row.arguments, *self.added]
 
 
 def plan(table: Table, seeds: int, arguments: Sequence[str] = ()) -> list[Planned]:
@@ -40,7 +51,7 @@ def plan(table: Table, seeds: int, arguments: Sequence[str] = ()) -> list[Planne
             if asked not in known:  # rows of a sweep differ in their values alone, and this is about keys and options
                 check(words)
                 known.add(asked)
-            planned.append(Planned(row, _runs(words, seeds)))
+            planned.append(Planned(row, _runs(words, seeds), tuple(arguments)))
         except UserError as error:
             raise UserError(f"{table.name}, row {row.number} ({row.name}): {error}") from error
     return planned

@@ -7,7 +7,7 @@ import yaml
 
 from ensembles.errors import UserError, reason
 from ensembles.papers.place import Place
-from ensembles.papers.rows import Above, column, rows, sweep
+from ensembles.papers.rows import Above, column, criterion, rows, sweep
 from ensembles.papers.tables import Table
 
 HOME = Path(__file__).parent
@@ -68,10 +68,11 @@ def _figure(name: str, place: Place, value: dict, typed: dict) -> Table:
 
 
 def _entry(name: str, place: Place, value: dict, of_figure: dict) -> Table:
+    texts = {key: place.text(value[key], key) for key in ("title", "paper", "cites")}
     columns = tuple(column(place.inside(f"column {i}"), entry) for i, entry in enumerate(value.get("columns", ()), 1))
     heads = tuple(value["names"])
     swept = sweep(place, value.get("sweep", {}), heads)
-    above = Above(heads, columns, {}, place.overrides(value.get("overrides", {})), value.get("criterion"), swept)
+    above = Above(heads, columns, {}, place.overrides(value.get("overrides", {})), criterion(place, value), swept)
     found = tuple(rows(place, value["rows"], above, []))
     all_names = [row.name for row in found]
     for i, row in enumerate(found):
@@ -83,7 +84,6 @@ def _entry(name: str, place: Place, value: dict, of_figure: dict) -> Table:
     seeds = place.number(value.get("seeds", "3"), "seeds")
     if seeds is None or seeds != int(seeds) or seeds < 1:
         raise place.wrong(f"seeds is {value['seeds']!r}, but must be an integer of at least 1")
-    texts = {key: value[key] for key in ("title", "paper", "cites")}
     return Table(
         name, **texts, heads=heads, columns=columns, rows=found, note=value.get("note"), seeds=int(seeds), **of_figure
     )

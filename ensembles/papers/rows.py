@@ -8,6 +8,13 @@ from ensembles.papers.place import Place
 from ensembles.papers.tables import Column, OwnCount, Row
 
 BETTER = ("higher", "lower")
+CRITERIA = (
+    "max_probability",
+    "max_logit",
+    "entropy",
+    "mutual_information",
+    "variance",
+)  # of metrics.ood, without torch
 
 
 def column(place: Place, value: object) -> Column:
@@ -43,6 +50,14 @@ class Above:
                 )
         overrides = {**self.overrides, **place.overrides(value.get("overrides", {}))}
         return replace(self, names={**self.names, **names}, overrides=overrides)
+
+
+def criterion(place: Place, value: Mapping) -> str | None:
+    """What a table or row says of it, if anything."""
+    found = value.get("criterion")
+    if found is not None and found not in CRITERIA:
+        raise place.wrong(f"criterion is {found!r}, but must be one of {', '.join(CRITERIA)}")
+    return found
 
 
 def sweep(place: Place, value: object, heads: Sequence[str]) -> dict[str, tuple[str, list[str]]]:
@@ -102,7 +117,7 @@ def _of_entry(place: Place, value: object, above: Above, number: int) -> Iterato
             names=tuple(names[head] for head in above.heads),
             overrides={**overrides, **{swept[head][0]: text for head, text in chosen.items()}},
             paper=paper,
-            criterion=value.get("criterion") or above.criterion or Row.criterion,
+            criterion=criterion(place, value) or above.criterion or Row.criterion,
             counts=_counts(place, value.get("counts", {}), above.columns),
             note=value.get("note"),
             at={head: at[head] for head in above.heads},

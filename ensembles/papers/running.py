@@ -10,7 +10,8 @@ from ensembles.errors import UserError
 from ensembles.papers import experiments
 from ensembles.papers.fill import results
 from ensembles.papers.plan import Planned
-from ensembles.papers.tables import Table
+from ensembles.papers.tables import Row, Table
+from ensembles.reports.entry import standing
 
 TRAIN = Path(__file__).parents[2] / "train.py"
 
@@ -20,19 +21,28 @@ def unfinished(entry: Planned) -> list[str]:
     return [str(run.config["seed"]) for run in entry.runs if results(run) is None]
 
 
-def missing(table: Table, planned: Sequence[Planned], wanted: Sequence[str] | None) -> list[Planned]:
-    """Those rows that miss results and, where some are wanted by number or name, are among these.
+def having(tables: Sequence[Table], wanted: Sequence[str] | None) -> list[Table]:
+    """Those tables that have a row that is wanted by number or name; all of them where none is.
 
     Raises:
-        UserError: a row that the table does not have.
+        UserError: a row that none of the tables has.
     """
-    called = {entry.row.number: {str(entry.row.number), entry.row.name, entry.row.names[0]} for entry in planned}
     for word in wanted or ():
-        if not any(word in words for words in called.values()):
-            there = "; ".join(f"{entry.row.number} {entry.row.name}" for entry in planned)
-            raise UserError(f"{table.name} has no row {word!r}: there are {there}.")
-    chosen = [entry for entry in planned if not wanted or called[entry.row.number] & set(wanted)]
-    return [entry for entry in chosen if unfinished(entry)]
+        if not any(_is(row, [word]) for table in tables for row in table.rows):
+            if len(tables) > 1:
+                raise UserError(f"No table has a row {word!r}: --dry-run shows the rows of each.")
+            there = "; ".join(f"{row.number} {row.name}" for row in tables[0].rows)
+            raise UserError(f"{tables[0].name} has no row {word!r}: there are {there}.")
+    return [table for table in tables if not wanted or any(_is(row, wanted) for row in table.rows)]
+
+
+def missing(planned: Sequence[Planned], wanted: Sequence[str] | None) -> list[Planned]:
+    """Those rows that miss results and, where some are wanted by number or name, are among these."""
+    return [entry for entry in planned if (not wanted or _is(entry.row, wanted)) and unfinished(entry)]
+
+
+def _is(row: Row, wanted: Sequence[str]) -> bool:
+    return not {str(row.number), row.name, row.names[0]}.isdisjoint(wanted)
 
 
 def run(table: Table, entries: Sequence[Planned], overrides: Sequence[str]) -> None:
@@ -47,7 +57,12 @@ def run(table: Table, entries: Sequence[Planned], overrides: Sequence[str]) -> N
 
 def train(arguments: list[str]) -> None:
     """Call train.py; what fails is in the runs' folders, and in the table."""
-    subprocess.run([sys.executable, str(TRAIN), *arguments], check=False)
+    with subprocess.Popen([sys.executable, str(TRAIN), *arguments]) as child:
+        try:
+            child.wait()
+        except KeyboardInterrupt:
+            child.wait()  # a terminal's Ctrl-C is for both, and train.py saves what it has done
+            raise
 
 
 def commands(
@@ -56,8 +71,8 @@ def commands(
     """For each row the command that runs what is missing of it, among comments."""
     lines = [f"# {table.slug}: {table.title} ({table.cites})"]
     if table.stands:
-        lines.append(f"# At {table.scale} scale stand {'; '.join(table.stands)}.")
-    for entry in missing(table, planned, wanted):
+        lines.append(f"# {standing(table.scale, table.stands)}")
+    for entry in missing(planned, wanted):
         words = ["python", "train.py", "-m", *entry.row.arguments, f"seed={','.join(unfinished(entry))}"]
         lines += [f"# {entry.row.number} {entry.row.name}", shlex.join([*words, *overrides])]
     done = f"{sum(not unfinished(entry) for entry in planned)} of {len(planned)} rows are done"

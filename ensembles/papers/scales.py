@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 import yaml
+from hydra.core.override_parser.types import Quote, QuotedString
 
 from ensembles.data.files.fingerprint import scan
 from ensembles.errors import UserError
@@ -50,7 +51,7 @@ class Scale:
 
     def _from_folder(self, table: Table) -> Table:
         """The table with CIFAR-10 read from image files: the same images, so nothing stands for anything else."""
-        here = {"data": "image_folder", "data.root": str(self.images)}
+        here = {"data": "image_folder", "data.root": _quoted(self.images)}
         rows = [
             replace(row, overrides=row.overrides | here) if row.overrides.get("data") == "cifar10" else row
             for row in table.rows
@@ -64,8 +65,7 @@ class Scale:
 
     @cached_property
     def _data(self) -> Mapping:
-        with_images = self.images is not None and "images" in self.settings
-        return self.settings["images" if with_images else "otherwise"]
+        return self.settings["otherwise" if self.images is None else "images"]
 
     @cached_property
     def _replacing(self) -> dict[str, Mapping]:
@@ -85,7 +85,7 @@ class Scale:
             replacement = self._replaced(key, overrides[key])
             found |= {key: overrides[key]} if replacement is None else _texts(replacement["put"])
         found |= {key: _text(value) for key, value in self.settings.get("add", {}).items() if key not in row.swept}
-        return {key: self.images if value == IMAGES else value for key, value in found.items()}
+        return {key: _quoted(self.images) if value == IMAGES else value for key, value in found.items()}
 
     def _replaced(self, key: str, value: str) -> Mapping | None:
         if key == "data":
@@ -127,6 +127,11 @@ class Scale:
         return key
 
 
+def _quoted(path: str) -> str:
+    """A path as Hydra's grammar reads it, whatever is in it."""
+    return QuotedString(path, Quote.double).with_quotes()
+
+
 def _kept(row: Row, points: int) -> bool:
     """Whether the row is among so many points of each axis, its ends and those evenly between them."""
     return all(i in {round(k * (n - 1) / (points - 1)) for k in range(points)} for i, n in row.swept.values())
@@ -163,7 +168,8 @@ def scale(name: str = FULL, images: str | None = None) -> Scale:
             and it must hold all of it.
 
     Raises:
-        UserError: no such scale, no such folder, or at full scale one that does not hold the whole of CIFAR-10.
+        UserError: no such scale, one that takes no images, no such folder, or at full scale one that does not hold the
+            whole of CIFAR-10.
     """
     if name not in names():
         raise UserError(f"There is no scale {name}: there are {', '.join(names())}.")
@@ -171,7 +177,10 @@ def scale(name: str = FULL, images: str | None = None) -> Scale:
         raise UserError(f"--images {images} is no folder: it must hold train/<class>/ and test/<class>/.")
     if images is not None and name == FULL:
         _require_whole(images)
-    return Scale(name, images, {} if name == FULL else _file()[name])
+    settings = {} if name == FULL else _file()[name]
+    if images is not None and name != FULL and "images" not in settings:
+        raise UserError(f"At {name} scale no images are read: leave --images out.")
+    return Scale(name, images, settings)
 
 
 def _require_whole(images: str) -> None:

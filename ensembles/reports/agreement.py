@@ -2,11 +2,10 @@
 
 from collections import Counter
 from itertools import combinations
-from math import hypot
 
-from ensembles.reports.sheet import Line, Sheet
+from ensembles.reports.sheet import Cell, Line, Sheet
 
-ERRORS = 2  # standard errors within which a difference may be chance
+LEVEL = 0.05  # of Welch's t test: how often rows that are alike are told apart
 VERDICTS = ("as in the paper", "reversed", "within chance")
 
 
@@ -14,38 +13,52 @@ def agreement(sheet: Sheet) -> dict[str, Counter]:
     """How many pairs of rows are in the paper's order, by column and verdict.
 
     Pairs are those of the same data and network whose numbers the paper prints as different and which are compared and
-    measured with several seeds here. A difference of at most two standard errors is within chance. What follows from
-    the architecture alone, such as parameters, has no verdict.
+    measured with several seeds here. A difference that Welch's t test does not find is within chance. Where several
+    pairs of rows are the same runs, as at a smaller scale, the first is judged alone. What follows from the
+    architecture alone, such as parameters, has no verdict.
     """
     found = {}
     for i, column in enumerate(sheet.columns):
         if column.key is not None and not column.key.startswith("cost/"):
-            pairs = [pair for pair in combinations(sheet.lines, 2) if pair[0].names[1:] == pair[1].names[1:]]
-            counted = Counter(verdict for pair in pairs if (verdict := _verdict(*pair, i)))
-            if counted:
-                found[column.text] = counted
+            verdicts: dict[frozenset, str] = {}
+            for first, second in combinations(sheet.lines, 2):
+                runs = frozenset((_runs(first), _runs(second)))
+                if first.names[1:] == second.names[1:] and len(runs) == 2 and runs not in verdicts:
+                    verdict = _verdict(first.cells[i], second.cells[i])
+                    verdicts |= {runs: verdict} if verdict else {}
+            if verdicts:
+                found[column.text] = Counter(verdicts.values())
     return found
 
 
 def sentence(sheet: Sheet) -> str | None:
     """The same in words; None where no pair can be judged."""
     counts = [f"{text} {'/'.join(str(of[v]) for v in VERDICTS)}" for text, of in agreement(sheet).items()]
-    return f"Pairs of rows {', '.join(VERDICTS)} ({ERRORS} standard errors): {', '.join(counts)}." if counts else None
+    test = f"Welch's t test at {100 * LEVEL:.0f} %"
+    return f"Pairs of rows {', '.join(VERDICTS)} ({test}): {', '.join(counts)}." if counts else None
 
 
-def _verdict(first: Line, second: Line, i: int) -> str | None:
-    cells = first.cells[i], second.cells[i]
-    if any(cell.difference is None or cell.std is None for cell in cells):
+def _runs(line: Line) -> tuple[str, ...]:
+    return tuple(run["folder"] for run in line.runs)
+
+
+def _verdict(first: Cell, second: Cell) -> str | None:
+    if any(cell.difference is None or cell.std is None for cell in (first, second)):
         return None
-    printed = float(cells[0].paper) - float(cells[1].paper)
-    here = cells[0].mean - cells[1].mean
-    errors = [cell.std / _seeds(line) ** 0.5 for cell, line in zip(cells, (first, second), strict=True)]
+    printed = float(first.paper) - float(second.paper)
     if printed == 0:
         return None
-    if abs(here) <= ERRORS * hypot(*errors):
+    if not differ(first, second):
         return "within chance"
-    return "as in the paper" if here * printed > 0 else "reversed"
+    return "as in the paper" if (first.mean - second.mean) * printed > 0 else "reversed"
 
 
-def _seeds(line: Line) -> int:
-    return sum(1 for run in line.runs if run.get("results"))
+def differ(first: Cell, second: Cell) -> bool:
+    """Whether the means differ by Welch's t test, two-sided; without any spread they differ if they are not equal."""
+    from scipy.special import stdtr  # here, as it takes most of a second
+
+    squares = [cell.std**2 / cell.seeds for cell in (first, second)]
+    if sum(squares) == 0:
+        return first.mean != second.mean
+    freedom = sum(squares) ** 2 / sum(s**2 / (c.seeds - 1) for s, c in zip(squares, (first, second), strict=True))
+    return 2 * stdtr(freedom, -abs(first.mean - second.mean) / sum(squares) ** 0.5) <= LEVEL

@@ -1,8 +1,20 @@
-"""What a paper's table and figure have in common as they are measured here: what they are, and at which scale."""
+"""What a paper's table and figure have in common as they are measured here: what they are, and in which setting."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 FULL = "full"
+OWN = "own"  # the paper's scale with overrides of the user's that change what is computed
+
+
+def apart(scale: str) -> str:
+    """What a heading says of a setting that is not the paper's."""
+    return f"{'OWN SETTING' if scale == OWN else f'{scale.upper()} SCALE'}, not the paper's setting"
+
+
+def standing(scale: str, stands: Sequence[str]) -> str:
+    """The sentence of what stands for what."""
+    return f"{'In this setting' if scale == OWN else f'At {scale} scale'} stand {'; '.join(stands)}."
 
 
 @dataclass(frozen=True)
@@ -12,7 +24,7 @@ class Entry:
     Attributes:
         name: <paper>/<table or figure>.
         title: without its scale.
-        scale: full is the paper's setting.
+        scale: full is the paper's setting, and own or <scale>-own one with overrides of the user's.
         stands: what stands for what at another scale.
         paper: its citation.
         cites: the place in the paper.
@@ -32,5 +44,4 @@ class Entry:
     @property
     def full_title(self) -> str:
         """With the scale, unless it is the paper's."""
-        scale = "" if self.is_full else f"{self.scale.upper()} SCALE, not the paper's setting: "
-        return f"{scale}{self.title}"
+        return self.title if self.is_full else f"{apart(self.scale)}: {self.title}"

@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 
 from ensembles.errors import UserError, reason
-from ensembles.reports.entry import Entry
+from ensembles.reports.entry import Entry, standing
 from ensembles.reports.page import picture
 
 
@@ -72,13 +72,13 @@ def paragraphs(sheet: FigureSheet) -> list[tuple[str, list[str]]]:
     if sheet.findings:
         found.append(("Here:", sheet.findings))
     if not sheet.pictures:
-        found.append(("Nothing is drawn yet: no row has results.", []))
+        found.append(("Nothing is drawn yet: too few rows have results.", []))
     if sheet.missing:
         found.append(("Missing:", sheet.missing))
     if sheet.printed:
         found.append(("The paper prints:", [_printed(entry) for entry in sheet.printed]))
     if sheet.stands:
-        found.append((f"At {sheet.scale} scale stand {'; '.join(sheet.stands)}.", []))
+        found.append((standing(sheet.scale, sheet.stands), []))
     return [*found, *([(sheet.note, [])] if sheet.note else [])]
 
 

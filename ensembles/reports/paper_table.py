@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ensembles.reports.agreement import sentence
-from ensembles.reports.sheet import Cell, Head, Line, Sheet
+from ensembles.reports.entry import standing
+from ensembles.reports.sheet import OF_NETWORK, Cell, Head, Line, Sheet
 
 ARROWS = {"higher": " ↑", "lower": " ↓", None: ""}
 NOTHING = "-"
@@ -31,11 +32,15 @@ def paper(sheet: Sheet, cell: Cell) -> str:
     return (cell.paper if sheet.is_full else f"({cell.paper})") + cell.mark
 
 
-def measured(cell: Cell, line: Line, column: Head) -> str:
-    """Mean ± standard deviation, and in brackets the mean as the paper counts; ``missing`` if the row is."""
+def measured(sheet: Sheet, cell: Cell, line: Line, column: Head) -> str:
+    """Mean ± standard deviation, and in brackets the mean as the paper counts; ``missing`` if the row is.
+
+    The size of a network that stands for the paper's has no deviation where it is the same for all seeds.
+    """
     if cell.mean is None:
         return NOTHING if line.status == "done" or column.key is None else "missing"
-    spread = "" if cell.std is None else f" ± {cell.std:.{cell.decimals}f}"
+    fixed = not sheet.is_full and column.key in OF_NETWORK and cell.std == 0
+    spread = "" if cell.std is None or fixed else f" ± {cell.std:.{cell.decimals}f}"
     counted = "" if cell.counted is None else f" [{cell.counted:.{cell.decimals}f}]"
     return f"{cell.mean:.{cell.decimals}f}{spread}{counted}"
 
@@ -54,7 +59,7 @@ def _three(sheet: Sheet, line: Line) -> list[list[str]]:
     """The row's three lines: paper, measured, difference."""
     return [
         [paper(sheet, cell) for cell in line.cells],
-        [measured(cell, line, column) for cell, column in zip(line.cells, sheet.columns, strict=True)],
+        [measured(sheet, cell, line, column) for cell, column in zip(line.cells, sheet.columns, strict=True)],
         [difference(cell) for cell in line.cells],
     ]
 
@@ -63,7 +68,7 @@ def _caption(sheet: Sheet) -> list[str]:
     """What stands beneath the table."""
     lines = [f"{sheet.paper}, {sheet.cites}."]
     if sheet.stands:
-        lines.append(f"At {sheet.scale} scale stand {'; '.join(sheet.stands)}.")
+        lines.append(standing(sheet.scale, sheet.stands))
     if order := sentence(sheet):
         lines.append(order)
     return lines + [f"{mark} {note}".strip() for mark, note in sheet.notes]
@@ -138,9 +143,8 @@ def to_csv(sheet: Sheet) -> str:
     words = ["table", "scale", *sheet.heads, "cited", "status", "column", "unit", "better"]
     writer.writerow([*words, of_paper, "measured", "std", "seeds", "counted as the paper does", "difference"])
     for line in sheet.lines:
-        seeds = sum(1 for run in line.runs if run.get("results"))
         for column, cell in zip(sheet.columns, line.cells, strict=True):
-            numbers = [cell.paper, cell.mean, cell.std, seeds, cell.counted, cell.difference]
+            numbers = [cell.paper, cell.mean, cell.std, cell.seeds, cell.counted, cell.difference]
             words = [sheet.name, sheet.scale, *line.names, line.cited, line.status]
             words += [column.text, column.unit, column.better]
             writer.writerow(["" if value is None else value for value in (*words, *numbers)])

@@ -8,6 +8,8 @@ from pathlib import Path
 from ensembles.errors import UserError, reason
 from ensembles.reports.entry import Entry
 
+OF_NETWORK = ("cost/params", "cost/mult_adds")  # keys of a network's size
+
 
 @dataclass(frozen=True)
 class Head:
@@ -38,6 +40,7 @@ class Cell:
         decimals: to show.
         counted: the mean as the paper counts, where it counts its own way.
         mark: of the footnote.
+        seeds: runs that have the number.
     """
 
     paper: str | None = None
@@ -47,6 +50,7 @@ class Cell:
     decimals: int = 3
     counted: float | None = None
     mark: str = ""
+    seeds: int = 0
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ class Line:
     Attributes:
         names: in the columns of names.
         cited: where the paper prints it.
-        status: done, missing, ``1 of 3 seeds`` or ``failed: reason``.
+        status: done, missing, ``1 of 3 seeds``, or as of `ensembles.states` what a run failed of or how far it is.
         cells: in the columns' order.
         overrides: of train.py's command line.
         runs: for each seed its number, folder, results and provenance.
@@ -98,11 +102,17 @@ def read(path: Path) -> Sheet:
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-        lines = [Line(**{**line, "cells": [Cell(**cell) for cell in line["cells"]]}) for line in value["lines"]]
+        lines = [Line(**{**line, "cells": _cells(line)}) for line in value["lines"]]
         columns, notes = [Head(**column) for column in value["columns"]], [tuple(note) for note in value["notes"]]
         return Sheet(**{**value, "columns": columns, "lines": lines, "notes": notes})
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UserError(f"{path} is not a table as scripts/reproduce.py writes it ({reason(error)}).") from error
+
+
+def _cells(line: dict) -> list[Cell]:
+    """The line's cells; those of a file from before they had their own ``seeds`` get the line's."""
+    seeds = sum(1 for run in line["runs"] if run.get("results"))
+    return [Cell(**{"seeds": 0 if cell["mean"] is None else seeds, **cell}) for cell in line["cells"]]
 
 
 def is_sheet(value: object) -> bool:

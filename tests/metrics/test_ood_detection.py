@@ -89,6 +89,6 @@ def test_criteria_of_members_need_members():
 def test_a_hundred_thousand_examples_take_under_a_second():
     inside, outside = gaussians(50_000, 50_000)
     detection(inside[:10], outside[:10])
-    start = time.perf_counter()
+    start = time.process_time()  # of the CPU: whatever else the machine does
     detection(inside, outside)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1

@@ -1,12 +1,17 @@
+import csv
+import io
 import json
 import shutil
 from functools import partial
 
 import pytest
 import yaml
+from rich.console import Console
 
 from ensembles import papers
 from ensembles.papers.plan import Planned
+from ensembles.reports import paper_table
+from ensembles.reports.page import page
 from ensembles.runs import Run
 
 
@@ -39,6 +44,23 @@ def put(*path_and_value):
     return change
 
 
+def rendered(filled):
+    console = Console(width=400, record=True, file=io.StringIO())
+    console.print(paper_table.text(filled, console))
+    return {
+        "text": console.export_text(),
+        "markdown": paper_table.markdown(filled),
+        "csv": paper_table.to_csv(filled),
+        "html": page(filled.full_title, [paper_table.html(filled)]),
+    }
+
+
+def cells(filled):
+    """The CSV as (row, column) -> line."""
+    lines = csv.DictReader(io.StringIO(paper_table.to_csv(filled)))
+    return {(line["Method"], line["column"]): line for line in lines}
+
+
 @pytest.fixture
 def finish():
     """Leave results in a run's folder, as a run that has ended does."""
@@ -57,6 +79,7 @@ def planned(tmp_path):
 
     def run(table, row, seed):
         config = {"seed": seed, "checkpoint": "last", "evaluation": {}, "data": {"ood_sets": [], "corrupt": None}}
+        config["recipe"] = {"epochs": 20}
         return Run(config, tmp_path / "runs" / f"{table.slug}-{row.number}-{seed}")
 
     return lambda table, seeds=2: [Planned(row, [run(table, row, seed) for seed in range(seeds)]) for row in table.rows]

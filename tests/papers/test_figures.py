@@ -135,6 +135,14 @@ def test_without_results_there_is_a_sentence(planned):
     assert len(sheet.missing) == 10 and "<img" not in figure_sheet.html(sheet)
 
 
+def test_what_cannot_be_drawn_before_more_rows_are_done_is_said(finish, tmp_path):
+    figure = papers.load("mimo/figure2")
+    first, *others = plan(figure, 1, [f"runs_dir={tmp_path}"])
+    finish(first.runs[0], test__mse=0.5)
+    sheet = draw(figure, [first, *others])
+    assert not sheet.pictures and "run its row too" in figure_sheet.text(sheet) and len(sheet.missing) == len(others)
+
+
 def test_a_smaller_scale_is_in_every_rendering(planned, finish, tmp_path):
     figures = {at: scale(at).applied(papers.load("packed/figure1")) for at in ("full", "smoke")}
     heights = {}
@@ -180,13 +188,13 @@ def test_a_wrong_file_is_named(changed, sentence, change):
     assert "figure5.yaml" in str(error.value) and sentence in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["mimo/figure5", "packed/speed"])
-def test_a_figure_is_one_command(reproduce, name):
+@pytest.mark.parametrize(("name", "at"), [("mimo/figure5", "smoke-own"), ("packed/speed", "smoke")])
+def test_a_figure_is_one_command(reproduce, name, at):
     quick = ("--scale", "smoke", "trainer.progress=false", "trainer.accelerator=cpu", "data.corrupt=null")
     code, out, err = reproduce(name, *quick)
     assert code == 0, err
-    assert "SMOKE SCALE, not the paper's setting" in out and "Missing" not in out
+    assert f"{at.upper()} SCALE, not the paper's setting" in out and "Missing" not in out
     for suffix in ("png", "pdf", "csv", "json", "md"):
-        assert Path(f"results/{name}-smoke.{suffix}").stat().st_size > 100
+        assert Path(f"results/{name}-{at}.{suffix}").stat().st_size > 100
     before = len(reproduce.called)
     assert reproduce(name, *quick)[0] == 0 and len(reproduce.called) == before  # nothing is run again

@@ -10,16 +10,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ensembles import papers
 from ensembles.cli.combinations import combinations
 from ensembles.cli.config import checked
-from ensembles.papers import experiments, machine, work
+from ensembles.papers import experiments, machine, running, work
 from ensembles.papers.listing import duration
 from ensembles.papers.machine import Speed
 from ensembles.papers.plan import plan
 from ensembles.papers.scales import scale
 from ensembles.runs import Run
+from scripts import reproduce as script
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,16 +29,16 @@ ROOT = Path(__file__).parents[2]
 def test_a_table_runs_what_is_missing_and_shows_all_of_it(reproduce):
     quick = ("--scale", "smoke", "trainer.progress=false", "trainer.accelerator=cpu", "data.corrupt=null")
     code, out, err = reproduce("mimo/diversity", "--only", "MIMO", "--only", "1", *quick)
-    assert code == 1, err  # three rows are missing
-    assert "SMOKE SCALE, not the paper's setting" in out and "missing" in out
-    with open("results/mimo/diversity-smoke.csv") as file:
+    assert code == 0, err  # the two rows are done
+    assert "SMOKE-OWN SCALE, not the paper's setting" in out and "missing" in out
+    with open("results/mimo/diversity-smoke-own.csv") as file:
         cells = {(line["Method"], line["column"]): line for line in csv.DictReader(file)}
     assert {method for method, _ in cells} == {row.name for row in papers.load("mimo/diversity").rows}
     assert float(cells["MIMO", "Disagreement"]["measured"]) >= 0 and cells["MIMO", "Disagreement"]["seeds"] == "1"
     assert cells["TreeNet", "Disagreement"]["status"] == "missing"
     for suffix in ("txt", "md", "html", "json"):
-        assert "SMOKE SCALE" in Path(f"results/mimo/diversity-smoke.{suffix}").read_text() or suffix == "json"
-    (run,) = json.loads(Path("results/mimo/diversity-smoke.json").read_text())["lines"][3]["runs"]
+        assert "SMOKE-OWN SCALE" in Path(f"results/mimo/diversity-smoke-own.{suffix}").read_text() or suffix == "json"
+    (run,) = json.loads(Path("results/mimo/diversity-smoke-own.json").read_text())["lines"][3]["runs"]
     assert run["provenance"]["seed"] == 0 and run["provenance"]["command"].startswith("python train.py -m")
     before = len(reproduce.called)
     code, out, _ = reproduce("mimo/diversity", "--only", "MIMO", *quick)
@@ -136,13 +138,90 @@ except SystemExit:
     assert ended.returncode == 0 and ended.stdout, ended.stderr
 
 
-def test_what_cannot_work_is_said(reproduce):
+def test_fewer_finished_runs_never_replace_more(planned, finish, tmp_path, capfd):
+    for name in ("packed/figure1", "mimo/diversity"):
+        table = scale("smoke").applied(papers.load(name))
+        files, entries = tmp_path / "results" / f"{name}-smoke", planned(table, 1)
+        first = entries[0]
+        script.show(table, entries, tmp_path / "results")
+        empty = Path(f"{files}.json").read_text()
+        assert not Path(f"{files}.png").exists()
+        finish(first.runs[0], test__acc=0.5, cost__images_per_second=100.0, cost__params=10)
+        script.show(table, entries, tmp_path / "results")
+        kept = {path: path.read_bytes() for path in files.parent.glob(f"{files.name}.*")}
+        first.runs[0].results_file.unlink()
+        capfd.readouterr()
+        script.show(table, entries, tmp_path / "results")
+        assert "have 1 finished runs and this has 0" in capfd.readouterr().out
+        assert kept == {path: path.read_bytes() for path in files.parent.glob(f"{files.name}.*")}
+        Path(f"{files}.json").write_text(empty)
+        script.show(table, entries, tmp_path / "results")
+        assert not Path(f"{files}.png").exists()  # what is drawn no more
+
+
+def test_overrides_that_change_what_is_computed_are_an_own_setting(reproduce):
+    for words, name, head in (
+        (("recipe.epochs=2",), "table4-own", "OWN SETTING, not the paper's"),
+        (("recipe.epochs=2", "--scale", "smoke"), "table4-smoke-own", "SMOKE-OWN SCALE, not the paper's"),
+        (("data.root=elsewhere", "trainer.devices=2", "strategy=ddp", "runs_dir=there"), "table4", ""),
+        (("evaluation.save_predictions=true",), "table4", ""),
+    ):
+        code, out, err = reproduce("mimo/table4", "--no-run", "--out", name, *words)
+        sheet = json.loads(Path(f"{name}/mimo/{name}.json").read_text())
+        assert code == 1 and head in out and ("paper's setting" in out) == bool(head), err
+        assert all(line["overrides"][-1] == [word for word in words if "=" in word][-1] for line in sheet["lines"])
+        assert any("recipe.epochs=2 for the rows' own" in what for what in sheet["stands"]) == bool(head)
+
+
+def test_ctrl_c_waits_for_train_and_shows_what_is_done(call, tmp_path, monkeypatch):
+    stopping = tmp_path / "train.py"
+    stopping.write_text(
+        "import os, pathlib, signal, time\n"
+        "os.kill(os.getppid(), signal.SIGINT)\n"
+        "time.sleep(1)\n"
+        "pathlib.Path('saved').touch()\n"
+    )
+    monkeypatch.setattr(running, "TRAIN", stopping)
+    code, out, err = call(script, "mimo/diversity", "--scale", "smoke")
+    assert code == 130 and "missing" in out and not err
+    assert Path("saved").exists() and Path("results/mimo/diversity-smoke.json").exists()
+
+
+def test_chosen_rows_are_of_the_tables_that_have_them(reproduce):
+    code, out, _ = reproduce("mimo/table4", "mimo/diversity", "--only", "TreeNet", "--dry-run", "--scale", "smoke")
+    assert code == 0 and "mimo/diversity" in out and "mimo/table4" not in out
+    code, _, err = reproduce("mimo", "--only", "TreeNet", "--only", "Mimo")
+    assert code == 1 and "No table has a row 'Mimo'" in err and not reproduce.called
+
+
+def test_force_is_refused(reproduce):
+    code, _, err = reproduce("mimo/diversity", "force=true")
+    assert code == 2 and "what is done is not run again" in err
+
+
+@pytest.mark.parametrize("name", ["photos (1)", "a,b", "2024", 'a "b" \\'])
+def test_images_may_be_in_any_folder(tmp_path, name):
+    for file in ("train/cat", "train/dog", "test/cat", "test/dog"):
+        (tmp_path / name / file).mkdir(parents=True)
+        (tmp_path / name / file / "1.png").touch()
+    chosen = scale("small", str(tmp_path / name))
+    table = chosen.applied(papers.load("mimo/diversity"))
+    table = replace(table, rows=table.rows[:1])
+    (planned,) = plan(table, 1)
+    assert planned.runs[0].config["data"]["root"] == str(tmp_path / name)
+    written = experiments.write(table, tmp_path / "sweep")[1]
+    config = yaml.safe_load((tmp_path / f"sweep/experiment/{written}.yaml").read_text())
+    assert config["data"]["root"] == str(tmp_path / name)
+
+
+def test_what_cannot_work_is_said(reproduce, tmp_path):
     for arguments, said in (
         (("mimo/table9",), "There is no table mimo/table9"),
         (("mimo/table1", "trainer.precision=16,32"), "give each override one value"),
         (("mimo/table1", "recipe.epoch=3"), "row 1 (Deterministic): There is no key recipe.epoch"),
         (("mimo/table1", "--only", "Mimo", "--dry-run"), "mimo/table1 has no row 'Mimo'"),
         ((), "Name a table"),
+        (("mimo/table1", "--scale", "smoke", "--images", tmp_path), "At smoke scale no images are read"),
     ):
         code, _, err = reproduce(*arguments)
         assert code == 1 and said in err.replace("\n", " "), err

@@ -3,6 +3,7 @@
 from decimal import Decimal
 
 import pytest
+import torch
 from hydra import compose
 
 from ensembles import papers
@@ -10,6 +11,8 @@ from ensembles.cli import CONFIGS
 from ensembles.cli.composing import composing
 from ensembles.cli.config import checked
 from ensembles.errors import UserError
+from ensembles.metrics.ood import criteria
+from ensembles.papers.rows import CRITERIA
 from ensembles.papers.scales import scale
 from tests.papers.conftest import put
 
@@ -87,6 +90,11 @@ WRONG = {
     "column 2: better is 'less', but must be higher or lower": put("columns", 1, "better", "less"),
     "column 1: over is 'Baseline', but no row has that name": put("columns", 0, "over", "Baseline"),
     "rows must be a list with at least one entry": put("rows", []),
+    "criterion is 'entropie', but must be one of max_probability": put("criterion", "entropie"),
+    "row 2 (Dropout): criterion is ['entropy'], but must be": put("rows", 1, "criterion", ["entropy"]),
+    "title is '', but must be text": put("title", ""),
+    "cites is ['Table 1'], but must be text": put("cites", ["Table 1"]),
+    "paper is ' ', but must be text": put("paper", " "),
     "seeds is '0', but must be an integer of at least 1": put("seeds", "0"),
 }
 
@@ -97,6 +105,10 @@ def test_a_wrong_file_is_named_with_its_row(changed, sentence):
         changed("mimo/table1", WRONG[sentence])
     assert "table1.yaml" in str(error.value) and sentence in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_criteria_are_those_that_are_computed():
+    assert list(CRITERIA) == list(criteria(torch.zeros(2, 3, 4)))
 
 
 def test_a_table_that_is_not_there_and_one_that_is_no_yaml(tmp_path):
@@ -125,7 +137,7 @@ def test_at_a_smaller_scale_stand_ins_are_told(tmp_path):
     assert small.columns[3].key == "ood/photos/{criterion}/aupr"
     assert any(text.startswith("WRN-16-1 for model=resnet18, model=resnet50") for text in small.stands)
     images = scale("small", str(tmp_path)).applied(table)
-    assert images.rows[0].overrides["data.root"] == str(tmp_path)
+    assert images.rows[0].overrides["data.root"] == f'"{tmp_path}"'
     assert images.rows[0].overrides["data.ood_sets"] == "[digits]"
     assert images.columns[3].key == "ood/digits/{criterion}/aupr"
     assert [column.key for column in scale("small").applied(papers.load("mimo/table4")).columns].count(None) == 10
@@ -137,7 +149,7 @@ def test_at_full_scale_image_files_take_the_place_of_the_official_ones(tmp_path,
     table = papers.load("mixture/table1")
     found = scale("full", str(tmp_path)).applied(table)
     assert (found.scale, found.stands) == ("full", ())
-    here = {"data": "image_folder", "data.root": str(tmp_path)}
+    here = {"data": "image_folder", "data.root": f'"{tmp_path}"'}
     assert [row.overrides for row in found.rows] == [row.overrides | here for row in table.rows]
     other = papers.load("mixture/table2")
     assert scale("full", str(tmp_path)).applied(other) == other  # CIFAR-100 is not there
