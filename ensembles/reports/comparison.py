@@ -48,7 +48,7 @@ def _union(mappings: Iterable[Mapping]) -> list[str]:
     return list(dict.fromkeys(key for mapping in mappings for key in mapping))
 
 
-def _short(keys: Sequence[str]) -> dict[str, str]:
+def short(keys: Sequence[str]) -> dict[str, str]:
     """method.M -> M, unless another key ends alike."""
     tails = [key.rsplit(".", 1)[-1] for key in keys]
     return {key: tail if tails.count(tail) == 1 else key for key, tail in zip(keys, tails, strict=True)}
@@ -62,7 +62,7 @@ def compare(rows: Sequence[Row], columns: Mapping[str, tuple] = COLUMNS) -> Rend
         columns: for each key of the results its head and how to print it, as `COLUMNS`; columns that no run fills are
             left out, and in a narrow terminal so are those of `LEAST`, as far as needed.
     """
-    differing = _short(_union(row.differs for row in rows))
+    differing = short(_union(row.differs for row in rows))
     filled = {key: column for key, column in columns.items() if any(row.results.get(key) is not None for row in rows)}
     return _Comparison(rows, differing, filled)
 
@@ -82,7 +82,7 @@ class _Comparison(NamedTuple):
             _, failed, reason = row.status.partition(":")
             if failed:
                 which = ", ".join(f"{self.differing[key]}={value}" for key, value in row.differs.items())
-                yield Text(f"{which}: {reason.strip()}")
+                yield Text(f"{which}: {reason.strip()}" if which else reason.strip())
 
     def _table(self, columns: Mapping[str, tuple]) -> Table:
         heads = [head for head, _ in columns.values()]

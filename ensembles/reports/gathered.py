@@ -74,7 +74,7 @@ def _files(folder: Path) -> Iterator[Path]:
     elif _is_run(folder):
         yield folder / RESULTS
     else:
-        for path in sorted(folder.rglob("*.json")):
+        for path in filter(Path.is_file, sorted(folder.rglob("*.json"))):
             before = any(part.endswith(".previous") for part in path.parts)
             if not before and not path.name.startswith(".") and path.name != "provenance.json":
                 yield path
@@ -89,11 +89,15 @@ def _runs(path: Path) -> Iterator[Found]:
     if path.name == RESULTS and _is_run(path.parent):
         yield _run(path.parent)
     elif path.name == INDEX:
-        for entry in _json(path).get("runs", ()):
-            if (Path(entry["folder"]) / RESULTS).is_file():
-                yield _run(Path(entry["folder"]))
+        index = _value(path)
+        listed = index.get("runs") if isinstance(index, dict) else None
+        for entry in listed if isinstance(listed, list) else ():
+            if isinstance(entry, dict) and isinstance(entry.get("folder"), str):
+                folder = Path(index.get("started_in", "")) / entry["folder"]  # as the sweep named it where it started
+                if (folder / RESULTS).is_file():
+                    yield _run(folder)
     else:
-        yield from _collected(path, _value(path))
+        yield from _collected(path, _json(path) if path.name == RESULTS else _value(path))
 
 
 def _collected(path: Path, value: object) -> Iterator[Found]:

@@ -1,22 +1,21 @@
 """The page over many runs: tables, figures, the trade-off between accuracy and speed, and each run's plots."""
 
 import io
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 
-import yaml
-
-from ensembles.reports import figure_sheet, paper_table
+from ensembles.reports import figure_sheet, paper_table, telling
+from ensembles.reports.comparison import short
 from ensembles.reports.figure_sheet import FigureSheet
 from ensembles.reports.gathered import Found
-from ensembles.reports.numbers import count, decimal, mean, percent
+from ensembles.reports.numbers import count, decimal, mean, percent, three_digits
 from ensembles.reports.page import page, picture, sortable
 from ensembles.reports.sheet import Sheet
 from ensembles.reports.tradeoff import Point, tradeoff
 
 COLUMNS: dict[str, tuple[str, Callable]] = {
     "test/acc": ("accuracy %", percent),
+    "test/mse": ("MSE", three_digits),
     "test/nll": ("NLL", decimal),
     "test/ece": ("ECE", decimal),
     "test/brier": ("Brier", decimal),
@@ -61,14 +60,17 @@ def _anchored(sheet: Sheet | FigureSheet, html: str) -> str:
 
 def _comparison(runs: Sequence[Found]) -> str:
     filled = {key: column for key, column in COLUMNS.items() if any(run.results.get(key) is not None for run in runs)}
+    apart = short(telling.differing(runs))
     rows = []
     for run in runs:
         cells = [(f'<a href="#{escape(run.name)}">{escape(run.name)}</a>', run.name), _seed(run)]
+        settings = telling.flattened(telling.settings(run))
+        cells += [(escape(str(settings.get(key, ""))), settings.get(key)) for key in apart]
         for key, (_, show) in filled.items():
             value = run.results.get(key)
             cells.append((show(value), mean(value) if isinstance(value, list) else value))
         rows.append(cells)
-    return sortable(["run", "seed", *(head for head, _ in filled.values())], rows)
+    return sortable(["run", "seed", *apart.values(), *(head for head, _ in filled.values())], rows)
 
 
 def _seed(run: Found) -> tuple[str, object]:
@@ -81,8 +83,8 @@ def _scatter(runs: Sequence[Found]) -> str:
     alike: dict[str, dict[str, list[Found]]] = {}
     for run in runs:
         if all(run.results.get(key) for key in COST) and run.results.get("test/acc") is not None:
-            of_data = alike.setdefault(run.name.partition("-")[0], {})
-            of_data.setdefault(_but_for_seed(run), []).append(run)
+            of_data = alike.setdefault(telling.data(run), {})
+            of_data.setdefault(telling.but_for_seed(run), []).append(run)
     pictures = []
     for data, groups in alike.items():
         file = io.BytesIO()
@@ -93,22 +95,10 @@ def _scatter(runs: Sequence[Found]) -> str:
 
 
 def _point(some: Sequence[Found]) -> Point:
-    settings = _settings(some[0]).get("method", {})
-    method = re.sub(r"-[0-9a-f]{8}$", "", some[0].name).rpartition("-")[2]
+    settings = telling.settings(some[0]).get("method", {})
+    method = telling.stem(some[0]).rpartition("-")[2]
     numbers = [mean([run.results[key] for run in some]) for key in ("test/acc", *COST)]
     return Point(method, f"M = {settings['M']}" if "M" in settings else "", *numbers)
-
-
-def _but_for_seed(run: Found) -> str:
-    settings = {key: value for key, value in _settings(run).items() if key != "seed"}
-    return repr(sorted(settings.items())) if settings else run.name
-
-
-def _settings(run: Found) -> Mapping:
-    try:
-        return yaml.safe_load(run.config) or {}
-    except yaml.YAMLError:
-        return {}
 
 
 def _details(run: Found) -> str:

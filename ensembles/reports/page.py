@@ -8,6 +8,7 @@ from pathlib import Path
 STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; color: #1a1a1a; background: #fff; margin: 2rem auto; padding: 0 1rem;
   max-width: 76rem; }
+h1, h2, h3, p, li, .note, .status, summary, figcaption { overflow-wrap: anywhere; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; } h3 { font-size: 1rem; }
 p { max-width: 52rem; } .key, .note { color: #555; font-size: .9rem; }
 .scroll { overflow-x: auto; }

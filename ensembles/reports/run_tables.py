@@ -35,6 +35,11 @@ COST = {
     "cost/images_per_second": ("images per second", count),
     "cost/ms_per_image": ("milliseconds per image", decimal),
 }
+COST_OF_NUMBERS = COST | {
+    "cost/mult_adds": ("multiply-adds per input", count),
+    "cost/images_per_second": ("inputs per second", count),
+    "cost/ms_per_image": ("milliseconds per input", three_digits),
+}
 
 
 def _quality(results: Mapping) -> Table:
@@ -131,7 +136,7 @@ def show(results: Mapping, where: str | Path, console: Console | None = None) ->
         _named_numbers("Diversity of the members", results, DIVERSITY),
         _shifted(results),
         _detection(results),
-        _named_numbers("Cost", results, COST),
+        _named_numbers("Cost", results, COST_OF_NUMBERS if "test/mse" in results else COST),
     ]
     for table in tables:
         if table.row_count:

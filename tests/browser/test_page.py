@@ -25,7 +25,7 @@ def written(tmp_path):
         folder.mkdir(parents=True)
         results = {"test/acc": accuracy, "cost/images_per_second": 1000 * accuracy, "cost/params": 100}
         (folder / "results.json").write_text(json.dumps(results))
-        (folder / "provenance.json").write_text('{"seed": 0}')
+        (folder / "provenance.json").write_text(json.dumps({"seed": 0, "command": f"run.py method={'a,' * 200}"}))
         (folder / "config.yaml").write_text(
             f"method: {{_target_: a.{method}, M: 4}}\nnote: <script>alert(1)</script>\n"
         )
@@ -104,3 +104,9 @@ def test_the_page_draws_and_sorts(written, browser, tmp_path):
     shot = page.screenshot(path=tmp_path / "page.png", full_page=True)
     assert struct.unpack(">II", shot[16:24])[0] == 1280 and Path(tmp_path / "page.png").stat().st_size > 10_000
     assert not said
+
+
+def test_nothing_is_wider_than_a_phone(written, browser):
+    page = browser.new_page(viewport={"width": 390, "height": 844}, is_mobile=True)
+    page.goto(written.as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth <= Math.min(innerWidth, 390)")

@@ -24,6 +24,11 @@ def test_comparison_has_a_row_for_each_run_and_says_why_one_failed():
     assert "M=0, model=small_cnn: method.M is 0, but must be at least 1." in text
 
 
+def test_a_failed_run_that_nothing_tells_apart_gives_its_reason_alone():
+    lines = printed(compare([Row({}, "failed: out of memory", {})]), width=100).splitlines()
+    assert "out of memory" in [line.strip() for line in lines]
+
+
 def test_a_narrow_comparison_has_whole_names_and_fewer_columns():
     rows = [Row({"method.M": 2, "model": "small_cnn"}, "done", results(M=2))]
     text = printed(compare(rows), width=80)

@@ -1,13 +1,15 @@
 """The page over runs, from folders as runs leave them."""
 
 import json
+from pathlib import Path
 
 import pytest
 from matplotlib.figure import Figure
 
 from ensembles.errors import UserError
-from ensembles.reports.gathered import gather
+from ensembles.reports.gathered import Found, gather
 from ensembles.reports.overview import overview
+from ensembles.reports.telling import but_for_seed, data
 from ensembles.reports.tradeoff import Point, tradeoff
 
 
@@ -86,3 +88,40 @@ def test_the_area_of_a_point_is_proportional_to_its_parameters():
     assert areas[1] == pytest.approx(4 * areas[0])
     assert [collection.get_offsets()[0].tolist() for collection in axes.collections] == [[100, 50], [200, 60]]
     assert axes.get_xscale() == "log"
+
+
+def test_runs_are_told_apart_by_their_settings(run, tmp_path):
+    for M in (2, 4):
+        folder = run(f"digits-net-packed-{M}", **{"test/mse": 0.0125})
+        (folder / "config.yaml").write_text(f"method: {{M: {M}}}\nmodel: net\nseed: {M}\n")
+    text = overview(*gather([tmp_path / "runs"]))
+    heads = text.partition("<thead>")[2].partition("</thead>")[0]
+    assert ">M<" in heads and ">model<" not in heads and ">MSE<" in heads and "0.0125" in text
+
+
+def test_collected_runs_that_differ_in_their_seed_alone_are_alike():
+    def found(name, command):
+        return Found(Path(name), {}, {"command": command}, "")
+
+    one = found("cifar-net-mimo-0123abcd", "train.py -m method=mimo,packed seed=0 data.root=a")
+    two = found("cifar-net-mimo-4567abcd", "train.py -m method=mimo seed=1,2 data.root=a")
+    other = found("cifar-net-mimo-89ababcd", "train.py -m method=mimo seed=1 data.root=a data.train_size=50")
+    unknown = found("cifar-net-mimo-11111111", "train.py -m method=mimo recipe.optimizer.lr=0.1,0.2")
+    assert but_for_seed(one) == but_for_seed(two) != but_for_seed(other)
+    assert but_for_seed(unknown) == unknown.name
+    assert data(one) == data(two) == "cifar (root=a)" and data(other) == "cifar (root=a, train_size=50)"
+
+
+def test_what_is_no_run_is_left_out_and_a_sweep_is_read_from_elsewhere(run, tmp_path):
+    folder = run("digits-net-packed-1")
+    (tmp_path / "x.json").mkdir()
+    (tmp_path / "a.json").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "index.json").write_text('{"runs": [{"id": 1}, 2]}')
+    sweep = tmp_path / "sweeps"
+    sweep.mkdir()
+    entries = [{"folder": f"runs/{folder.name}"}]
+    (sweep / "index.json").write_text(json.dumps({"started_in": str(tmp_path), "runs": entries}))
+    assert len(gather([tmp_path])[0]) == len(gather([sweep])[0]) == 1
+    (tmp_path / "results.json").write_text("{")
+    with pytest.raises(UserError, match=r"results\.json cannot be read"):
+        gather([tmp_path / "results.json"])

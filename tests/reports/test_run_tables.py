@@ -90,3 +90,11 @@ def test_tables_need_no_torch():
     modules = "ensembles.reports.run_tables, ensembles.reports.comparison"
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_cost_of_a_regression_is_per_input():
+    cost = {"cost/mult_adds": 4096, "cost/ms_per_image": 0.000012345}
+    text = printed(show, cost | {"test/mse": 0.5}, "runs/here")
+    assert row(text, "multiply-adds", "per", "input") == ["4.10", "k"]
+    assert row(text, "milliseconds", "per", "input") == ["1.23e-05"]
+    assert row(printed(show, cost | {"test/acc": 0.5}, "runs/here"), "multiply-adds", "per", "image")
