@@ -15,9 +15,10 @@ p { max-width: 52rem; } .key, .note { color: #555; font-size: .9rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; display: block;
   overflow-x: auto; max-width: 100%; }
 th, td { padding: .3rem .7rem; text-align: left; vertical-align: top; border-bottom: 1px solid #ddd; }
-th { border-bottom: 2px solid #1a1a1a; white-space: nowrap; }
+th { border-bottom: 2px solid #1a1a1a; vertical-align: bottom; overflow-wrap: normal; }
 td a { white-space: nowrap; }
-.number { text-align: right; white-space: nowrap; }
+.number { text-align: right; }
+td.number { white-space: nowrap; }
 table.sortable th { cursor: pointer; user-select: none; }
 table.sortable th:focus-visible { outline: 2px solid #0072b2; }
 th[aria-sort=ascending]::after { content: " \\25B2"; font-size: .7em; }

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ensembles.reports.agreement import sentence
 from ensembles.reports.entry import standing
-from ensembles.reports.sheet import OF_NETWORK, Cell, Head, Line, Sheet
+from ensembles.reports.sheet import Cell, Head, Line, Sheet
 
 ARROWS = {"higher": " ↑", "lower": " ↓", None: ""}
 NOTHING = "-"
@@ -32,14 +32,14 @@ def paper(sheet: Sheet, cell: Cell) -> str:
     return (cell.paper if sheet.is_full else f"({cell.paper})") + cell.mark
 
 
-def measured(sheet: Sheet, cell: Cell, line: Line, column: Head) -> str:
+def measured(cell: Cell, line: Line, column: Head) -> str:
     """Mean ± standard deviation, and in brackets the mean as the paper counts; ``missing`` if the row is.
 
-    The size of a network that stands for the paper's has no deviation where it is the same for all seeds.
+    A cost that is the same for all seeds has no deviation.
     """
     if cell.mean is None:
         return NOTHING if line.status == "done" or column.key is None else "missing"
-    fixed = not sheet.is_full and column.key in OF_NETWORK and cell.std == 0
+    fixed = (column.key or "").startswith("cost/") and cell.std == 0
     spread = "" if cell.std is None or fixed else f" ± {cell.std:.{cell.decimals}f}"
     counted = "" if cell.counted is None else f" [{cell.counted:.{cell.decimals}f}]"
     return f"{cell.mean:.{cell.decimals}f}{spread}{counted}"
@@ -59,7 +59,7 @@ def _three(sheet: Sheet, line: Line) -> list[list[str]]:
     """The row's three lines: paper, measured, difference."""
     return [
         [paper(sheet, cell) for cell in line.cells],
-        [measured(sheet, cell, line, column) for cell, column in zip(line.cells, sheet.columns, strict=True)],
+        [measured(cell, line, column) for cell, column in zip(line.cells, sheet.columns, strict=True)],
         [difference(cell) for cell in line.cells],
     ]
 
