@@ -12,8 +12,8 @@ from ensembles.metrics.ood import criteria, detection
 
 def gaussians(inside=400, outside=300, shift=1.0):
     generator = torch.Generator().manual_seed(2)
-    draw = lambda n: torch.randn(n, generator=generator, dtype=torch.float64)  # noqa: E731
-    return draw(inside), draw(outside) + shift
+    drawn = torch.randn(inside + outside, generator=generator, dtype=torch.float64)
+    return drawn[:inside], drawn[inside:] + shift
 
 
 CASES = {

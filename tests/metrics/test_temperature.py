@@ -48,7 +48,10 @@ def test_temperatures_agree_with_lbfgs(scale):
 def test_no_temperature_nearby_is_likelier():
     logits, labels = draw(M=1)
     (temperature,) = fit(logits, labels).members
-    p = lambda t: np.exp(log_softmax(logits[0].double().numpy() / t, axis=-1))  # noqa: E731
+
+    def p(t):
+        return np.exp(log_softmax(logits[0].double().numpy() / t, axis=-1))
+
     least = log_loss(labels, p(temperature))
     assert all(log_loss(labels, p(temperature * factor)) > least for factor in (0.5, 0.99, 1.01, 2))
 
