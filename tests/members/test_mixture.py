@@ -171,7 +171,8 @@ def test_a_group_with_too_small_a_share_is_one_layer_that_all_share():
 def test_banks_for_single_layers():
     """The paper's thin network: 36.5 M are four times WRN-28-5's parameters, so a layer alone has four templates."""
     with torch.device("meta"):
-        ensemble = mixture(partial(wrn, 28, 5, 100), budget=4.0, single_layer_banks=True)
+        backbone = partial(wrn, 28, 5, 100)
+        ensemble = mixture(backbone, budget=4.0, single_layer_banks=True)
         assert not ensemble.alone
         assert {len(bank.templates) for bank in ensemble.banks if len(bank.group) == 1} == {4}
         assert counts(ensemble)[0] <= 4 * cost.parameters(backbone())
