@@ -43,7 +43,12 @@ def evaluate(trainer: Trainer, method: Method, data: DataModule, run: Run) -> Su
             for taker in takers:
                 taker(name, predicted)
 
-        trainer.callbacks.append(Collector(take))
+        def take_reduced(name: str, values: dict[str, Tensor]) -> None:
+            if trainer.is_global_zero:
+                summary.take(name, values)
+
+        streamed = {} if settings["save_predictions"] else {"metric": summary.metric, "take_reduced": take_reduced}
+        trainer.callbacks.append(Collector(take, **streamed))
         if run.config["data"]["val_fraction"] and (settings["temperature_scaling"] or settings["save_predictions"]):
             trainer.validate(method, data, verbose=False)
         trainer.test(method, data, verbose=False)

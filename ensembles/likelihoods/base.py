@@ -3,8 +3,10 @@
 from abc import ABC, abstractmethod
 
 from torch import Tensor
+from torchmetrics import Metric, MetricCollection
 
 from ensembles.errors import UserError
+from ensembles.metrics.regression import RegressionScores
 from ensembles.metrics.regression_summary import RegressionSummary
 from ensembles.metrics.summary import Summary
 from ensembles.training.recipe import Recipe
@@ -30,8 +32,11 @@ class Likelihood(ABC):
         """
 
     @abstractmethod
-    def scores(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
-        """The ensemble's metrics that are followed in training, from outputs (M, N, K) and targets (N,)."""
+    def validation_metrics(self) -> Metric | MetricCollection:
+        """Make the ensemble's metrics that are followed in training, updated with outputs (M, B, K) and targets (B,).
+
+        They compute a dictionary.
+        """
 
     @abstractmethod
     def summary(self, **settings: bool) -> Summary | RegressionSummary:
@@ -50,6 +55,9 @@ class Regression(Likelihood):
     @abstractmethod
     def moments(self, outputs: Tensor) -> tuple[Tensor, Tensor | None]:
         """Mean and variance of each member's prediction, (..., K) -> (...) each; no variance is None."""
+
+    def validation_metrics(self) -> RegressionScores:
+        return RegressionScores(self.moments)
 
     def summary(self, **settings: bool) -> RegressionSummary:
         if settings.get("temperature_scaling"):

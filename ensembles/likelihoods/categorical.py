@@ -2,9 +2,10 @@
 
 import torch.nn.functional as F
 from torch import Tensor
+from torchmetrics import MetricCollection
 
-from ensembles import metrics
 from ensembles.likelihoods.base import Likelihood
+from ensembles.metrics import ECE, NLL, Accuracy
 from ensembles.metrics.summary import Summary
 from ensembles.training.recipe import Recipe
 
@@ -20,8 +21,8 @@ class Categorical(Likelihood):
         criterion = recipe.criterion if recipe else F.cross_entropy
         return criterion(outputs.flatten(0, 1), targets.expand(each).flatten(0, 1))
 
-    def scores(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
-        return metrics.scores(outputs, targets, ("acc", "nll", "ece"))
+    def validation_metrics(self) -> MetricCollection:
+        return MetricCollection({"acc": Accuracy(), "nll": NLL(), "ece": ECE()})
 
     def summary(self, **settings: bool) -> Summary:
         return Summary(**settings)

@@ -7,7 +7,6 @@ from torch.distributions import Normal
 
 from ensembles.errors import UserError
 from ensembles.likelihoods.base import Regression
-from ensembles.metrics import regression
 from ensembles.training.recipe import Recipe
 
 LEAST = 1e-6  # a learned variance, as in Deep Ensembles
@@ -42,6 +41,3 @@ class Gaussian(Regression):
         mean, variance = self.moments(outputs)
         # without its checks of values, for which a GPU would be waited for
         return -Normal(mean, variance.sqrt(), validate_args=False).log_prob(targets).mean()
-
-    def scores(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
-        return regression.scores(*self.moments(outputs.double()), targets)

@@ -4,7 +4,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ensembles.likelihoods.base import Regression
-from ensembles.metrics import regression
 from ensembles.training.recipe import Recipe
 
 
@@ -20,6 +19,3 @@ class SquaredError(Regression):
     def loss(self, outputs: Tensor, targets: Tensor, recipe: Recipe | None = None) -> Tensor:
         mean = outputs[..., 0]
         return F.mse_loss(mean, targets.expand(mean.shape))
-
-    def scores(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
-        return regression.scores(*self.moments(outputs.double()), targets)

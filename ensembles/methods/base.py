@@ -11,7 +11,6 @@ from ensembles.dealing import Deal
 from ensembles.errors import UserError
 from ensembles.likelihoods import Categorical, Likelihood
 from ensembles.members import Ensemble
-from ensembles.training.gather import gather
 from ensembles.training.recipe import Recipe
 
 Backbone = Callable[[], nn.Module]
@@ -41,7 +40,6 @@ class Method(LightningModule):
         self.ensemble = ensemble.to(memory_format=self.memory_format)
         self.deal = deal or Deal()
         self.reduction = reduction
-        self._validated: list[tuple[Tensor, Tensor]] = []
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (M, B, K) of a common batch (B, *input_shape), or of each member's own, (M, B, *input_shape)."""
@@ -75,19 +73,17 @@ class Method(LightningModule):
         return [{"params": list(self.parameters())}]
 
     def on_validation_epoch_start(self) -> None:
-        self._validated = []
+        self._validation = self.likelihood.validation_metrics().to(self.device)
 
     def validation_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         """The members' logits (M, B, K), float32."""
         x, y = batch
         logits = self(x).float()
-        self._validated.append((logits, y))
+        self._validation.update(logits, y)
         return logits
 
     def on_validation_epoch_end(self) -> None:
-        scores = self.likelihood.scores(*gather(self._validated))
-        self._validated = []
-        values = {f"val/{key}": value for key, value in scores.items()}
+        values = {f"val/{key}": value for key, value in self._validation.compute().items()}
         self.log_dict(values, rank_zero_only=False, sync_dist=False)
 
     def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int, dataloader_idx: int = 0) -> Tensor:

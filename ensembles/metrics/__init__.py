@@ -1,8 +1,35 @@
-"""Metrics of members' logits (M, N, K) and labels (N,), or of a regression's outputs, in float64 on their device."""
+"""Metrics of members' logits (M, B, K) and labels (B,), as torchmetrics has them, in float64 on their device."""
 
-from ensembles.metrics.classification import scores
+from ensembles.metrics.classification import (
+    AURC,
+    ECE,
+    NLL,
+    Accuracy,
+    AdaptiveECE,
+    BrierScore,
+    ClasswiseECE,
+    scores,
+)
+from ensembles.metrics.diversity import Diversity
+from ensembles.metrics.ood import OODDetection, OODScores
 from ensembles.metrics.predicted import Predicted
 from ensembles.metrics.regression_summary import RegressionSummary
 from ensembles.metrics.summary import Summary, summarise
 
-__all__ = ["Predicted", "RegressionSummary", "Summary", "scores", "summarise"]
+__all__ = [
+    "AURC",
+    "ECE",
+    "NLL",
+    "Accuracy",
+    "AdaptiveECE",
+    "BrierScore",
+    "ClasswiseECE",
+    "Diversity",
+    "OODDetection",
+    "OODScores",
+    "Predicted",
+    "RegressionSummary",
+    "Summary",
+    "scores",
+    "summarise",
+]

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from ensembles.metrics.base import EnsembleMetric
 from ensembles.metrics.predictive import chunks, require_finite
 
 
@@ -30,13 +31,22 @@ def disagreement_by_class(logits: Tensor, labels: Tensor) -> Tensor:
     return total / labels.bincount(minlength=classes)
 
 
-def kl_matrix(logits: Tensor) -> Tensor:
-    """Mean Kullback-Leibler divergence from member m to member n, KL(p_m || p_n) in nats: (M, M), float64."""
-    members, count, _ = logits.shape
+def cross_log_likelihood(logits: Tensor) -> Tensor:
+    """Sum over examples of member m's expected log-probability of member n, (M, M), float64."""
+    members = len(logits)
     cross = logits.new_zeros(members, members, dtype=torch.float64)
     for part in chunks(logits):
         log_p = part.log_softmax(-1).flatten(1)
         cross += log_p.exp() @ log_p.T
+    return cross
+
+
+def kl_matrix(logits: Tensor) -> Tensor:
+    """Mean Kullback-Leibler divergence from member m to member n, KL(p_m || p_n) in nats: (M, M), float64."""
+    return _kl(cross_log_likelihood(logits), logits.shape[1])
+
+
+def _kl(cross: Tensor, count: int | Tensor) -> Tensor:
     return ((cross.diagonal()[:, None] - cross) / count).clamp(min=0)  # copies: 0, whatever the rounding
 
 
@@ -45,21 +55,63 @@ def pair_mean(matrix: Tensor) -> Tensor:
     return matrix[~torch.eye(len(matrix), dtype=torch.bool, device=matrix.device)].mean()
 
 
-def diversity(logits: Tensor, labels: Tensor) -> dict[str, float]:
-    """Pairwise diversity of M members; {} for M = 1, which has no pairs.
+def disagreement_ratio(apart: Tensor, error: Tensor) -> Tensor | None:
+    """Mean over pairs of the share of differing predictions over the error rate of the pair's first member.
 
-    ``disagreement`` and ``kl`` (nats) are means over examples and pairs (MIMO, section 3.2). ``ratio`` is the pairwise
-    share of differing predictions over the error rate of the pair's first member (Fort et al., 2019; Mixture, section
-    5.3): 0 for copies, 2 for networks of equal error that never err on the same example. Pairs whose first member makes
-    no error have no ratio and are left out of its mean; where no member errs there is no ``ratio``.
+    0 for copies, 2 for networks of equal error that never err on the same example (Fort et al., 2019; Mixture, section
+    5.3). Pairs whose first member makes no error have no ratio and are left out; None where no member errs.
+
+    Args:
+        apart: shares of differing predictions, (M, M).
+        error: members' error rates, (M,).
     """
-    if len(logits) == 1:
-        return {}
-    apart = disagreement_matrix(logits)
-    result = {"disagreement": pair_mean(apart).item(), "kl": pair_mean(kl_matrix(logits)).item()}
-    error = (logits.argmax(-1) != labels).double().mean(-1)
     errs = error > 0
-    if errs.any():
-        # the diagonal is zero, so a row's sum is over its M - 1 pairs
-        result["ratio"] = (apart[errs].sum(-1) / error[errs] / (len(logits) - 1)).mean().item()
-    return result
+    if not errs.any():
+        return None
+    # the diagonal is zero, so a row's sum is over its M - 1 pairs
+    return (apart[errs].sum(-1) / error[errs] / (len(apart) - 1)).mean()
+
+
+class Diversity(EnsembleMetric):
+    """Pairwise diversity of M members, as a dictionary; an empty one for M = 1, which has no pairs.
+
+    ``disagreement`` and ``kl`` (nats) are means over examples and pairs (MIMO, section 3.2); ``ratio`` is that of
+    `disagreement_ratio`, and is left out where no member errs.
+
+    Args:
+        M: number of members.
+    """
+
+    def __init__(self, M: int, **settings) -> None:
+        super().__init__(**settings)
+        for name, shape in {"apart": (M, M), "cross": (M, M), "wrong": (M,), "count": ()}.items():
+            self.add_state(name, torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, logits: Tensor, labels: Tensor) -> None:
+        """Take in members' logits (M, B, K) and labels (B,).
+
+        Raises:
+            UserError: NaN or an infinity among the logits.
+        """
+        if len(logits) == 1:
+            return
+        self.apart += differs(logits).double().sum(-1)
+        self.cross += cross_log_likelihood(logits)
+        self.wrong += (logits.argmax(-1) != labels).double().sum(-1)
+        self.count += logits.shape[1]
+
+    def compute(self) -> dict[str, Tensor]:
+        """The measures, float64."""
+        if len(self.apart) == 1:
+            return {}
+        apart = self.apart / self.count
+        ratio = disagreement_ratio(apart, self.wrong / self.count)
+        found = {"disagreement": pair_mean(apart), "kl": pair_mean(_kl(self.cross, self.count))}
+        return found if ratio is None else found | {"ratio": ratio}
+
+
+def diversity(logits: Tensor, labels: Tensor) -> dict[str, float]:
+    """What `Diversity` says of logits (M, N, K) and labels (N,)."""
+    metric = Diversity(len(logits)).to(logits.device)
+    metric.update(logits, labels)
+    return {name: value.item() for name, value in metric.compute().items()}

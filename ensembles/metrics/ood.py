@@ -1,11 +1,15 @@
 """Telling out-of-distribution examples apart by how unsure the ensemble is of them."""
 
-import numpy as np
 import torch
-from sklearn.metrics import auc, average_precision_score, roc_curve
 from torch import Tensor
+from torchmetrics.functional.classification import binary_auroc, binary_average_precision
+from torchmetrics.utilities import dim_zero_cat
 
+from ensembles.errors import UserError
+from ensembles.metrics.base import EnsembleMetric
 from ensembles.metrics.predictive import chunks, require_finite
+
+CRITERIA = ("max_probability", "max_logit", "entropy", "mutual_information", "variance")
 
 
 def _criteria(logits: Tensor) -> dict[str, Tensor]:
@@ -46,11 +50,79 @@ def detection(inside: Tensor, outside: Tensor) -> dict[str, float]:
     ``auroc``; ``aupr`` as average precision; ``fpr95``: the share of in-distribution examples at or above the highest
     threshold that finds at least 95 % of the others. Equal scores are taken together.
     """
-    score = torch.cat([inside, outside]).cpu().numpy()
-    is_out = np.repeat([0, 1], [len(inside), len(outside)])
-    fpr, tpr, _ = roc_curve(is_out, score, drop_intermediate=False)
+    # torchmetrics squashes scores outside [0, 1], by which different ones can become equal: ranks stay apart
+    _, rank = torch.cat([inside, outside]).unique(return_inverse=True)
+    score = rank.double() / max(1, int(rank.max()))
+    is_out = torch.arange(len(score), device=score.device) >= len(inside)
+    # by counts, since in single precision, as torchmetrics has its curves, 19 of 20 is less than 95 %
+    found = -(-95 * len(outside) // 100)
+    threshold = outside.sort(descending=True).values[found - 1]
     return {
-        "auroc": float(auc(fpr, tpr)),
-        "aupr": float(average_precision_score(is_out, score)),
-        "fpr95": float(fpr[np.argmax(tpr >= 0.95)]),
+        "auroc": binary_auroc(score, is_out.long()).item(),
+        "aupr": binary_average_precision(score, is_out.long()).item(),
+        "fpr95": (inside >= threshold).double().mean().item(),
     }
+
+
+class OODScores(EnsembleMetric):
+    """Collect each criterion's score of every example of a set, name -> (N,); see `criteria`.
+
+    The labels that it is updated with do not matter. Two sets' scores are held against each other by `detection`.
+
+    Args:
+        M: number of members; one has no criteria that compare members.
+    """
+
+    def __init__(self, M: int, **settings) -> None:
+        super().__init__(**settings)
+        self.names = CRITERIA if M > 1 else CRITERIA[:3]
+        for name in self.names:
+            self.add_state(name, [], dist_reduce_fx="cat")
+
+    def update(self, logits: Tensor, labels: Tensor | None = None) -> None:
+        """Take in members' logits (M, B, K).
+
+        Raises:
+            UserError: NaN or an infinity among the logits.
+        """
+        for name, score in criteria(logits).items():
+            getattr(self, name).append(score)
+
+    def compute(self) -> dict[str, Tensor]:
+        """The scores, float64, in the order in which they came, process after process."""
+        return {name: dim_zero_cat(getattr(self, name)) for name in self.names}
+
+
+class OODDetection(EnsembleMetric):
+    """Tell out-of-distribution examples from in-distribution ones: AUROC, AUPR and FPR95, as a dictionary.
+
+    Args:
+        M: number of members.
+        criterion: which score; see `criteria`.
+
+    Raises:
+        UserError: a criterion that there is not for M members.
+    """
+
+    def __init__(self, M: int, criterion: str = "max_probability", **settings) -> None:
+        super().__init__(**settings)
+        known = CRITERIA if M > 1 else CRITERIA[:3]
+        if criterion not in known:
+            raise UserError(f"criterion is {criterion!r}, but must be one of {', '.join(known)} where M is {M}.")
+        self.criterion = criterion
+        self.add_state("score", [], dist_reduce_fx="cat")
+        self.add_state("is_out", [], dist_reduce_fx="cat")
+
+    def update(self, logits: Tensor, is_out: Tensor) -> None:
+        """Take in members' logits (M, B, K), and whether each example is out of distribution, (B,).
+
+        Raises:
+            UserError: NaN or an infinity among the logits.
+        """
+        self.score.append(criteria(logits)[self.criterion])
+        self.is_out.append(is_out.double())
+
+    def compute(self) -> dict[str, float]:
+        """See `detection`."""
+        score, is_out = dim_zero_cat(self.score), dim_zero_cat(self.is_out) > 0
+        return detection(score[~is_out], score[is_out])

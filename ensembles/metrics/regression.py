@@ -1,8 +1,12 @@
 """How well numbers are predicted: metrics of members' means and variances (M, N), in float64, and targets (N,)."""
 
 import math
+from collections.abc import Callable
 
+import torch
 from torch import Tensor
+
+from ensembles.metrics.base import EnsembleMetric
 
 
 def mse(means: Tensor, targets: Tensor) -> Tensor:
@@ -10,10 +14,15 @@ def mse(means: Tensor, targets: Tensor) -> Tensor:
     return (means.mean(0) - targets).square().mean()
 
 
+def log_likelihood(means: Tensor, variances: Tensor, targets: Tensor) -> Tensor:
+    """Each target's log-density, nats, under the equal mixture of the members' normal distributions, (N,)."""
+    alone = -((targets - means).square() / variances + variances.log() + math.log(2 * math.pi)) / 2
+    return alone.logsumexp(0) - math.log(len(means))
+
+
 def nll(means: Tensor, variances: Tensor, targets: Tensor) -> Tensor:
     """Negative log-likelihood, nats, of the equal mixture of the members' normal distributions."""
-    alone = -((targets - means).square() / variances + variances.log() + math.log(2 * math.pi)) / 2
-    return math.log(len(means)) - alone.logsumexp(0).mean()
+    return -log_likelihood(means, variances, targets).mean()
 
 
 def variance(means: Tensor) -> Tensor:
@@ -48,3 +57,33 @@ def bias_and_variance(predictions: Tensor, targets: Tensor) -> tuple[Tensor, Ten
     """
     mean = predictions.mean(0)
     return (mean - targets).square().mean(), (predictions - mean).square().mean()
+
+
+class RegressionScores(EnsembleMetric):
+    """mse, rmse and, where there are variances, nll of the ensemble, as a dictionary.
+
+    Args:
+        moments: from outputs (M, B, K) to the members' means and variances, (M, B) each, or None instead of variances.
+    """
+
+    def __init__(self, moments: Callable[[Tensor], tuple[Tensor, Tensor | None]], **settings) -> None:
+        super().__init__(**settings)
+        self.moments = moments
+        for name in ("squared_error", "log_likelihood", "count"):
+            self.add_state(name, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("has_density", torch.tensor(0), dist_reduce_fx="max")
+
+    def update(self, outputs: Tensor, targets: Tensor) -> None:
+        """Take in members' outputs (M, B, K) and targets (B,)."""
+        means, variances = self.moments(outputs.double())
+        self.squared_error += (means.mean(0) - targets).square().sum()
+        self.count += len(targets)
+        if variances is not None:
+            self.log_likelihood += log_likelihood(means, variances, targets).sum()
+            self.has_density += 1
+
+    def compute(self) -> dict[str, Tensor]:
+        """The metrics, float64."""
+        error = self.squared_error / self.count
+        found = {"mse": error, "rmse": error.sqrt()}
+        return found | {"nll": -self.log_likelihood / self.count} if self.has_density else found

@@ -38,6 +38,9 @@ class RegressionSummary:
         require_finite(predicted.logits, f"The outputs on the set {name!r}")
         self.sets[name] = predicted
 
+    def metric(self, name: str, outputs: Tensor) -> None:
+        """None: of every set all outputs are needed."""
+
     def moments(self, name: str) -> Moments:
         """Means and variances of a set, float64."""
         return self._moments(self.sets[name].logits.double())

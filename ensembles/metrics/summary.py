@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Mapping
 
 from torch import Tensor
+from torchmetrics import Metric, MetricCollection
 
 from ensembles.errors import UserError
 from ensembles.metrics import temperature
-from ensembles.metrics.classification import METRICS, scores
+from ensembles.metrics.classification import ECE, METRICS, NLL, Accuracy, scores
 from ensembles.metrics.corrupted import mean_corruption_error, overall
 from ensembles.metrics.diversity import diversity
-from ensembles.metrics.ood import criteria, detection
+from ensembles.metrics.ood import OODScores, criteria, detection
 from ensembles.metrics.predicted import Predicted
 from ensembles.metrics.shifted import shifted
 
@@ -61,6 +62,26 @@ class Summary:
             self._cells[type, int(severity)] = scores(predicted.logits, predicted.labels, CELL)
         else:
             raise UserError(f"The set {name!r} is none of val, test, ood/..., shift/... and corrupted/...: rename it.")
+
+    def metric(self, name: str, logits: Tensor) -> Metric | MetricCollection | None:
+        """Make what reduces a set's batches as they come, on the device of its first logits (M, B, K).
+
+        None for a set whose whole logits are needed, which `add` takes in; what the metric computes goes to `take`.
+        """
+        kind = name.partition("/")[0]
+        if kind == "ood":
+            return OODScores(len(logits)).to(logits.device)
+        if kind == "corrupted":
+            return MetricCollection({"acc": Accuracy(), "nll": NLL(), "ece": ECE()}).to(logits.device)
+        return None
+
+    def take(self, name: str, values: Mapping[str, Tensor]) -> None:
+        """Take in what the `metric` of a set has computed."""
+        kind, *rest = name.split("/")
+        if kind == "ood":
+            self.unsure[name] = {criterion: score.cpu() for criterion, score in values.items()}
+        else:
+            self._cells[rest[0], int(rest[1])] = {key: value.item() for key, value in values.items()}
 
     def results(self) -> dict[str, float | list[float]]:
         """All results under flat keys, ready for JSON; fractions in [0, 1], nats.

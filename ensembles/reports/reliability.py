@@ -7,7 +7,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from ensembles.metrics.bins import BINS, Bins, equal_width
-from ensembles.metrics.classification import confidence_and_correct
+from ensembles.metrics.classification import statistics
 from ensembles.metrics.predictive import log_mean
 from ensembles.reports import style
 
@@ -16,12 +16,12 @@ EDGES = [i / BINS for i in range(BINS + 1)]
 
 def reliability(logits: Tensor, labels: Tensor) -> Figure:
     """The ensemble and all its members; below, how many images are in a bin."""
-    pool = equal_width(*confidence_and_correct(log_mean(logits), labels))
+    pool = _bins(log_mean(logits), labels)
     figure = Figure(figsize=(4.2, 4.8))
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     _diagonal(top)
     if len(logits) > 1:
-        each = [confidence_and_correct(log_mean(member[None]), labels) for member in logits]
+        each = [statistics(log_mean(member[None]), labels)[:2] for member in logits]
         members = equal_width(*(torch.cat(parts) for parts in zip(*each, strict=True)))
         ece = sum(equal_width(*one).error.item() for one in each) / len(each)
         top.plot(*_curve(members), "s:", color=style.VERMILLION, label=f"members, mean ECE {ece:.3f}", clip_on=False)
@@ -45,7 +45,7 @@ def before_and_after(logits: Tensor, labels: Tensor, temperature: float) -> Figu
         (axes[:, 0], log_p, "as trained"),
         (axes[:, 1], log_mean(log_p[None], [temperature]), f"at temperature {temperature:.3g}"),
     ):
-        bins = equal_width(*confidence_and_correct(shown, labels))
+        bins = _bins(shown, labels)
         _diagonal(top)
         _pool(top, bottom, bins, "ensemble" if len(logits) > 1 else "network")
         top.set_title(f"{title}: ECE {bins.error.item():.3f}")
@@ -54,6 +54,11 @@ def before_and_after(logits: Tensor, labels: Tensor, temperature: float) -> Figu
     axes[1, 0].set_ylabel("images")
     figure.legend(handles=axes[0, 0].lines, loc="outside upper center", ncols=2)
     return figure
+
+
+def _bins(log_p: Tensor, labels: Tensor) -> Bins:
+    of = statistics(log_p, labels)
+    return equal_width(of.confidence, of.correct)
 
 
 def _diagonal(axes: Axes) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torchmetrics.utilities.distributed import gather_all_tensors
 
 
 def gather(parts: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
@@ -13,9 +14,9 @@ def gather(parts: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     Returns:
         logits (M, N, K) and labels (N,) on the CPU, the same in every process; no example twice, none left out.
     """
-    own = (torch.cat([logits.cpu() for logits, _ in parts], dim=1), torch.cat([labels.cpu() for _, labels in parts]))
-    if not (dist.is_available() and dist.is_initialized()):
-        return own
-    shares: list = [None] * dist.get_world_size()
-    dist.all_gather_object(shares, own)
-    return torch.cat([logits for logits, _ in shares], dim=1), torch.cat([labels for _, labels in shares])
+    logits = torch.cat([logits for logits, _ in parts], dim=1)
+    labels = torch.cat([labels for _, labels in parts])
+    if dist.is_available() and dist.is_initialized():
+        logits = torch.cat(gather_all_tensors(logits), dim=1)
+        labels = torch.cat(gather_all_tensors(labels))
+    return logits.cpu(), labels.cpu()

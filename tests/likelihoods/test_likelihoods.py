@@ -47,7 +47,10 @@ def test_squared_error_loss():
 def test_the_ensemble_is_the_equal_mixture_of_its_members():
     parts = normals(OUTPUTS.transpose(0, 1))
     mixture = MixtureSameFamily(Categorical(torch.ones(N, M, dtype=torch.float64)), parts)
-    found = Gaussian().scores(OUTPUTS, TARGETS)
+    metrics = Gaussian().validation_metrics()
+    for part in torch.arange(len(TARGETS)).split(3):
+        metrics.update(OUTPUTS[:, part], TARGETS[part])
+    found = {name: value.item() for name, value in metrics.compute().items()}
     assert found["nll"] == pytest.approx(-mixture.log_prob(TARGETS).mean().item(), rel=1e-4)
     assert found["mse"] == pytest.approx((mixture.mean - TARGETS).square().mean().item())
     assert found["rmse"] == pytest.approx(found["mse"] ** 0.5)

@@ -29,14 +29,14 @@ CASES = {
 
 
 @pytest.mark.parametrize(("inside", "outside"), CASES.values(), ids=CASES.keys())
-def test_detection_agrees_with_scikit_learn_torchmetrics_and_counting(inside, outside):
+def test_detection_agrees_with_scikit_learn_and_counting(inside, outside):
     found = detection(inside, outside)
     target = torch.cat([torch.zeros(len(inside)), torch.ones(len(outside))]).long()
     score = torch.cat([inside, outside])
-    assert found["auroc"] == pytest.approx(roc_auc_score(target, score), abs=1e-12)
-    assert found["aupr"] == pytest.approx(average_precision_score(target, score), abs=1e-12)
+    assert found["auroc"] == pytest.approx(roc_auc_score(target, score), abs=1e-6)
+    assert found["aupr"] == pytest.approx(average_precision_score(target, score), abs=1e-6)
     higher = (outside[:, None] > inside).double() + (outside[:, None] == inside).double() / 2
-    assert found["auroc"] == pytest.approx(higher.mean().item(), abs=1e-12)
+    assert found["auroc"] == pytest.approx(higher.mean().item(), abs=1e-6)
 
     # in 5 % of 20 the one lowest may be missed, in fewer than 20 none: 100 found > 95 found, in integers
     enough = [t for t in outside.tolist() if 100 * (outside >= t).sum().item() >= 95 * len(outside)]
