@@ -1,8 +1,8 @@
 """How good a predictive distribution is.
 
-Each metric stands once, as a function of `Statistics`, one number an example; as a torchmetrics metric it collects these
-from the members' logits (M, B, K) and labels (B,), batch by batch and over processes, and applies the function. All but
-`ClasswiseECE` have the same states, so in a MetricCollection they are collected once.
+Each metric stands once, as a function of `Statistics`, which are some numbers for each example. As a torchmetrics
+metric it collects these from the members' logits (M, B, K) and labels (B,), batch by batch and over processes, and
+applies the function. All but `ClasswiseECE` have the same states, so in a MetricCollection they are collected once.
 
 torchmetrics' own accuracy would agree, but stand apart from these states. Its calibration error adds up in float32, and
 is off by up to 1e-4 at 50,000 examples; Brier score, AURC and the other calibration errors it has not.

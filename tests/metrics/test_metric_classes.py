@@ -154,5 +154,5 @@ def test_detection_takes_both_kinds_in_any_order(criterion):
 def test_settings_that_cannot_be_are_refused():
     with pytest.raises(UserError, match="of is 'all', but must be ensemble or members"):
         Accuracy(of="all")
-    with pytest.raises(UserError, match="criterion is 'variance', but must be one of .* where M is 1"):
+    with pytest.raises(UserError, match=r"criterion is 'variance', but must be one of .* where M is 1"):
         OODDetection(1, "variance")
