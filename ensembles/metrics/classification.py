@@ -155,9 +155,8 @@ class _PerExample(EnsembleMetric):
         self.predictors = torch.tensor(len(log_p), device=log_p.device)
         parts = [statistics(one, labels) for one in log_p]
         for name in Statistics._fields:
-            each = torch.stack(
-                [getattr(part, name) for part in parts], dim=1
-            )  # example by example, as states are joined
+            # example by example, as batches and processes are joined
+            each = torch.stack([getattr(part, name) for part in parts], dim=1)
             getattr(self, name).append(each.flatten())
 
     def compute(self) -> Tensor:
