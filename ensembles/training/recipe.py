@@ -124,3 +124,19 @@ def cosine(floor: float = 0.0) -> Callable[[float, int], float]:
         return floor + (1 - floor) * (1 + math.cos(math.pi * epochs_done / epochs)) / 2
 
     return factor
+
+
+def triangular(peak: float) -> Callable[[float, int], float]:
+    """Rise in a straight line from 0 to 1 at the share ``peak`` of the training, then fall in one to 0.
+
+    Raises:
+        UserError: a peak that is not between 0 and 1.
+    """
+    if isinstance(peak, bool) or not isinstance(peak, int | float) or not 0 < peak < 1:
+        raise UserError(f"recipe.schedule.peak is {peak!r}, but must be a number between 0 and 1.")
+
+    def factor(epochs_done: float, epochs: int) -> float:
+        done = epochs_done / epochs
+        return done / peak if done < peak else (1 - done) / (1 - peak)
+
+    return factor

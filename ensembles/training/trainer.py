@@ -1,6 +1,7 @@
 """The Lightning Trainer of a config."""
 
 import os
+import warnings
 
 import pytorch_lightning as pl
 import torch
@@ -73,6 +74,13 @@ def _is_fsdp(config: DictConfig) -> bool:
 def _require_precision(config: DictConfig) -> None:
     if config.trainer.precision == "16-mixed" and not _on_gpu(config):
         raise UserError("trainer.precision=16-mixed needs a GPU, and there is none in use: take bf16-mixed or 32.")
+    capabilities = torch.cpu.get_capabilities()
+    if config.trainer.precision == "bf16-mixed" and not _on_gpu(config) and not capabilities.get("avx512_bf16", True):
+        warnings.warn(
+            "This processor has no instructions for bf16, so that trainer.precision=bf16-mixed takes many times as "
+            "long here as trainer.precision=32.",
+            stacklevel=1,
+        )
 
 
 def _compiled(config: DictConfig) -> Compiled | None:

@@ -1,9 +1,12 @@
 """Half precision, compiled passes and the images' layout: for every method."""
 
+import warnings
+
 import pytest
 import pytorch_lightning as pl
 import torch
 from hydra import compose
+from omegaconf import OmegaConf
 
 from ensembles import build
 from ensembles.cli import CONFIGS
@@ -100,3 +103,15 @@ def test_the_layout_changes_no_result(method):
     for module, layout in ((last, torch.channels_last), (contiguous, torch.contiguous_format)):
         kernels = [p for p in module.parameters() if p.dim() == 4 and p.shape[1] > 1]
         assert kernels and all(kernel.is_contiguous(memory_format=layout) for kernel in kernels)
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_a_processor_without_bf16_is_said_to_be_slow_at_it(has, monkeypatch):
+    from ensembles.training import trainer
+
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": has})
+    config = OmegaConf.create({"trainer": {"precision": "bf16-mixed", "accelerator": "cpu"}})
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        trainer._require_precision(config)
+    assert [("no instructions for bf16" in str(warning.message)) for warning in said] == [True] * (not has)

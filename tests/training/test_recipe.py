@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from ensembles.errors import UserError
 from ensembles.methods import Deterministic
-from ensembles.training.recipe import Recipe, cosine, multistep
+from ensembles.training.recipe import Recipe, cosine, multistep, triangular
 
 
 def recipe(**changes):
@@ -47,6 +47,13 @@ def test_warmup_is_linear_from_zero():
 def test_cosine_ends_near_zero():
     seen = rates(recipe(schedule=cosine()), 10)
     assert seen == pytest.approx([1 + math.cos(math.pi * step / 10) for step in range(10)])
+
+
+def test_a_triangular_rate_peaks_where_it_is_told():
+    factor = triangular(0.2)
+    assert [factor(done, 10) for done in (0, 1, 2, 6, 10)] == [0, 0.5, 1, 0.5, 0]
+    with pytest.raises(UserError, match=r"recipe\.schedule\.peak is 1, but must be a number between 0 and 1"):
+        triangular(1)
 
 
 def network():
