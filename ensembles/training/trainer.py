@@ -74,13 +74,17 @@ def _is_fsdp(config: DictConfig) -> bool:
 def _require_precision(config: DictConfig) -> None:
     if config.trainer.precision == "16-mixed" and not _on_gpu(config):
         raise UserError("trainer.precision=16-mixed needs a GPU, and there is none in use: take bf16-mixed or 32.")
-    capabilities = torch.cpu.get_capabilities()
-    if config.trainer.precision == "bf16-mixed" and not _on_gpu(config) and not capabilities.get("avx512_bf16", True):
+    if config.trainer.precision == "bf16-mixed" and not _on_gpu(config) and not _cpu_has_bf16():
         warnings.warn(
             "This processor has no instructions for bf16, so that trainer.precision=bf16-mixed takes many times as "
             "long here as trainer.precision=32.",
             stacklevel=1,
         )
+
+
+def _cpu_has_bf16() -> bool:
+    """Whether torch's convolutions on this processor compute in bf16, rather than by a slow stand-in."""
+    return torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def _compiled(config: DictConfig) -> Compiled | None:

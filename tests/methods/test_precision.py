@@ -109,7 +109,7 @@ def test_the_layout_changes_no_result(method):
 def test_a_processor_without_bf16_is_said_to_be_slow_at_it(has, monkeypatch):
     from ensembles.training import trainer
 
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": has})
+    monkeypatch.setattr(trainer, "_cpu_has_bf16", lambda: has)
     config = OmegaConf.create({"trainer": {"precision": "bf16-mixed", "accelerator": "cpu"}})
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
