@@ -35,6 +35,22 @@ def test_a_cell_has_mean_deviation_and_difference(planned, finish):
         assert "Table 1" in text and "SCALE" not in text, name
 
 
+def test_members_are_counted_averaged_or_the_best_of_them(planned, finish):
+    table = papers.load("mixture/table6")
+    entries = planned(table)
+    for run, members in zip(entries[2].runs, ([0.80, 0.81, 0.79, 0.80], [0.81, 0.83, 0.81, 0.79]), strict=True):
+        finish(run, test__acc=0.83, members__acc=members)
+    name, filled = "MixtureEnsembles, 120M", cells(fill(table, entries))
+    mean, best = filled[name, "Members' mean accuracy"], filled[name, "Best member's accuracy"]
+    assert (float(mean["measured"]), mean["paper"]) == (pytest.approx(80.5), "80.36")
+    assert (float(best["measured"]), best["paper"]) == (pytest.approx(82.0), "80.49")
+    table = papers.load("mixture/table5")
+    entries = planned(table)
+    for run in entries[1].runs:
+        finish(run, members__acc=[0.7] * 4)
+    assert float(cells(fill(table, entries))["BatchEnsemble", "# Ensemble Members"]["measured"]) == 4
+
+
 def test_a_row_says_how_far_its_runs_are(planned, finish):
     table = papers.load("mimo/table1")
     entries = planned(table)
