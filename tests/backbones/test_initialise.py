@@ -80,8 +80,18 @@ def test_a_thinner_resnet_goes_by_fan_out_as_torchvisions_does():
         for conv in (network.layer2[0].conv1, network.layer4[0].conv1, network.layer4[0].downsample[0]):
             fan_out = conv.out_channels * conv.kernel_size[0] ** 2
             assert conv.weight.std().item() == pytest.approx((2 / fan_out) ** 0.5, rel=0.03)
+        assert network.conv1.weight.std().item() == pytest.approx((2 / (32 * 9)) ** 0.5, rel=0.1)
         assert network.fc.weight.abs().max() <= bound(network.fc)
         assert network.layer1[0].bn1.weight.eq(1).all() and not network.layer1[0].bn1.bias.any()
+
+
+def test_spreads_by_fan_out_where_inputs_and_outputs_change_differently():
+    """They were too small for MIMO's first layer and too large for convolutions with groups."""
+    stem = ensembles.mimo(lambda: resnet18(10), M=3).network.conv1
+    assert stem.weight.std().item() == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.06)
+    grouped = ensembles.packed(lambda: resnet18(10), M=4, alpha=2, gamma=2).member(0).layer4[1].conv2
+    assert grouped.groups == 2
+    assert grouped.weight.std().item() == pytest.approx((2 / (256 * 9)) ** 0.5, rel=0.03)
 
 
 def test_a_resized_layer_has_numbers_of_its_own():

@@ -22,7 +22,7 @@ from tests.papers.conftest import put
 ROWS = {  # at full scale, at smoke scale
     "mimo/figure5": (10, 2),
     "mimo/figure6a": (12, 4),
-    "mimo/figure6b": (48, 16),
+    "mimo/figure6b": (48, 32),
     "mimo/figure7": (132, 4),
     "mimo/figure8": (120, 4),
     "mimo/figure9": (132, 4),
@@ -51,7 +51,7 @@ def test_a_figure_has_its_rows_and_at_smoke_scale_the_ends_of_its_axes(name):
     assert entry.is_figure and entry.shows and "_target_" in entry.drawing
     assert (len(entry.rows), len(smoke.rows)) == ROWS[name]
     assert len({row.name for row in entry.rows}) == len(entry.rows)
-    assert len({tuple(row.arguments) for row in smoke.rows}) == len(smoke.rows)
+    assert len({(*row.arguments, *row.at.values()) for row in smoke.rows}) == len(smoke.rows)
 
 
 def test_a_sweep_is_a_row_for_each_combination():
