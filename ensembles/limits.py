@@ -40,10 +40,19 @@ LIMITS = {
     "initialisation": _one_of("own", "common"),
     "batches": _one_of("common", "own"),
     "ghost_batch": _integer(1),
+    "model.init": _one_of("torch", "he"),
+    "redraw": _one_of("initialiser", "bootstrap"),
+    "late_stride": _FLAG,
+    "conv_bias": _FLAG,
+    "preactivation": _FLAG,
     "method.scale": _number(1, 6),
     "budget": _number(0, open_low=True),
     "templates": _integer(1),
     "fast_lr": _number(0),
+    "decay_fast": _FLAG,
+    "site": _one_of("convolutions", "residual"),
+    "penalty": _one_of("all", "layers"),
+    "norm_l2": _number(0),
     "batch_repetition": _integer(1),
     "val_fraction": _number(0, 1, open_high=True),
     "image_size": _integer(1),
@@ -88,7 +97,7 @@ LIMITS = {
 }
 
 # What null stands for a default of.
-OPTIONAL = {"ghost_batch", "image_size", "num_workers", "gradient_clip_val", "keep_every", "train_size"}
+OPTIONAL = {"ghost_batch", "image_size", "init", "num_workers", "gradient_clip_val", "keep_every", "train_size"}
 
 
 def require(where: str = "", **values) -> None:

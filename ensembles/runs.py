@@ -31,7 +31,11 @@ ELSEWHERE = {
 # Settings that came later: at these values a run is where it was before they were there.
 LATER = {
     "trainer": {"keep_every": None, "deterministic": False},
-    "method": {"initialisation": "own", "batches": "common"},
+    "method": {
+        **{"initialisation": "own", "batches": "common"},
+        **{"decay_fast": False, "site": "convolutions", "penalty": "all", "norm_l2": 0},
+    },
+    "model": {"init": None, "redraw": "bootstrap", "preactivation": True},
 }
 # These change how a trained network is evaluated, not what is trained.
 EVALUATION = ("checkpoint", "evaluation")
@@ -49,9 +53,22 @@ def identity(config: dict) -> dict:
         parts[group] = {key: value for key, value in config[group].items() if key not in left_out | TEST_SETS}
     for group, before in LATER.items():
         parts[group] = {key: value for key, value in parts[group].items() if key not in before or value != before[key]}
+    if not _redraws(config):
+        parts["model"].pop("redraw", None)
     for place in _checkpoint_files(config):
         parts.setdefault("files", {})[str(place)] = file_digest(place)
     return parts
+
+
+def _redraws(config: dict) -> bool:
+    """Whether there can be layers of another size than the backbone's, so that ``model.redraw`` changes the numbers."""
+    method, M = config["method"], config["method"].get("M", 1)
+    package, _, name = method["_target_"].rpartition(".")
+    if config["model"].get("width", 1) != 1 or package != "ensembles.methods":
+        return True
+    return (name == "Packed" and (method["alpha"], method["gamma"]) != (M, 1)) or (
+        name in ("MIMO", "NaiveMultihead") and M > 1
+    )
 
 
 def decides(key: str) -> bool:

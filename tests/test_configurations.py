@@ -16,8 +16,9 @@ from ensembles.methods import Method
 from ensembles.runs import Run
 
 METHODS = sorted(path.stem for path in (CONFIGS / "method").glob("*.yaml"))
+STARTS = {"init": ["torch", "he", "zeros"], "redraw": ["bootstrap", "never"]}
 MODELS = {
-    "small_cnn": {"width": [0.5, 2, 0, "wide"]},
+    "small_cnn": {"width": [0.5, 2, 0, "wide"], **STARTS},
     "mlp": {"width": [0.5, 0.01, -1]},
     "wrn": {
         "depth": [10, 16, 11, 4, 0],
@@ -26,9 +27,11 @@ MODELS = {
         "ghost_batch": [2, 4, 100, 0],
         "conv_bias": ["true", "maybe"],
         "late_stride": ["true"],
+        "preactivation": ["false", "sometimes"],
+        **STARTS,
     },
     "resnet18": {"width": [0.25, 0.05], "ghost_batch": [4, 3]},
-    "timm": {"name": ["resnet10t", "test_vit", "nothing"], "pretrained": [1], "width": [0.5]},
+    "timm": {"name": ["resnet10t", "test_vit", "nothing"], "pretrained": [1], "width": [0.5], "init": ["he"]},
     "torchvision": {"name": ["squeezenet1_1", "mobilenet_v3_small", "resnet"], "width": [0.5, 0]},
 }
 NEEDED = {
@@ -50,6 +53,10 @@ OF_METHODS = {
     "split": ["conv2", "fc", "layer3", "nowhere", 3],
     "init": ["signs", "zeros"],
     "fast_lr": [0, 1, -1],
+    "decay_fast": ["true", "somewhat"],
+    "site": ["residual", "everywhere"],
+    "penalty": ["layers", "none"],
+    "norm_l2": [3e-4, -1],
     "deal": ["shares", "all"],
     "member_batch_norm": ["true", "maybe"],
     "rate": [0, 0.5, 1],

@@ -22,7 +22,7 @@ MARGIN = 0.6  # of how far the members are from their middle, beyond the farthes
 def landscape(lines: Sequence[Line], points: int = 25, images: int = 2000) -> Drawing:
     """A row of panels for each line: accuracy, then disagreement with each of three members; of its first run.
 
-    All are of one size in weight space.
+    Each row has its own scale in weight space, as in the paper: heads alone are much nearer to one another.
 
     Args:
         points: of the grid along an axis.
@@ -31,9 +31,7 @@ def landscape(lines: Sequence[Line], points: int = 25, images: int = 2000) -> Dr
     figure = Figure(figsize=(9.2, 2.1 * len(lines) + 0.9), layout="compressed")
     panels = figure.subplots(len(lines), 1 + MEMBERS, squeeze=False)
     every = [Trained(line.runs[0]) for line in lines]
-    reach = (1 + MARGIN) * max(plane_of(one.ensemble).reach() for one in every)
-    grid = torch.linspace(-reach, reach, points, dtype=torch.float64)
-    found = [measure(one.ensemble, *one.test(images), grid) for one in every]
+    found = [measure(one.ensemble, *one.test(images), _grid(one, points)) for one in every]
     ways = [_ways(one, landscape.plane) for one, landscape in zip(every, found, strict=True)]
     best = [
         max(values.max().item() for values in each)
@@ -58,6 +56,11 @@ def landscape(lines: Sequence[Line], points: int = 25, images: int = 2000) -> Dr
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
     data = [row for line, one in zip(lines, found, strict=True) for row in _rows(line.row.name, one)]
     return Drawing(figure, data, [_said(line.row.name, one) for line, one in zip(lines, found, strict=True)])
+
+
+def _grid(trained: Trained, points: int) -> Tensor:
+    reach = (1 + MARGIN) * plane_of(trained.ensemble).reach()
+    return torch.linspace(-reach, reach, points, dtype=torch.float64)
 
 
 def _ways(trained: Trained, plane: Plane) -> Tensor | None:

@@ -14,7 +14,9 @@ def require_known(library: str, name: str, names: Collection[str]) -> None:
         raise UserError(f"model.name={name} is no classifier of {library}: {hint}")
 
 
-def require_trained_width(pretrained: bool, width: float) -> None:
-    """Raise a UserError where pretrained weights would be cut to another width, which leaves nothing of them."""
+def require_trained_numbers(pretrained: bool, width: float, init: str | None) -> None:
+    """Raise a UserError where nothing would be left of pretrained weights."""
     if pretrained and width != 1:
         raise UserError("model.pretrained needs the trained width: set model.width=1 or model.pretrained=false.")
+    if pretrained and init is not None:
+        raise UserError("model.init draws anew what model.pretrained loads: set one of them to null or false.")

@@ -4,9 +4,11 @@ import torch
 from torch import Tensor, nn
 
 from ensembles.backbones.ghost import ghost
+from ensembles.backbones.initialise import INITIALISERS, initialise, tell
 from ensembles.backbones.resize import resize
-from ensembles.backbones.trace import on_meta
+from ensembles.backbones.trace import LAYERS, on_meta
 from ensembles.errors import UserError, reason
+from ensembles.limits import require
 
 # Image sizes to name in the error where the asked one is too small.
 SIZES = (8, 16, 32, 64, 96, 128, 160, 224, 256, 299, 384)
@@ -22,18 +24,28 @@ def fit(
     image_size: int,
     width: float,
     ghost_batch: int | None = None,
+    init: str | None = None,
+    redraw: str = "initialiser",
 ) -> nn.Module:
     """The network at ``width`` times its hidden widths, checked on (B, in_channels, image_size, image_size).
 
     Args:
         ghost_batch: examples over which batch norms take their statistics in training; None for the whole batch.
+        init: how convolutions and linear layers start: ``torch``, PyTorch's default, or ``he``; None as they do.
+        redraw: how a layer of another size starts: by its ``initialiser``, where that is known, or as a ``bootstrap``
+            of the original's numbers.
 
     Raises:
         UserError: the network cannot take such images, does not give (B, num_classes), cannot be resized, or has no
             batch norm for ghost batches.
     """
     input_shape = (in_channels, image_size, image_size)
+    require("model.", init=init, redraw=redraw)
     check(network, input_shape, num_classes)
+    if init is not None:
+        initialise(network, INITIALISERS[init])
+    if redraw == "bootstrap":
+        tell(network, dict.fromkeys(LAYERS))
     network = resize(network, width, input_shape)
     return network if ghost_batch is None else ghost(network, ghost_batch)
 

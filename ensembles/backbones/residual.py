@@ -25,13 +25,26 @@ class _Call:
 def inner_layers(network: nn.Module, input_shape: tuple[int, ...]) -> list[str]:
     """Names of the layers in residual blocks that read what another layer of their block has computed.
 
-    So neither a block's first convolution nor that of its shortcut is among them. The blocks are the innermost modules
-    that add; a network without any gives [].
+    So neither a block's first convolution nor that of its shortcut is among them; a network without blocks gives [].
+    """
+    return [name for block in _blocks(network, input_shape) for name, reads in block.items() if reads]
+
+
+def first_layers(network: nn.Module, input_shape: tuple[int, ...]) -> list[str]:
+    """Names of the layers that residual blocks begin with: of each block the first of which another layer reads."""
+    return [next(name for reads in block.values() for name in reads) for block in _blocks(network, input_shape)]
+
+
+def _blocks(network: nn.Module, input_shape: tuple[int, ...]) -> list[dict[str, list[str]]]:
+    """The residual blocks, which are the innermost modules that add, in the order in which they end.
+
+    A block has its layers' names in the order in which they run, each with those of the block that its input follows
+    from. One in which no layer reads another is left out.
     """
     shadow = on_meta(network)
     names = {module: name for name, module in shadow.named_modules()}
     running: list[_Call] = []
-    found: dict[str, None] = {}
+    found: list[dict[str, list[str]]] = []
 
     def begin(module: nn.Module, inputs: tuple) -> None:
         running.append(_Call(module, _node(inputs[0]) if inputs else None))
@@ -42,7 +55,11 @@ def inner_layers(network: nn.Module, input_shape: tuple[int, ...]) -> list[str]:
         if isinstance(module, LAYERS):
             call.layers.append(call)
         if not call.has_blocks and len(call.layers) > 1 and _adds(call):
-            found.update(dict.fromkeys(names[layer.module] for layer in call.layers if _reads_another(layer, call)))
+            block = {
+                names[layer.module]: [names[other.module] for other in _read(layer, call)] for layer in call.layers
+            }
+            if any(block.values()):
+                found.append(block)
             call.has_blocks = True
         if running:
             running[-1].layers += call.layers
@@ -53,7 +70,7 @@ def inner_layers(network: nn.Module, input_shape: tuple[int, ...]) -> list[str]:
         module.register_forward_hook(end)
     with torch.enable_grad():
         shadow(torch.empty(2, *input_shape, device="meta", requires_grad=True) * 1)
-    return list(found)
+    return found
 
 
 def _node(value: object) -> Node | None:
@@ -74,11 +91,12 @@ def _adds(call: _Call) -> bool:
     return False
 
 
-def _reads_another(layer: _Call, block: _Call) -> bool:
+def _read(layer: _Call, block: _Call) -> list[_Call]:
+    """The block's other layers from which the layer's input follows."""
     if layer.start is None or layer.start is block.start:
-        return False
-    others = {other.end for other in block.layers if other is not layer}
-    return any(node in others for node in _inputs_first(layer.start, stop=block.start))
+        return []
+    leads = set(_inputs_first(layer.start, stop=block.start))
+    return [other for other in block.layers if other is not layer and other.end in leads]
 
 
 def _inputs_first(end: Node, stop: Node | None) -> Iterator[Node]:

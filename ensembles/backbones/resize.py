@@ -1,8 +1,7 @@
 """Thinner and wider networks by surgery: every hidden width of any network times one ratio.
 
 Exact for networks that chain or add their layers; what does not come out is refused with a sentence. A resized layer
-draws its numbers from the original's, scaled to keep its gain over the inputs, so it starts as a layer of its own size
-would.
+is drawn anew, see `redraw`.
 """
 
 import math
@@ -145,15 +144,24 @@ def _resize_own_parameters(module: nn.Module, hidden: set[int], width: _Widths) 
 
 
 def redraw(layer: nn.Conv2d | nn.Linear, shape: tuple[int, ...]) -> None:
-    """Give the layer a weight of ``shape``, drawn from its own numbers and scaled to keep its gain over the inputs.
+    """Give the layer a weight of ``shape`` and numbers drawn anew, by the initialiser that it tells (`initialise`).
 
-    Every initialisation in use has a standard deviation of a constant over the root of the fan; so does its bias.
+    So it starts as a layer of its own size does. Of a layer that tells none, as in timm's networks, the numbers are
+    picked at random from those it has, and scaled by the root of the ratio of its inputs. That has the right spread
+    where the initialiser goes by fan-in and a distribution of few distinct values where the layer was small.
     """
-    weight = layer.weight
+    initialiser = getattr(layer, "initialiser", None)
+    weight, bias = layer.weight, layer.bias
+    if initialiser is not None:
+        _replace(layer, "weight", weight.new_empty(shape))
+        if bias is not None:
+            _replace(layer, "bias", bias.new_empty(shape[:1]))
+        initialiser(layer)
+        return
     scale = math.sqrt(weight[0].numel() / math.prod(shape[1:]))
     _replace(layer, "weight", _resample(weight, shape, scale))
-    if layer.bias is not None:
-        _replace(layer, "bias", _resample(layer.bias, shape[:1], scale))
+    if bias is not None:
+        _replace(layer, "bias", _resample(bias, shape[:1], scale))
 
 
 def _resample(source: Tensor, shape: tuple[int, ...], scale: float) -> Tensor:

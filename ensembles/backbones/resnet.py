@@ -1,31 +1,50 @@
-"""ResNets (He et al., 2016): torchvision's, with a stem for small images; ``ghost_batch`` as `fit` takes it."""
+"""ResNets (He et al., 2016): torchvision's, with a stem for small images; the last settings as `fit` takes them."""
 
 from torch import nn
 from torchvision import models
 
 from ensembles.backbones.fit import fit
+from ensembles.backbones.initialise import he_by_outputs, tell, torch_default
 
 
 def resnet18(
-    num_classes: int, in_channels: int = 3, image_size: int = 32, width: float = 1.0, ghost_batch: int | None = None
+    num_classes: int,
+    in_channels: int = 3,
+    image_size: int = 32,
+    width: float = 1.0,
+    ghost_batch: int | None = None,
+    init: str | None = None,
+    redraw: str = "initialiser",
 ) -> nn.Module:
     """ResNet-18, (B, in_channels, image_size, image_size) -> (B, num_classes); 11,173,962 parameters on CIFAR-10."""
     network = models.resnet18(num_classes=num_classes)
     _renew_stem(network, in_channels, image_size)
-    return fit(network, num_classes, in_channels, image_size, width, ghost_batch)
+    return fit(network, num_classes, in_channels, image_size, width, ghost_batch, init, redraw)
 
 
 def resnet34(
-    num_classes: int, in_channels: int = 3, image_size: int = 32, width: float = 1.0, ghost_batch: int | None = None
+    num_classes: int,
+    in_channels: int = 3,
+    image_size: int = 32,
+    width: float = 1.0,
+    ghost_batch: int | None = None,
+    init: str | None = None,
+    redraw: str = "initialiser",
 ) -> nn.Module:
     """ResNet-34, (B, in_channels, image_size, image_size) -> (B, num_classes)."""
     network = models.resnet34(num_classes=num_classes)
     _renew_stem(network, in_channels, image_size)
-    return fit(network, num_classes, in_channels, image_size, width, ghost_batch)
+    return fit(network, num_classes, in_channels, image_size, width, ghost_batch, init, redraw)
 
 
 def resnet50(
-    num_classes: int, in_channels: int = 3, image_size: int = 32, width: float = 1.0, ghost_batch: int | None = None
+    num_classes: int,
+    in_channels: int = 3,
+    image_size: int = 32,
+    width: float = 1.0,
+    ghost_batch: int | None = None,
+    init: str | None = None,
+    redraw: str = "initialiser",
 ) -> nn.Module:
     """ResNet-50, (B, in_channels, image_size, image_size) -> (B, num_classes); 23,520,842 parameters on CIFAR-10.
 
@@ -33,7 +52,7 @@ def resnet50(
     """
     network = models.resnet50(num_classes=num_classes)
     _renew_stem(network, in_channels, image_size)
-    return fit(network, num_classes, in_channels, image_size, width, ghost_batch)
+    return fit(network, num_classes, in_channels, image_size, width, ghost_batch, init, redraw)
 
 
 def _renew_stem(network: models.ResNet, in_channels: int, image_size: int) -> None:
@@ -44,3 +63,4 @@ def _renew_stem(network: models.ResNet, in_channels: int, image_size: int) -> No
     nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
     if small:
         network.maxpool = nn.Identity()
+    tell(network, {nn.Conv2d: he_by_outputs, nn.Linear: torch_default})

@@ -1,14 +1,23 @@
-"""The two small networks of MIMO (Havasi et al., 2021)."""
+"""The two small networks of MIMO (Havasi et al., 2021); ``init`` and ``redraw`` as `fit` takes them."""
 
 from collections import OrderedDict
 
 from torch import nn
 
 from ensembles.backbones.fit import fit
+from ensembles.backbones.initialise import tell, torch_default
+from ensembles.backbones.trace import LAYERS
 from ensembles.errors import UserError
 
 
-def small_cnn(num_classes: int, in_channels: int = 3, image_size: int = 32, width: float = 1.0) -> nn.Sequential:
+def small_cnn(
+    num_classes: int,
+    in_channels: int = 3,
+    image_size: int = 32,
+    width: float = 1.0,
+    init: str | None = None,
+    redraw: str = "initialiser",
+) -> nn.Sequential:
     """MIMO's SmallCNN (section 3): three 3x3 convolutions, each halving the image; -> (B, num_classes).
 
     Raises:
@@ -31,10 +40,18 @@ def small_cnn(num_classes: int, in_channels: int = 3, image_size: int = 32, widt
             fc=nn.Linear(32 * (image_size // 8) ** 2, num_classes),
         )
     )
-    return fit(network, num_classes, in_channels, image_size, width)
+    tell(network, dict.fromkeys(LAYERS, torch_default))
+    return fit(network, num_classes, in_channels, image_size, width, init=init, redraw=redraw)
 
 
-def mlp(num_classes: int, in_channels: int = 3, image_size: int = 32, width: float = 1.0) -> nn.Sequential:
+def mlp(
+    num_classes: int,
+    in_channels: int = 3,
+    image_size: int = 32,
+    width: float = 1.0,
+    init: str | None = None,
+    redraw: str = "initialiser",
+) -> nn.Sequential:
     """MIMO's MLP (section 2.1) of 32 and 128 units: (B, in_channels, image_size, image_size) -> (B, num_classes).
 
     With an image size of 1 it also takes plain vectors, (B, in_channels).
@@ -49,4 +66,5 @@ def mlp(num_classes: int, in_channels: int = 3, image_size: int = 32, width: flo
             fc=nn.Linear(128, num_classes),
         )
     )
-    return fit(network, num_classes, in_channels, image_size, width)
+    tell(network, dict.fromkeys(LAYERS, torch_default))
+    return fit(network, num_classes, in_channels, image_size, width, init=init, redraw=redraw)

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import nn
 
-from ensembles.backbones.by_name import require_known, require_trained_width
+from ensembles.backbones.by_name import require_known, require_trained_numbers
 from ensembles.backbones.fit import MISFITS, fit, reason
 from ensembles.errors import UserError
 
@@ -18,6 +18,7 @@ def timm_model(
     pretrained: bool = False,
     kwargs: dict[str, Any] | None = None,
     ghost_batch: int | None = None,
+    init: str | None = None,
 ) -> nn.Module:
     """timm's model ``name``, (B, in_channels, image_size, image_size) -> (B, num_classes).
 
@@ -25,7 +26,7 @@ def timm_model(
         name: an architecture, or one with the tag of its weights, such as resnet26.bt_in1k.
         pretrained: start from timm's weights, which timm fits to the channels, classes and image size.
         kwargs: more arguments for timm's constructor, such as drop_path_rate.
-        ghost_batch: examples over which batch norms take their statistics in training; None for the whole batch.
+        ghost_batch, init: as `fit` takes them.
 
     Raises:
         UserError: an unknown name or argument, no weights to be had, images or a width that do not suit the model.
@@ -33,7 +34,7 @@ def timm_model(
     import timm
 
     require_known("timm", name, {*timm.list_models(), *timm.list_models(pretrained=True)})
-    require_trained_width(pretrained, width)
+    require_trained_numbers(pretrained, width, init)
     if pretrained and not timm.models.is_model_pretrained(name):
         raise UserError(f"timm has no weights of {name}: set model.pretrained=false or choose another model.name.")
     published = timm.get_pretrained_cfg(name)
@@ -54,4 +55,4 @@ def timm_model(
             f"data.image_size: timm cannot build {name} for {image_size} pixels ({reason(error)}); "
             f"set it to {published.input_size[-1]}, as published, or choose another model."
         ) from error
-    return fit(network, num_classes, in_channels, image_size, width, ghost_batch)
+    return fit(network, num_classes, in_channels, image_size, width, ghost_batch, init)

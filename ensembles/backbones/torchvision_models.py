@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torchvision import models
 
-from ensembles.backbones.by_name import require_known, require_trained_width
+from ensembles.backbones.by_name import require_known, require_trained_numbers
 from ensembles.backbones.fit import fit, reason
 from ensembles.errors import UserError
 
@@ -22,6 +22,7 @@ def torchvision_model(
     pretrained: bool = False,
     kwargs: dict[str, Any] | None = None,
     ghost_batch: int | None = None,
+    init: str | None = None,
 ) -> nn.Module:
     """torchvision's model ``name``, (B, in_channels, image_size, image_size) -> (B, num_classes), one head only.
 
@@ -29,13 +30,13 @@ def torchvision_model(
         pretrained: start from torchvision's default ImageNet weights. Unless there are 1000 classes, the last layer
             starts anew; channels other than three repeat the first layer's weights, a single one sums them.
         kwargs: more arguments for torchvision's constructor.
-        ghost_batch: examples over which batch norms take their statistics in training; None for the whole batch.
+        ghost_batch, init: as `fit` takes them.
 
     Raises:
         UserError: an unknown name or argument, no weights to be had, images or a width that do not suit the model.
     """
     require_known("torchvision", name, models.list_models(module=models))
-    require_trained_width(pretrained, width)
+    require_trained_numbers(pretrained, width, init)
     weights = models.get_model_weights(name).DEFAULT if pretrained else None
     classes = {} if pretrained else {"num_classes": num_classes}
     try:
@@ -53,7 +54,7 @@ def torchvision_model(
     _drop_auxiliary_heads(network)
     _give_classes(network, num_classes)
     _read_channels(network, in_channels, pretrained)
-    return fit(network, num_classes, in_channels, image_size, width, ghost_batch)
+    return fit(network, num_classes, in_channels, image_size, width, ghost_batch, init)
 
 
 def _drop_auxiliary_heads(network: nn.Module) -> None:

@@ -1,11 +1,12 @@
 """MC dropout (Gal & Ghahramani, 2016): members are samples of one network that draws masks, also at test."""
 
 from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from ensembles.backbones.residual import inner_layers
+from ensembles.backbones.residual import first_layers, inner_layers
 from ensembles.backbones.trace import trace
 from ensembles.errors import UserError
 from ensembles.keyed import seed_of
@@ -16,7 +17,7 @@ from ensembles.members.fresh import Backbone, fresh
 
 
 class Dropout(Ensemble):
-    """A network with dropout before each convolution but the first, inside the residual blocks.
+    """A network with dropout inside its residual blocks, see `sites`.
 
     At test member m's masks follow from the image and m alone. A pass in training mode is a single sample, so
     that its logits are (1, B, K).
@@ -25,16 +26,20 @@ class Dropout(Ensemble):
         salt: what a training pass's masks follow from, besides the images; None draws it from torch's generator.
     """
 
-    def __init__(self, network: nn.Module, rate: float, samples: int, input_shape: tuple[int, ...]) -> None:
+    def __init__(self, network: nn.Module, rate: float, samples: int, input_shape: tuple[int, ...], site: str) -> None:
         super().__init__()
-        require(rate=rate, samples=samples)
+        require("method.", rate=rate, samples=samples, site=site)
         self.M = samples
         self.input_shape = tuple(input_shape)
         self.network = network
         self.salt: int | None = None
         self._draw = _Draw(rate)
-        for number, name in enumerate(sites(network, input_shape)):
-            network.get_submodule(name).register_forward_pre_hook(partial(_drop, self._draw, number))
+        for number, name in enumerate(sites(network, input_shape, site)):
+            layer = network.get_submodule(name)
+            if site == "residual":
+                layer.register_forward_hook(partial(_drop_output, self._draw, number))
+            else:
+                layer.register_forward_pre_hook(partial(_drop, self._draw, number))
 
     def forward(self, x: Tensor) -> Tensor:
         members = range(1 if self.training else self.M)
@@ -83,13 +88,28 @@ def _drop(draw: _Draw, number: int, layer: nn.Module, inputs: tuple) -> tuple:
     return masks.drop(inputs[0], draw.keys, number, draw.rate), *inputs[1:]
 
 
-def sites(network: nn.Module, input_shape: tuple[int, ...]) -> list[str]:
-    """Names of the layers that dropout sits before.
+def _drop_output(draw: _Draw, number: int, layer: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
+    return masks.drop(output, draw.keys, number, draw.rate)
 
-    In a residual network a block's layers but the first, the shortcut's convolution left out, as in MIMO's baseline
-    and in the wide residual networks' own paper (Zagoruyko & Komodakis, 2016). In a plain network all convolutions but
-    the first; in one without convolutions, linear layers.
+
+def sites(network: nn.Module, input_shape: tuple[int, ...], site: str = "convolutions") -> list[str]:
+    """Names of the layers that dropout sits before; with ``site="residual"``, after.
+
+    That one is the residual mode of MIMO's released baseline: a single dropout a block, between its first convolution
+    and what follows it, in a wide residual network the second norm.
+
+    Otherwise, in a residual network a block's layers but the first, the shortcut's convolution left out, as in MIMO's
+    text and in the wide residual networks' own paper (Zagoruyko & Komodakis, 2016). In a plain network all convolutions
+    but the first; in one without convolutions, linear layers.
     """
+    if site == "residual":
+        found = first_layers(network, input_shape)
+        if not found:
+            raise UserError(
+                f"method.site=residual needs residual blocks, and this {type(network).__name__} has none: "
+                "set method.site=convolutions."
+            )
+        return found
     inner = inner_layers(network, input_shape)
     if inner:
         return inner
@@ -102,7 +122,11 @@ def sites(network: nn.Module, input_shape: tuple[int, ...]) -> list[str]:
 
 
 def dropout(
-    backbone: Backbone, rate: float = 0.1, samples: int = 1, input_shape: tuple[int, ...] = (3, 32, 32)
+    backbone: Backbone,
+    rate: float = 0.1,
+    samples: int = 1,
+    input_shape: tuple[int, ...] = (3, 32, 32),
+    site: Literal["convolutions", "residual"] = "convolutions",
 ) -> Dropout:
     """Give a network dropout that stays on at test; (B, *input_shape) -> (samples, B, K).
 
@@ -110,8 +134,11 @@ def dropout(
         backbone: a freshly initialised network, or a function that builds one.
         rate: share of the elements that are zeroed.
         samples: passes at test, the members; in training there is one.
+        site: inside residual blocks before each of the ``convolutions`` but the first, as MIMO's text says; or
+            ``residual``, once a block after the first convolution, as in its released code's residual mode.
 
     Raises:
-        UserError: a setting out of its range, or a network of one layer.
+        UserError: a setting out of its range, a network of one layer, or one without residual blocks where they are
+            needed.
     """
-    return Dropout(fresh(backbone, 1)[0], rate, samples, input_shape)
+    return Dropout(fresh(backbone, 1)[0], rate, samples, input_shape, site)

@@ -13,10 +13,18 @@ class Dropout(Method):
     Args:
         rate: share of the elements that are zeroed before a layer.
         samples: passes at test; the papers take one.
+        site: where it sits, as `ensembles.dropout` takes it.
     """
 
-    def __init__(self, backbone: Backbone, input_shape: tuple[int, ...], rate: float = 0.1, samples: int = 1) -> None:
-        super().__init__(dropout(backbone, rate, samples, input_shape))
+    def __init__(
+        self,
+        backbone: Backbone,
+        input_shape: tuple[int, ...],
+        rate: float = 0.1,
+        samples: int = 1,
+        site: str = "convolutions",
+    ) -> None:
+        super().__init__(dropout(backbone, rate, samples, input_shape, site))
 
     def on_train_batch_start(self, batch, batch_idx: int) -> None:
         seed = getattr(self.trainer.datamodule, "seed", 0)

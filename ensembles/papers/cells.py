@@ -24,8 +24,15 @@ def values(column: Column, row: Row, found: Sequence, over: Sequence | None) -> 
     for one in found:
         value = None if one is None else one.get(key)
         if value is not None:
-            numbers.append(column.scale * (len(value) if column.count else value) / divisor)
+            numbers.append(column.scale * _taken(column, value) / divisor)
     return numbers
+
+
+def _taken(column: Column, value: float | list[float]) -> float:
+    if column.take is None:
+        return value
+    take = {"count": len, "mean": statistics.fmean, "best": max if column.better == "higher" else min}[column.take]
+    return take(value)
 
 
 def cell(table: Table, i: int, row: Row, numbers: list[float], mark: str) -> Cell:
@@ -58,7 +65,7 @@ def _decimals(table: Table, i: int, mean: float | None) -> int:
     printed = [row.paper[i] for row in table.rows if row.paper[i] is not None]
     most = max((-number.as_tuple().exponent for number in printed), default=3)
     column = table.columns[i]
-    if not (column.count or (column.apart is None and column.over is None)):
+    if not (column.take == "count" or (column.apart is None and column.over is None)):
         most = max(most, 2)
     if mean and column.key in OF_NETWORK and _is_stand_ins(table, column):
         most = max(most, DIGITS - 1 - math.floor(math.log10(abs(mean))))

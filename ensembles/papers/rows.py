@@ -16,18 +16,22 @@ CRITERIA = (
     "variance",
 )  # of metrics.ood, without torch
 
+TAKES = ("count", "mean", "best")
+
 
 def column(place: Place, value: object) -> Column:
-    value = dict(place.mapping(value, ("key", "head"), ("better", "scale", "unit", "apart", "over", "count")))
+    value = dict(place.mapping(value, ("key", "head"), ("better", "scale", "unit", "apart", "over", "take")))
     if value.get("better", BETTER[0]) not in BETTER:
         raise place.wrong(f"better is {value['better']!r}, but must be {' or '.join(BETTER)}")
     if "scale" in value:
         value["scale"] = float(place.number(value["scale"], "scale") or 0)
         if value["scale"] <= 0:
             raise place.wrong("scale must be a number above 0")
-    if value.setdefault("count", "false") not in ("true", "false"):
-        raise place.wrong(f"count is {value['count']!r}, but must be true or false")
-    return Column(**{**value, "count": value["count"] == "true"})
+    if value.get("take", TAKES[0]) not in TAKES:
+        raise place.wrong(f"take is {value['take']!r}, but must be {', '.join(TAKES[:-1])} or {TAKES[-1]}")
+    if value.get("take") == "best" and "better" not in value:
+        raise place.wrong("take is best: say which is better, higher or lower")
+    return Column(**value)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ class Column:
         better: ``higher`` or ``lower``; None where neither is.
         apart: how the paper's numbers differ in kind from the measured ones, so that their difference says nothing.
         over: the row whose result the column's results are divided by.
-        count: whether it is the length of the result, which is a list.
+        take: of a result that is a list, one number a member: their ``count``, ``mean`` or the ``best`` of them.
     """
 
     key: str | None
@@ -29,7 +29,7 @@ class Column:
     better: str | None = None
     apart: str | None = None
     over: str | None = None
-    count: bool = False
+    take: str | None = None
 
 
 @dataclass(frozen=True)

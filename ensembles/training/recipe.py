@@ -69,6 +69,7 @@ class Recipe:
         Args:
             parameter_groups: as torch.optim takes them, each with what differs from the recipe for its ``params``. A
                 ``weight_decay`` stands instead of the optimiser's, and one of 0 exempts from ``l1`` and ``l2`` too;
+                an ``l1`` or ``l2`` stands instead of the recipe's;
                 ``lr_factor`` multiplies the learning rate; ``norms`` says whether all of these belong to norms and
                 biases or none (where it is not given, those of at most one dimension do).
             steps: optimiser steps in the whole training.
@@ -88,11 +89,12 @@ class Recipe:
     def penalise(self, optimizer: torch.optim.Optimizer) -> None:
         """Add the gradient of the l1 and l2 penalties to the gradients that an optimiser made here is about to use."""
         for group in optimizer.param_groups:
-            if group["penalised"] and (self.l1 or self.l2):
+            l1, l2 = group.get("l1", self.l1), group.get("l2", self.l2)
+            if group["penalised"] and (l1 or l2):
                 for parameter in group["params"]:
                     if parameter.grad is not None:
                         weight = parameter.detach()
-                        parameter.grad.add_(weight.sign(), alpha=self.l1).add_(weight, alpha=2 * self.l2)
+                        parameter.grad.add_(weight.sign(), alpha=l1).add_(weight, alpha=2 * l2)
 
     def _groups(self, parameter_groups: list[dict]) -> list[dict]:
         """What differs from the recipe in torch's own terms, with ``penalised`` and with norms and biases apart."""

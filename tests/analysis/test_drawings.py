@@ -9,6 +9,8 @@ from hydra.utils import instantiate
 
 from ensembles import papers
 from ensembles.analysis.drawing import Line
+from ensembles.analysis.on_plane import plane_of
+from ensembles.analysis.trained import Trained
 from ensembles.papers.scales import scale
 from ensembles.papers.tables import Row
 from ensembles.runs import Run
@@ -49,6 +51,10 @@ def test_the_figures_of_mimo(line):
     own = ", ".join(f"{100 * accuracy:.1f}" for accuracy in results["members/acc"])
     assert f"the subnetworks' accuracy is {own} %" in plane.findings[1]
     assert f"disagree on {100 * results['diversity/disagreement']:.1f} % of the images" in plane.findings[1]
+
+    for drawn in (mimo, naive):  # each at its own scale
+        reach = 1.6 * plane_of(Trained(drawn.runs[0]).ensemble).reach()
+        assert max(row["x"] for row in plane.data if row["method"] == drawn.row.name) == pytest.approx(reach)
 
     ways = draw("mimo/figure4_trajectories", [mimo, naive], images=EVERY)
     assert len(ways.data) == 2 * 3 * 2 and {row["epochs"] for row in ways.data} == {0, 1}

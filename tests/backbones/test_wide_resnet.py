@@ -30,17 +30,46 @@ def by_hand(network, x, late_stride):
     return x @ network.fc.weight.T + network.fc.bias
 
 
+def by_hand_after_activation(network, x, late_stride):
+    """Conv-BN-ReLU-conv, add, BN, ReLU, as in the code of Packed-Ensembles."""
+
+    def conv(x, layer, stride, padding):
+        return F.conv2d(x, layer.weight, layer.bias, stride, padding)
+
+    x = F.relu(batch_norm(conv(x, network.conv1, 1, 1), network.bn))
+    for name, stride in (("layer1", 1), ("layer2", 2), ("layer3", 2)):
+        for position, block in enumerate(network.get_submodule(name)):
+            strides = (1, 1) if position else (1, stride) if late_stride else (stride, 1)
+            out = F.relu(batch_norm(conv(x, block.conv1, strides[0], 1), block.bn1))
+            out = conv(out, block.conv2, strides[1], 1)
+            if out.shape != x.shape:
+                x = conv(x, block.projection, stride, 0)
+            x = F.relu(batch_norm(x + out, block.bn2))
+    return x.mean((2, 3)) @ network.fc.weight.T + network.fc.bias
+
+
+@pytest.mark.parametrize("preactivation", [True, False])
 @pytest.mark.parametrize("late_stride", [False, True])
 @pytest.mark.parametrize("conv_bias", [False, True])
-def test_is_the_written_out_formula(late_stride, conv_bias):
-    network = wrn(16, 1, 10, image_size=16, late_stride=late_stride, conv_bias=conv_bias)
+def test_is_the_written_out_formula(late_stride, conv_bias, preactivation):
+    settings = {"late_stride": late_stride, "conv_bias": conv_bias, "preactivation": preactivation}
+    network = wrn(16, 1, 10, image_size=16, **settings)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 2)
         if getattr(module, "bias", None) is not None:
             nn.init.normal_(module.bias)
     x = torch.randn(4, 3, 16, 16)
-    torch.testing.assert_close(network(x), by_hand(network, x, late_stride), rtol=1e-4, atol=1e-4)
+    written_out = by_hand if preactivation else by_hand_after_activation
+    torch.testing.assert_close(network(x), written_out(network, x, late_stride), rtol=1e-4, atol=1e-4)
+
+
+def test_the_order_changes_no_count():
+    with torch.device("meta"):
+        before, after = (wrn(28, 10, 10, preactivation=order) for order in (True, False))
+    assert [sum(p.numel() for p in network.parameters()) for network in (before, after)] == [36_479_194] * 2
+    shapes = [sorted(tuple(p.shape) for p in network.parameters()) for network in (before, after)]
+    assert shapes[0] == shapes[1]
 
 
 def test_projects_only_where_the_shape_changes():
@@ -58,11 +87,13 @@ def test_starts_he_normal():
         assert not layer.bias.any()
 
 
-def test_splits_at_its_stages():
+@pytest.mark.parametrize("preactivation", [True, False])
+def test_splits_at_its_stages(preactivation):
     """The stages run in the order in which they are listed."""
-    network = wrn(10, 1, 10, image_size=8).eval()
+    network = wrn(10, 1, 10, image_size=8, preactivation=preactivation).eval()
     x = torch.randn(2, 3, 8, 8)
-    assert [name for name, _ in network.named_children()][:4] == ["conv1", "layer1", "layer2", "layer3"]
+    names = [name for name, _ in network.named_children()]
+    assert [name for name in names if name.startswith(("conv", "layer"))] == ["conv1", "layer1", "layer2", "layer3"]
     torch.testing.assert_close(network[3:](network[:3](x)), network(x))
 
 

@@ -33,6 +33,37 @@ def test_sits_between_the_layers_of_plain_networks():
     assert sites(vit, (3, 16, 16)) == ["blocks.0.attn.proj", "blocks.0.mlp.fc1", "blocks.0.mlp.fc2"]
 
 
+def test_the_residual_site_is_after_a_blocks_first_convolution():
+    blocks = [f"layer{group}.{block}" for group in (1, 2, 3) for block in (0, 1)]
+    for preactivation in (True, False):
+        found = sites(wrn(16, 2, 10, preactivation=preactivation), SHAPE, "residual")
+        assert found == [f"{block}.conv1" for block in blocks]
+    counts = (3, 4, 6, 3)
+    bottlenecks = [f"layer{group + 1}.{block}" for group in range(4) for block in range(counts[group])]
+    assert sites(resnet50(10, width=0.125), SHAPE, "residual") == [f"{block}.conv1" for block in bottlenecks]
+    with pytest.raises(UserError, match=r"method\.site=residual needs residual blocks, and this Sequential has none"):
+        members.dropout(small_cnn(10), site="residual")
+    with pytest.raises(UserError, match=r"method\.site is 'everywhere', but must be convolutions or residual"):
+        members.dropout(wrn(10, 1, 10), site="everywhere")
+
+
+def test_the_residual_site_equals_the_block_by_hand():
+    """Between the first convolution and the second norm, and nowhere else, the projection included."""
+    ensemble = members.dropout(lambda: wrn(10, 1, 10), rate=0.5, site="residual").eval()
+    block, x = ensemble.network.layer2[0], torch.randn(4, *SHAPE)
+    read = {}
+    block.register_forward_pre_hook(lambda layer, inputs: read.update(x=inputs[0].clone()))
+    block.bn2.register_forward_pre_hook(lambda layer, inputs: read.update(dropped=inputs[0].clone()))
+    block.register_forward_hook(lambda layer, inputs, output: read.update(out=output.clone()))
+    ensemble(x)
+    hidden = F.conv2d(F.relu(block.bn1(read["x"])), block.conv1.weight, stride=2, padding=1)
+    kept = read["dropped"] != 0
+    assert kept.float().mean().item() == pytest.approx(0.5, abs=0.02)
+    torch.testing.assert_close(read["dropped"], hidden * kept / 0.5)
+    out = F.conv2d(F.relu(block.bn2(read["dropped"])), block.conv2.weight, padding=1)
+    torch.testing.assert_close(read["out"], out + F.conv2d(read["x"], block.projection.weight, stride=2))
+
+
 def test_equals_the_network_with_the_masks_by_hand():
     ensemble = members.dropout(lambda: small_cnn(10), rate=0.25, samples=2).eval()
     x = torch.randn(4, *SHAPE)

@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from ensembles.runs import identity
-
 
 def trained(tiny, *arguments):
     """The results of a tiny packed ensemble, and its members' differences."""
@@ -25,23 +23,6 @@ def test_members_that_start_alike_and_see_the_same_batches_stay_alike(tiny):
     exact = trained(tiny, *common, "trainer.deterministic=true")
     timed = {key for key in alike if key.startswith("cost/")}
     assert {k: v for k, v in exact.items() if k not in timed} == {k: v for k, v in alike.items() if k not in timed}
-
-
-def test_runs_are_where_they_were_before_the_settings_were_there():
-    before = {
-        "method": {"M": 4},
-        "trainer": {"precision": 32},
-        "data": {},
-        "ckpt": None,
-    }
-    after = {
-        **before,
-        "method": {"M": 4, "initialisation": "own", "batches": "common"},
-        "trainer": {"precision": 32, "deterministic": False, "keep_every": None},
-    }
-    assert identity(after) == identity(before)
-    for group, key, value in (("method", "batches", "own"), ("trainer", "deterministic", True)):
-        assert identity({**after, group: {**after[group], key: value}}) != identity(before)
 
 
 def test_a_source_that_there_is_not(tiny):

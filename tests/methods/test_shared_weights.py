@@ -36,6 +36,16 @@ def test_fast_weights_learn_at_half_the_rate_without_decay():
     assert (0.05, 0.0) in rates_of(BatchEnsemble(BACKBONE, SHAPE, fast_lr=0.25)).values()
 
 
+def test_fast_weights_can_be_trained_like_all_others():
+    method = BatchEnsemble(BACKBONE, SHAPE, fast_lr=1, decay_fast=True)
+    assert set(rates_of(method).values()) == {(0.2, 0.01)}
+    for name, rates in rates_of(method, decay_norms=False).items():
+        kept = ".bn" in name or name.endswith("bias")
+        assert rates[1] == (0.0 if kept else 0.01), name
+    with pytest.raises(UserError, match=r"^method\.decay_fast is 'some', but must be true or false"):
+        BatchEnsemble(BACKBONE, SHAPE, decay_fast="some")
+
+
 def test_norms_and_the_members_biases_can_be_left_out_of_decay():
     for name, rates in rates_of(BatchEnsemble(BACKBONE, SHAPE), decay_norms=False).items():
         kept = ".fast." in name or ".bn" in name or name.endswith("bias")

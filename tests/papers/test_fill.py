@@ -35,6 +35,22 @@ def test_a_cell_has_mean_deviation_and_difference(planned, finish):
         assert "Table 1" in text and "SCALE" not in text, name
 
 
+def test_members_are_counted_averaged_or_the_best_of_them(planned, finish):
+    table = papers.load("mixture/table6")
+    entries = planned(table)
+    for run, members in zip(entries[2].runs, ([0.80, 0.81, 0.79, 0.80], [0.81, 0.83, 0.81, 0.79]), strict=True):
+        finish(run, test__acc=0.83, members__acc=members)
+    name, filled = "MixtureEnsembles, 120M", cells(fill(table, entries))
+    mean, best = filled[name, "Members' mean accuracy"], filled[name, "Best member's accuracy"]
+    assert (float(mean["measured"]), mean["paper"]) == (pytest.approx(80.5), "80.36")
+    assert (float(best["measured"]), best["paper"]) == (pytest.approx(82.0), "80.49")
+    table = papers.load("mixture/table5")
+    entries = planned(table)
+    for run in entries[1].runs:
+        finish(run, members__acc=[0.7] * 4)
+    assert float(cells(fill(table, entries))["BatchEnsemble", "# Ensemble Members"]["measured"]) == 4
+
+
 def test_a_row_says_how_far_its_runs_are(planned, finish):
     table = papers.load("mimo/table1")
     entries = planned(table)
@@ -78,8 +94,9 @@ def test_rows_of_the_same_runs_say_so_and_a_cell_counts_the_runs_that_have_it(pl
         finish(run, test__acc=0.5, **({} if nll is None else {"test__nll": nll}))
     filled = fill(table, entries)
     said = dict(filled.notes)
-    assert said[filled.lines[3].mark] == f"the same runs as row 2 ({table.rows[1].name})"
-    assert not filled.lines[1].mark and not filled.lines[4].mark
+    same = f"the same runs as row 2 ({table.rows[1].name})"
+    marked = [same in [said[mark] for mark in line.mark.split(",") if mark] for line in filled.lines]
+    assert marked == [False, False, False, True, *[False] * 4]
     assert [cell.seeds for cell in filled.lines[1].cells[:3]] == [3, 2, 0]
     for name, text in rendered(filled).items():
         assert name == "csv" or "the same runs as row 2" in text, name
@@ -88,7 +105,7 @@ def test_rows_of_the_same_runs_say_so_and_a_cell_counts_the_runs_that_have_it(pl
 def test_a_key_that_no_finished_row_has_is_told(changed, planned, finish):
     table = changed("mimo/diversity", put("columns", 0, "key", "diversity/disagrement"))
     entries = planned(table)
-    assert not any(mark for mark, _ in fill(table, entries).notes)  # nothing is finished
+    assert not fill(table, entries).columns[0].mark  # nothing is finished
     finish(entries[1].runs[0], diversity__disagreement=0.1, diversity__kl=0.2)
     filled = fill(table, entries)
     said = "mimo/diversity.yaml, column 1 (Disagreement): no finished row has the key diversity/disagrement"
