@@ -9,8 +9,10 @@ from omegaconf import DictConfig
 
 from ensembles.cli import CONFIGS, complain
 from ensembles.cli.arguments import planned
+from ensembles.cli.as_trained import as_trained
 from ensembles.cli.config import checked
 from ensembles.cli.going_on import go_on
+from ensembles.cli.program import piped
 from ensembles.cluster.submission import submit
 from ensembles.errors import Interrupted, UserError
 from ensembles.runs import Run
@@ -21,7 +23,9 @@ def job(config: DictConfig) -> bool:
     """Show a configuration's results, after going on with its run until there are some; returns whether there are."""
     run = None
     try:
-        run = Run.of(checked(config), HydraConfig.get().runtime.choices)
+        of_hydra = HydraConfig.get()
+        config, choices = as_trained(config, of_hydra.runtime.choices, of_hydra.overrides.task)
+        run = Run.of(checked(config), choices)
         if config.force and leads():
             run.set_aside()
     except Exception as error:
@@ -29,6 +33,7 @@ def job(config: DictConfig) -> bool:
     return go_on(run)
 
 
+@piped()
 def main() -> None:
     sweep = planned()
     done, stop = [], None

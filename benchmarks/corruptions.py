@@ -10,6 +10,7 @@ kornia. Writes ``comparison.csv`` and ``comparison.md`` to ``--out``.
 import argparse
 import csv
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -18,6 +19,8 @@ import numpy as np
 import torch
 from PIL import Image
 from sklearn.datasets import load_sample_images
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without being installed
 
 from ensembles.data.corruptions import EXTRA, SEVERITIES, STANDARD
 from ensembles.data.corruptions.apply import corrupt_with

@@ -23,6 +23,8 @@ from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without being installed
+
 from ensembles import build, evaluation
 from ensembles.cli.combinations import combinations
 from ensembles.cli.config import checked
@@ -63,7 +65,7 @@ def measure(plain: dict, rounds: int) -> dict:
         run = Run(plain, Path(folder))
 
         def evaluate() -> dict:
-            trainer = make_trainer(config, run, about, validates=False)
+            trainer = make_trainer(config, run, about, monitor=None)
             return evaluation.evaluate(trainer, method, data, run).results()
 
         def bare() -> None:

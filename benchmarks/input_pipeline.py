@@ -21,6 +21,8 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without being installed
+
 from ensembles.data import ImageDataModule
 from ensembles.data.augment import CropFlip
 from ensembles.data.mixing import Mix

@@ -27,6 +27,8 @@ from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without being installed
+
 from ensembles import build, cost
 from ensembles.cli import CONFIGS
 from ensembles.keyed import generator

@@ -1,9 +1,10 @@
 """A trained ensemble as one file that predicts without this package: torch.export's format, or ONNX."""
 
 import io
+import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,9 +16,12 @@ from ensembles.files import replacing
 from ensembles.members import Ensemble, Separate
 from ensembles.members.folded import Folded
 from ensembles.predictor import Predictor, load
+from ensembles.runs import file_digest
+from ensembles.training.checkpoints import ABOUT, read
 
 TOLERANCE = 1e-5  # on probabilities, which differ where libraries sum in another order
 ANY_BATCH = {"images": {0: torch.export.Dim("batch")}}
+METADATA = "ensembles.json"  # the .pt2's extra file that says what it is; in ONNX that is in metadata_props
 
 Run = Callable[[Tensor], Sequence[Tensor]]
 Reader = Callable[[Path], Run]
@@ -49,10 +53,36 @@ def plain(ensemble: Ensemble) -> Ensemble:
     return ensemble
 
 
+def metadata(predictor: Predictor, checkpoint: str | Path, members: bool, floats: bool) -> dict[str, object]:
+    """What a written file says of itself: its input and outputs, its classes, and where it comes from."""
+    about = read(checkpoint)[ABOUT]
+    shape, classes = list(predictor.ensemble.input_shape), len(predictor.class_names)
+    kind, top = ("float32", 1) if floats else ("uint8", 255)
+    wants = f"images as {kind} from 0 to {top} of shape (batch, {', '.join(map(str, shape))}), not normalised"
+    outputs = {"probabilities": ["batch", classes]}
+    if members:
+        outputs["members"] = [predictor.ensemble.M, "batch", classes]
+    return {
+        "description": f"{wants}; out come each image's probabilities of the classes",
+        "input": {"name": "images", "dtype": kind, "range": [0, top], "shape": ["batch", *shape]},
+        "outputs": outputs,
+        "class_names": predictor.class_names,
+        "normalisation": {
+            "mean": predictor.mean.flatten().tolist(),
+            "std": predictor.std.flatten().tolist(),
+            "where": "inside the network, after images are scaled to 0 to 1",
+        },
+        "members": predictor.ensemble.M,
+        "method": about["method"],
+        "model": about["model"],
+        "source": {"checkpoint": str(checkpoint), "blake2b": file_digest(checkpoint), "torch": torch.__version__},
+    }
+
+
 def export(
     checkpoint: str | Path, out: str | Path, members: bool = False, floats: bool = False, trust: Sequence[str] = ()
-) -> None:
-    """Write a checkpoint's ensemble to ``out``, a .pt2 or .onnx file for batches of any size.
+) -> dict[str, object]:
+    """Write a checkpoint's ensemble to ``out``, a .pt2 or .onnx file for batches of any size; returns its metadata.
 
     The file is read back and its predictions compared with the checkpoint's before it takes its name.
 
@@ -77,13 +107,15 @@ def export(
         expected = [Artifact(predictor, members)(batch) for batch in batches]
     predictor.ensemble = plain(predictor.ensemble)
     artifact = Artifact(predictor, members).eval()
-    contents, read = FORMATS[out.suffix](artifact, batches[0])
+    said = metadata(predictor, checkpoint, members, floats)
+    contents, reader = FORMATS[out.suffix](artifact, batches[0], said)
     with replacing(out) as draft:
         draft.write_bytes(contents)
-        run = read(draft)
+        run = reader(draft)
         with torch.no_grad():
             found = [run(batch) for batch in batches]
         _require_equal(out, found, expected)
+    return said
 
 
 @contextmanager
@@ -98,15 +130,15 @@ def _exporting(kind: str) -> Iterator[None]:
         raise UserError(f"This network cannot be exported as {kind} ({reason(error)}): try another format.") from error
 
 
-def _pt2(artifact: Artifact, example: Tensor) -> tuple[bytes, Reader]:
+def _pt2(artifact: Artifact, example: Tensor, said: Mapping) -> tuple[bytes, Reader]:
     buffer = io.BytesIO()
     with _exporting("torch.export's .pt2"):
         program = torch.export.export(artifact, (example,), dynamic_shapes=ANY_BATCH)
-        torch.export.save(program, buffer)
+        torch.export.save(program, buffer, extra_files={METADATA: json.dumps(said, indent=2)})
     return buffer.getvalue(), lambda path: torch.export.load(path).module()
 
 
-def _onnx(artifact: Artifact, example: Tensor) -> tuple[bytes, Reader]:
+def _onnx(artifact: Artifact, example: Tensor, said: Mapping) -> tuple[bytes, Reader]:
     try:
         import onnxruntime
         import onnxscript  # noqa: F401
@@ -121,7 +153,13 @@ def _onnx(artifact: Artifact, example: Tensor) -> tuple[bytes, Reader]:
             dynamic_shapes=ANY_BATCH,
             verbose=False,
         )
-        contents = program.model_proto.SerializeToString()
+        proto = program.model_proto
+    proto.doc_string = str(said["description"])
+    for key, value in said.items():
+        proto.metadata_props.add(key=key, value=value if isinstance(value, str) else json.dumps(value))
+    for port in (*proto.graph.input, *proto.graph.output):
+        port.doc_string = proto.doc_string
+    contents = proto.SerializeToString()
 
     def read(path: Path) -> Run:
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])

@@ -117,5 +117,6 @@ def _require_trusted(target: str, trust: Sequence[str], path: str | Path) -> Non
     if not getattr(found, "__module__", "").startswith("ensembles."):
         raise UserError(
             f"{path} wants {target} to be called, which is not part of ensembles: "
-            f"if that is your own code, load(..., trust=[{target.partition('.')[0]!r}])."
+            f"if that is your own code, load(..., trust=[{target.partition('.')[0]!r}]), or --trust "
+            f"{target.partition('.')[0]} of a script."
         )

@@ -7,7 +7,6 @@ Types that are there already are left as they are, so an interrupted command can
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -17,14 +16,15 @@ from ensembles.cli import complain
 from ensembles.cli.combinations import combinations
 from ensembles.cli.config import checked
 from ensembles.cli.overrides import check
+from ensembles.cli.program import program
 
 
+@program()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("overrides", nargs="+", help="as for train.py: data=option, data.key=value; several sets: a,b")
     parser.add_argument("-cd", "--config-dir", help="a folder of your own configs")
     arguments = parser.parse_args()
-    sys.path.append(os.getcwd())  # data sets of the user's own, by their module's name
     try:
         check(arguments.overrides, arguments.config_dir)
         for _, config in combinations(arguments.overrides, arguments.config_dir):

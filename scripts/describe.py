@@ -6,7 +6,6 @@ python scripts/describe.py -m method=packed,mimo model=resnet18,wrn28_10 --markd
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from ensembles.cli import complain
 from ensembles.cli.combinations import combinations
 from ensembles.cli.config import checked
 from ensembles.cli.overrides import check
+from ensembles.cli.program import program
 from ensembles.errors import UserError
 from ensembles.files import write_text
 from ensembles.reports.comparison import Row, compare, write_csv
@@ -34,9 +34,9 @@ COLUMNS = {
 }
 
 
+@program()
 def main() -> None:
     arguments = parse()
-    sys.path.append(os.getcwd())  # networks and methods of the user's own, by their module's name
     try:
         check(arguments.overrides, arguments.config_dir)
         described = combinations(arguments.overrides, arguments.config_dir)

@@ -9,6 +9,7 @@ import yaml
 sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without being installed
 
 from ensembles.cli import complain
+from ensembles.cli.program import program
 from ensembles.errors import UserError
 from ensembles.limits import require
 from ensembles.reports.run_tables import show
@@ -33,6 +34,7 @@ def changes(overrides: list[str]) -> dict[str, bool]:
     return found
 
 
+@program()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, help="a run's folder, evaluated with evaluation.save_predictions=true")

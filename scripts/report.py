@@ -13,12 +13,14 @@ from rich.console import Console
 sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without being installed
 
 from ensembles.cli import complain
+from ensembles.cli.program import program
 from ensembles.errors import UserError
 from ensembles.files import write_text
 from ensembles.reports.gathered import gather
 from ensembles.reports.overview import overview
 
 
+@program()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="+", type=Path, help="folders of runs, sweeps, or what reproduce.py wrote")

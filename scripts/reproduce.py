@@ -7,7 +7,6 @@ python scripts/reproduce.py mixture hydra/launcher=joblib          # all of a pa
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without b
 
 from ensembles import papers
 from ensembles.cli import complain
+from ensembles.cli.program import program
 from ensembles.errors import UserError
 from ensembles.papers import Table, machine, running, work
 from ensembles.papers.fill import fill
@@ -28,9 +28,9 @@ from ensembles.papers.scales import names, scale
 from ensembles.reports.writing import write_figure, write_table
 
 
+@program()
 def main() -> None:
     arguments = parse()
-    sys.path.append(os.getcwd())  # networks and methods of the user's own, by their module's name
     try:
         if arguments.list:
             show_list(arguments)

@@ -12,6 +12,7 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without being installed
 
 from ensembles.cli import complain
+from ensembles.cli.program import program
 from ensembles.errors import UserError
 from ensembles.reports.comparison import Row, compare
 from ensembles.sweeps import Sweep
@@ -52,6 +53,7 @@ def overview(sweeps: list[Sweep], rows: list[list[Row]]) -> Table:
     return shown
 
 
+@program()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, epilog="The exit code is 0 where all runs are done, else 1.")
     parser.add_argument("folder", nargs="*", type=Path, help="a sweep's folder; several, or none for all in sweeps")

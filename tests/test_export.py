@@ -1,5 +1,6 @@
 """scripts/export.py: one file that predicts as the checkpoint does."""
 
+import json
 import subprocess
 import sys
 
@@ -87,6 +88,64 @@ def test_the_script_writes_one_file_that_needs_no_torch(checkpoint, tmp_path, mo
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
     expected = ensembles.load(path).predict(x).numpy()
     np.testing.assert_allclose(np.load(tmp_path / "mean.npy"), expected, atol=1e-5)
+
+
+def said_by(path):
+    """A file's metadata, read without this package."""
+    if path.suffix == ".pt2":
+        extra = {export.METADATA: ""}
+        torch.export.load(path, extra_files=extra)
+        return json.loads(extra[export.METADATA])
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    found = session.get_modelmeta()
+    assert found.description == found.custom_metadata_map["description"]
+    return {k: v if k == "description" else json.loads(v) for k, v in found.custom_metadata_map.items()}
+
+
+@pytest.mark.parametrize("suffix", [".pt2", ".onnx"])
+@pytest.mark.parametrize("floats", [False, True])
+def test_a_file_says_what_it_takes_and_where_it_comes_from(checkpoint, tmp_path, suffix, floats):
+    path, out = checkpoint("mimo"), tmp_path / f"model{suffix}"
+    export.export(path, out, members=True, floats=floats)
+    said = said_by(out)
+    kind, top = ("float32", 1) if floats else ("uint8", 255)
+    assert said["input"] == {"name": "images", "dtype": kind, "range": [0, top], "shape": ["batch", 3, 8, 8]}
+    assert f"images as {kind} from 0 to {top} of shape (batch, 3, 8, 8)" in said["description"]
+    assert said["outputs"] == {"probabilities": ["batch", 4], "members": [2, "batch", 4]}
+    assert said["class_names"] == list("abcd") and said["members"] == 2
+    assert said["normalisation"]["mean"] == pytest.approx([0.4, 0.5, 0.6])
+    assert said["method"] == METHODS["mimo"] and said["model"] == MODEL
+    assert said["source"]["checkpoint"] == str(path)
+    if suffix == ".onnx":
+        import onnx
+
+        graph = onnx.load(out).graph
+        assert all(port.doc_string == said["description"] for port in (*graph.input, *graph.output))
+
+
+def test_a_network_of_ones_own_from_its_own_folder(call, tmp_path, monkeypatch):
+    """As the README has it: mine.py lies in the working directory, and trusting it swallows nothing that follows."""
+    from scripts import export as program
+
+    (tmp_path / "lines.py").write_text(
+        "from torch import nn\n"
+        "def network(num_classes, in_channels, image_size):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(in_channels * image_size**2, num_classes))\n"
+    )
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place not in ("", str(tmp_path))])
+    about = {"method": METHODS["deterministic"], "model": {"_target_": "lines.network"}}
+    about |= {"num_classes": 4, "in_channels": 3, "image_size": 8}
+    about |= {"mean": [0.4, 0.5, 0.6], "std": [0.2, 0.3, 0.25], "class_names": list("abcd")}
+    sys.path.append(str(tmp_path))
+    state = build.method(about).state_dict()
+    sys.path.remove(str(tmp_path))
+    sys.modules.pop("lines")
+    torch.save({"state_dict": state, ABOUT: about}, "own.ckpt")
+    refused = call(program, "own.ckpt", "own.pt2")
+    assert refused.code == 1 and "--trust lines" in refused.err
+    ended = call(program, "--trust", "lines", "own.ckpt", "own.pt2")
+    assert ended.code == 0, ended.err
+    assert "images as uint8 from 0 to 255 of shape (batch, 3, 8, 8)" in ended.out
 
 
 def test_folded_members_are_written_with_plain_weights(checkpoint):

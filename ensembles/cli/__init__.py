@@ -18,7 +18,12 @@ def complain(error: Exception, run: Run | None = None) -> bool:
 
     The traceback of anything else is printed whole; both are kept in the run's error.log, unless another process works
     there.
+
+    Raises:
+        BrokenPipeError: what went wrong is that nobody reads what a program prints.
     """
+    if run is None and isinstance(error, BrokenPipeError):
+        raise error
     text = "".join(traceback.format_exception(error))
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     if isinstance(error, UserError):

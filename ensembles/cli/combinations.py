@@ -6,6 +6,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
+from ensembles.cli.as_trained import as_trained
 from ensembles.cli.composing import composing
 from ensembles.errors import UserError, reason
 
@@ -30,5 +31,6 @@ def combinations(arguments: list[str], config_dir: str | None = None) -> list[tu
                 config = compose("train", combination, return_hydra_config=True)
             except HydraException as error:
                 raise UserError(f"{reason(error)}.") from error
+            config, _ = as_trained(config, config.hydra.runtime.choices, combination)
             found.append(({key: values[key] for key in varied}, config))
     return found

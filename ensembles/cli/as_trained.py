@@ -1,0 +1,184 @@
+"""Evaluating a checkpoint: its own method, model and data, as it was trained. Torch is imported only to read it.
+
+What a file says only chooses among the options of the config groups and gives them plain values: it names no code.
+"""
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import yaml
+from hydra import compose
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from ensembles.errors import UserError
+
+NETWORK = ("method", "model")  # a checkpoint says itself what these are; of its data only the run's config.yaml knows
+FREE = {"method.samples"}  # a trained network can be evaluated with another value
+
+
+def as_trained(config: DictConfig, choices: Mapping, overrides: Sequence[str]) -> tuple[DictConfig, Mapping]:
+    """A config and its groups' choices; where it only evaluates ``ckpt``, composed again as that was trained.
+
+    Args:
+        config: what the overrides are composed to, while configs can be composed; Hydra's own are kept if it has them.
+
+    Raises:
+        UserError: a checkpoint that cannot be read, that no option is of, or that an override contradicts.
+    """
+    if not config.ckpt:
+        return config, choices
+    if config.train:
+        raise UserError(f"ckpt={config.ckpt} is a checkpoint to evaluate, which needs train=false.")
+    path = Path(str(config.ckpt))
+    given = {override.key_or_group for override in OverridesParser.create().parse_overrides(list(overrides))}
+    wanted = _network(path)
+    recorded = _recorded(path)
+    if recorded and ("data" not in given or recorded["data"].get("_target_") == config.data.get("_target_")):
+        data = dict(recorded["data"])
+        likelihood = data.pop("likelihood", None)
+        wanted |= {"data": data} | ({"data/likelihood": likelihood} if likelihood else {})
+    elif "data" not in given:
+        raise UserError(f"{path} has no config.yaml beside it that says what it was trained on: add data=...")
+    chosen = {group: _option(group, settings, choices, given, path) for group, settings in wanted.items()}
+    others = [text for text in overrides if text.partition("=")[0] not in wanted]
+    found = compose(
+        "train", [*(f"{group}={name}" for group, name in chosen.items()), *others], return_hydra_config=True
+    )
+    for group, settings in wanted.items():
+        _put(found, group, settings, given, path)
+    if found.model.get("pretrained"):
+        found.model.pretrained = False  # all weights are in the checkpoint
+    if recorded and "seed" not in given:
+        found.seed = recorded["seed"]
+    choices = found.hydra.runtime.choices
+    if "hydra" not in config:
+        del found.hydra
+    return found, choices
+
+
+def _network(path: Path) -> dict[str, dict]:
+    from ensembles.training.checkpoints import ABOUT, read
+
+    about = read(path)[ABOUT]
+    if not isinstance(about, dict) or not all(_is_settings(about.get(group)) for group in NETWORK):
+        raise UserError(f"{path} does not say which method and model it holds; use one from train.py.")
+    return {group: about[group] for group in NETWORK}
+
+
+def _recorded(path: Path) -> dict | None:
+    """The config of the run in whose folder a checkpoint is, if it is in one."""
+    folder = path.parent.parent if path.parent.name == "epochs" else path.parent
+    file = folder / "config.yaml"
+    try:
+        recorded = yaml.safe_load(file.read_text())
+        if _is_settings(recorded["data"]) and isinstance(recorded["seed"], int):
+            return recorded
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, yaml.YAMLError, TypeError, KeyError):
+        pass
+    raise UserError(f"{file} cannot be read as a run's config: delete it and add data=...")
+
+
+def _option(group: str, wanted: dict, choices: Mapping, given: set[str], path: Path) -> str:
+    """The group's option that a checkpoint's settings are closest to.
+
+    Raises:
+        UserError: none calls what the checkpoint names, or the command line has another one.
+    """
+    distances = {name: len(list(_differences(wanted, option))) for name, option in _alike(group, wanted)}
+    if not distances:
+        raise UserError(
+            f"{path} is of {wanted['_target_']}, which no option of {group} calls: name the folder of its config "
+            "with --config-dir."
+        )
+    nearest = min(distances, key=distances.get)
+    if group not in given:
+        return nearest
+    asked = choices[group]
+    if distances.get(asked) == distances[nearest]:
+        return asked
+    raise UserError(f"{path} is of {group}={nearest}, not of {group}={asked}: leave {group}={asked} out.")
+
+
+def _alike(group: str, wanted: dict) -> Iterator[tuple[str, dict]]:
+    """The options of a group that call the same."""
+    loader, place = GlobalHydra.instance().config_loader(), group.replace("/", ".")
+    for name in loader.get_group_options(group):
+        written = loader.repository.load_config(f"{group}/{name}").config
+        calls = OmegaConf.select(written, "_target_") or OmegaConf.select(written, f"{place}._target_")
+        if calls in (None, wanted["_target_"]):  # None: what another option that it builds on says
+            option = OmegaConf.to_container(OmegaConf.select(_composed(group, name), place))
+            if option.get("_target_") == wanted["_target_"]:
+                yield name, option
+
+
+def _composed(group: str, name: str) -> DictConfig:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an option alone is no primary config, of which Hydra wants a _self_
+        try:
+            return compose(f"{group}/{name}")
+        except HydraException:  # overrides other groups' choices, so it stands only in the whole
+            return compose("train", [f"{group}={name}"])
+
+
+def _differences(wanted: dict, option: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """The settings, as dotted names, that are not the option's, and their values."""
+    for key, value in wanted.items():
+        if isinstance(value, dict) and isinstance(option.get(key), dict):
+            yield from _differences(value, option[key], f"{prefix}{key}.")
+        elif key not in option or value != option[key]:
+            yield f"{prefix}{key}", value
+
+
+def _put(config: DictConfig, group: str, wanted: dict, given: set[str], path: Path) -> None:
+    """Give a group a checkpoint's settings; those of the data give way to the command line.
+
+    Raises:
+        UserError: a setting that names code, or that is another one on the command line.
+    """
+    place = group.replace("/", ".")
+    before = OmegaConf.to_container(OmegaConf.select(config, place))
+    for name, value in _differences(wanted, before):
+        key = f"{place}.{name}"
+        if key in FREE & given or (group not in NETWORK and key in given):
+            continue
+        if key in given:
+            raise UserError(f"{path} was trained with {key}={value}, and is evaluated as it is: leave {key} out.")
+        if not _is_plain(name.rpartition(".")[2], value):
+            raise UserError(
+                f"{path} was trained with {key}={value}, which is not taken from a file: give {group}=... yourself."
+            )
+        OmegaConf.update(config, key, value, merge=False, force_add=True)
+    if group in NETWORK:
+        with open_dict(config):
+            for name in before.keys() - wanted.keys() - {key.removeprefix(f"{place}.") for key in given}:
+                del config[place][name]  # not there when it was trained
+
+
+def _is_settings(value: object) -> bool:
+    return isinstance(value, dict) and "_target_" in value and _is_data(value)
+
+
+def _is_data(value: object) -> bool:
+    """Whether it is made of plain containers, numbers and strings only."""
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_data(inner) for key, inner in value.items())
+    if isinstance(value, list):
+        return all(map(_is_data, value))
+    return value is None or isinstance(value, str | int | float)
+
+
+def _is_plain(key: str, value: object) -> bool:
+    """Whether data, at their key, can neither name what is called nor be resolved to anything else."""
+    if key.startswith("_") and key.endswith("_"):
+        return False
+    if isinstance(value, dict):
+        return all(_is_plain(name, inner) for name, inner in value.items())
+    if isinstance(value, list):
+        return all(_is_plain("", inner) for inner in value)
+    return not (isinstance(value, str) and "${" in value)

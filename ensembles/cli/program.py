@@ -1,0 +1,30 @@
+"""What every program does around its own work. Torch is not imported here."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ensembles.training.quiet import quiet
+
+
+@contextmanager
+def program() -> Iterator[None]:
+    """Wrap a script's ``main``: the user's own modules are found, warnings are one line, and a closed pipe ends it."""
+    sys.path.append(os.getcwd())  # networks, methods and data sets of the user's own, by their module's name
+    quiet(speaks=True)
+    with piped():
+        yield
+
+
+@contextmanager
+def piped() -> Iterator[None]:
+    """End without a word where nobody reads any more what is printed: ``| head`` has seen enough."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
+        sys.exit(1)

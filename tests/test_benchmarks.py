@@ -1,0 +1,118 @@
+"""Every benchmark runs, on tiny sizes; networks and transforms of the same signatures play torch-uncertainty."""
+
+import csv
+import importlib
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+TESTED = {"corruptions", "corruptions_reference", "evaluation", "input_pipeline"}
+TESTED |= {"members", "members_reference", "members_timing", "processes"}
+
+
+@pytest.fixture
+def run(call, monkeypatch):
+    """Call a benchmark's main, with its names changed as given, and read the rows of the table that it writes."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    threads = torch.get_num_threads()
+
+    def run(name, *arguments, table, **changes):
+        program = importlib.import_module(f"benchmarks.{name}")
+        for key, value in changes.items():
+            monkeypatch.setattr(program, key, value)
+        ended = call(program, *arguments, "--out", "out")
+        assert ended.code == 0, ended.err
+        lines = [line for line in Path("out", table).read_text().splitlines() if not line.startswith("# ")]
+        return list(csv.DictReader(lines))
+
+    yield run
+    torch.set_num_threads(threads)
+
+
+def test_each_is_tested():
+    assert {path.stem for path in BENCHMARKS.glob("*.py")} == TESTED
+
+
+def test_evaluation(run):
+    settings = ("model=small_cnn", "method=deterministic,packed", "data.corrupt=null", "trainer.accelerator=cpu")
+    rows = run("evaluation", *settings, "--rounds", "1", "--threads", "1", table="evaluation.csv")
+    assert [row["method"] for row in rows] == ["deterministic", "packed"]
+    assert all(int(row["images"]) > 0 and float(row["ratio"]) > 0 for row in rows)
+
+
+def test_input_pipeline(run):
+    small = ("--batch-size", "4", "--rounds", "1", "--batches", "1")
+    rows = run("input_pipeline", *small, table="input_pipeline.csv", IMAGES=200)
+    assert len(rows) == 3 and all(int(row["here"]) > 0 for row in rows)
+    assert "torchvision, PIL" in Path("out/input_pipeline.md").read_text()
+
+
+def test_members(run, tmp_path, monkeypatch):
+    folder = tmp_path / "torch_uncertainty/models/classification/resnet"
+    folder.mkdir(parents=True)
+    for module, function in {"std": "", "batched": "batched_", "masked": "masked_", "packed": "packed_"}.items():
+        (folder / f"{module}.py").write_text(
+            "from torch import nn\n"
+            f"def {function}resnet(in_channels, num_classes, arch, conv_bias, style, **settings):\n"
+            "    return nn.Sequential(nn.Flatten(), nn.Linear(in_channels * 32 * 32, num_classes))\n"
+        )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    small = ("--methods", "mimo", "--batch-size", "2", "--rounds", "1", "--threads", "1")
+    rows = run("members", *small, "--reference-python", sys.executable, table="members.csv")
+    ours = [row["method"] for row in rows if row["library"] == "ensembles"]
+    theirs = [row["method"] for row in rows if row["library"] == "torch-uncertainty"]
+    assert ours == ["deterministic", "mimo"]
+    assert theirs == ["deterministic", "batch_ensemble", "masksembles", "packed"]
+    assert all(float(row["train_ms"]) > 0 for row in rows)
+
+
+def test_corruptions(run, tmp_path, monkeypatch):
+    class Same:
+        def __init__(self, severity, seed=0):
+            pass
+
+        def __call__(self, image):
+            return image
+
+    package, transforms, corruption = (ModuleType(name) for name in ("torch_uncertainty", "transforms", "corruption"))
+    corruption.__getattr__ = lambda name: Same
+    transforms.corruption = corruption
+    monkeypatch.setitem(sys.modules, "torch_uncertainty", package)
+    monkeypatch.setitem(sys.modules, "torch_uncertainty.transforms", transforms)
+    (tmp_path / "photos").mkdir()
+    for i in range(2):
+        Image.fromarray(np.random.default_rng(i).integers(256, size=(16, 16, 3), dtype=np.uint8)).save(
+            f"photos/{i}.png"
+        )
+    reference = importlib.import_module("benchmarks.corruptions_reference")
+    rows = run(
+        "corruptions",
+        *("--images", "photos", "--reference-python", "there"),
+        table="comparison.csv",
+        photographs=lambda: np.zeros((1, 40, 40, 3), dtype=np.uint8) + np.arange(40, dtype=np.uint8)[:, None],
+        subprocess=SimpleNamespace(run=lambda command, check: reference.main(*map(str, command[2:]))),
+    )
+    assert len(rows) == 3 * 19 * 5
+    assert all(row["reference_psnr"] == "inf" for row in rows if row["type"] != "spatter")
+    assert "PSNR between the two" in Path("out/comparison.md").read_text()
+
+
+def test_processes(run):
+    rows = run(
+        "processes",
+        table="losses.csv",
+        METHODS=["packed"],
+        PROCESSES=(1,),
+        NETWORKS={"SmallCNN": ["model=small_cnn"]},
+        ORDINARY={},
+        COMMON=[*importlib.import_module("benchmarks.processes").COMMON, "recipe.epochs=1", "data.train_size=96"],
+    )
+    assert [row["method"] for row in rows] == ["packed", "deterministic"][: len(rows)]
+    assert all(0 < float(row["loss on 1"]) < 5 for row in rows)
+    assert "| SmallCNN | packed |" in Path("out/README.md").read_text()
