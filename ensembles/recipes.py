@@ -1,4 +1,4 @@
-"""The recipe that a run gets unless it names another, and whose it is, as configs/recipes.yaml says. Imports no torch."""
+"""The recipe that a run gets unless it names another, and whose it is: configs/recipes.yaml. Imports no torch."""
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -67,7 +67,7 @@ def recipe_for(data: str, model: str, method: str) -> str:
 
 
 def describe_recipe(chosen: str, data: str, model: str, method: str) -> str:
-    """Say a chosen recipe's name, whose it is and what the paper's row has besides, and which is the default if another.
+    """Say a chosen recipe's name, whose it is, what the paper's row has besides, and the default if another.
 
     Args:
         chosen: the option of ``recipe``.

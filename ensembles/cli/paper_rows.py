@@ -31,7 +31,7 @@ class PaperRows(ConfigSource):
         return True
 
     def is_group(self, config_path: str) -> bool:
-        return config_path == GROUP or config_path in {f"{GROUP}/{paper}" for paper in self._papers(config_path)}
+        return config_path == GROUP or config_path.removeprefix(f"{GROUP}/") in self._papers(config_path)
 
     def is_config(self, config_path: str) -> bool:
         return self._row(config_path) is not None
@@ -61,13 +61,17 @@ class PaperRows(ConfigSource):
 
     @staticmethod
     def _papers(config_path: str) -> set[str]:
-        """The papers that have tables; none read where something else is looked for."""
-        return {name.partition("/")[0] for name in rows()} if config_path.startswith(GROUP) else set()
+        if not config_path.startswith(GROUP):
+            return set()
+        from ensembles import papers
+
+        return {name.partition("/")[0] for name in papers.names()}
 
     @staticmethod
     def _row(config_path: str):
-        path = config_path.removesuffix(".yaml")
-        return rows().get(path.removeprefix(f"{GROUP}/")) if path.startswith(f"{GROUP}/") else None
+        """The row of experiment/<paper>/<row>; Hydra also asks for experiment/None, for which no table is read."""
+        group, _, name = config_path.removesuffix(".yaml").partition("/")
+        return rows().get(name) if group == GROUP and "/" in name else None
 
 
 SourcesRegistry.instance().register(PaperRows)

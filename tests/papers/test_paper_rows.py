@@ -12,7 +12,7 @@ from ensembles.cli.paper_rows import rows
 NAMED = {
     "packed/table1-c10-r18-packed": ("packed/table1", "Packed-Ensembles, C10, R18"),
     "mimo/table1-deep_ensemble-thin": ("mimo/table1", "Thin Ensemble (M = 4)"),
-    "mimo/table3-mimo-wide": ("mimo/table3", "Wide MIMO (M = 2, ρ = 0.6)"),
+    "mimo/table3-mimo-wide": ("mimo/table3", "Wide MIMO (M = 2, \N{GREEK SMALL LETTER RHO} = 0.6)"),
     "mixture/table2-mixture-120m": ("mixture/table2", "MixtureEnsembles, 120M"),
     "mixture/table5-deterministic": ("mixture/table5", "Baseline"),
 }
