@@ -82,7 +82,7 @@ class Run:
     Attributes:
         config: the composed config as plain containers.
         folder: where everything about the run is.
-        recipe: its recipe's name and whose it is, in words; None where that is not known.
+        recipe: its recipe's name and whose it is, in words; None where nothing is trained or that is not known.
     """
 
     config: dict
@@ -99,7 +99,7 @@ class Run:
         text = json.dumps(identity(config), sort_keys=True)
         digest = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
         chosen = [str(choices[group]) for group in ("data", "model", "method")]
-        recipe = describe_recipe(choices["recipe"], *chosen) if "recipe" in choices else None
+        recipe = describe_recipe(choices["recipe"], *chosen) if config.get("train") and "recipe" in choices else None
         return cls(config, Path(config["runs_dir"]) / "-".join([*chosen, digest]), recipe)
 
     @property
