@@ -14,7 +14,7 @@ from ensembles.runs import Run
 
 def provenance(run: Run, seconds: dict[str, float]) -> dict:
     """Plain data for provenance.json; ``seconds`` are the durations to report."""
-    return {"seed": run.config["seed"], "evaluation": run.evaluation, **origin(seconds)}
+    return {"seed": run.config["seed"], "recipe": run.recipe, "evaluation": run.evaluation, **origin(seconds)}
 
 
 def origin(seconds: dict[str, float]) -> dict:

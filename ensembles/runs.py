@@ -10,7 +10,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
@@ -19,6 +19,7 @@ from ensembles.data.files.fingerprint import contents
 from ensembles.errors import UserError
 from ensembles.files import write_text
 from ensembles.lock import held
+from ensembles.recipes import describe_recipe
 
 # What a run computes does not depend on these.
 ELSEWHERE = {
@@ -98,22 +99,25 @@ class Run:
     Attributes:
         config: the composed config as plain containers.
         folder: where everything about the run is.
+        recipe: its recipe's name and whose it is, in words; None where nothing is trained or that is not known.
     """
 
     config: dict
     folder: Path
+    recipe: str | None = field(default=None, compare=False)
 
     @classmethod
     def of(cls, config: dict, choices: dict) -> "Run":
         """The run of a composed config.
 
         Args:
-            choices: the options chosen for the groups data, model and method; they name the folder.
+            choices: the options chosen for the groups; those of data, model and method name the folder.
         """
         text = json.dumps(identity(config), sort_keys=True)
         digest = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
-        name = "-".join([*(str(choices[group]) for group in ("data", "model", "method")), digest])
-        return cls(config, Path(config["runs_dir"]) / name)
+        chosen = [str(choices[group]) for group in ("data", "model", "method")]
+        recipe = describe_recipe(choices["recipe"], *chosen) if config.get("train") and "recipe" in choices else None
+        return cls(config, Path(config["runs_dir"]) / "-".join([*chosen, digest]), recipe)
 
     @property
     def last(self) -> Path:

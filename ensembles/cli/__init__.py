@@ -6,6 +6,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from ensembles import recipes  # noqa: F401  its resolver, and the source, are known before any config is composed
+from ensembles.cli import paper_rows  # noqa: F401
 from ensembles.errors import UserError
 from ensembles.lock import Busy
 from ensembles.runs import Run

@@ -20,6 +20,8 @@ def go_on(run: Run) -> bool:
     """
     try:
         if run.results() is None:
+            if run.recipe and leads():
+                print(f"recipe {run.recipe}", flush=True)
             with run.opened() if leads() else nullcontext():
                 from ensembles.experiment import work  # imports torch, so only when there is work for it
 

@@ -1,12 +1,13 @@
 """``python train.py --help``: the groups, their options and what each is, from the configs themselves."""
 
+from collections import Counter
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ensembles.cli import CONFIGS
+from ensembles.cli import CONFIGS, paper_rows
 
 GROUPS = {
     "method": "how M networks are had for less than M networks",
@@ -20,7 +21,7 @@ GROUPS = {
     "cluster": "with -m: each run as a job of a SLURM cluster",
     "hydra/launcher": "with -m: each run as a job, nothing preset",
     "evaluation": "what is measured of a trained network",
-    "experiment": "a whole set of choices under one name",
+    "experiment": "a row of a paper's table, with its own recipe, under one name",
 }
 EXAMPLES = {
     "python train.py": "a packed ensemble on handwritten digits",
@@ -41,12 +42,22 @@ def show() -> None:
     console.print("Usage: python train.py [-m] [group=option] [key=value] ...\n", markup=False)
     for group, what in GROUPS.items():
         options = {path.stem: _first_comment(path) for path in sorted((CONFIGS / group).glob("*.yaml"))}
+        options |= _tables() if group == paper_rows.GROUP else {}
         if options:
             console.print(Text.assemble((group, "bold"), f": {what}"))
             console.print(_two_columns(options))
     console.print(Text("Examples", "bold"))
     for command, what in EXAMPLES.items():
         console.print(Text(f"  {command}"), Text(f"      {what}", "dim"), sep="\n", soft_wrap=True)
+
+
+def _tables() -> dict[str, str]:
+    """A line for each table, as its rows are too many to list."""
+    counts = Counter(name.partition("-")[0] for name in paper_rows.rows())
+    return {
+        **{f"{table}-...": f"{count} rows" for table, count in counts.items()},
+        "": "their names: python scripts/reproduce.py packed/table1 --dry-run",
+    }
 
 
 def _two_columns(rows: dict[str, str]) -> Table:

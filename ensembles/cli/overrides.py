@@ -4,7 +4,6 @@ import difflib
 from collections.abc import Iterable, Iterator
 
 from hydra import compose
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
@@ -12,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ensembles.cli.composing import composing
+from ensembles.cli.options import options_below, options_of, summary
 from ensembles.errors import UserError
 
 
@@ -43,9 +43,11 @@ def check(arguments: list[str], config_dir: str | None = None) -> None:
 
 
 def _check_options(override: Override) -> None:
-    options = GlobalHydra.instance().config_loader().get_group_options(override.key_or_group)
+    options = options_of(override.key_or_group)
     for value in _values(override):
         if value not in options:
+            if f"{override.key_or_group}={value}" == "recipe=auto":
+                raise UserError("recipe=auto is what a run gets anyway: leave recipe= out.")
             raise UserError(f"There is no {override.key_or_group}={value}{_instead(value, options)}")
 
 
@@ -69,7 +71,7 @@ def _check_key(override: Override, config: DictConfig) -> None:
 
 
 def _is_group(key: str) -> bool:
-    return bool(GlobalHydra.instance().config_loader().get_group_options(key))
+    return bool(options_of(key))
 
 
 def _values(override: Override) -> Iterator[str]:
@@ -102,5 +104,5 @@ def _near(word: str, words: Iterable[str]) -> list[str]:
 
 
 def _instead(word: str, options: list[str]) -> str:
-    near = _near(word, options)
-    return f": did you mean {' or '.join(near)}?" if near else f"; there are {', '.join(sorted(options))}."
+    near = options_below(word, options) or _near(word, options)
+    return f": did you mean {' or '.join(near)}?" if near else f"; there are {summary(options)}."

@@ -14,8 +14,7 @@ from ensembles.papers.tables import Row, Table
 
 def name(table: Table, row: Row) -> str:
     """A row's name as an experiment, such as mimo-table1-04-mimo-m-3."""
-    words = "-".join(re.findall(r"[a-z0-9]+", row.name.lower()))
-    return f"{table.slug.replace('/', '-')}-{row.number:02d}-{words}"
+    return "-".join([table.slug.replace("/", "-"), f"{row.number:02d}", *_words(row.name)])
 
 
 def write(table: Table, folder: Path) -> dict[int, str]:
@@ -28,11 +27,37 @@ def write(table: Table, folder: Path) -> dict[int, str]:
     return names
 
 
-def _experiment(table: Table, row: Row) -> str:
+def shipped(table: Table) -> dict[str, Row]:
+    """Name the rows of a table as options of ``experiment`` that are always there.
+
+    A name is the table's with the row's block and method, such as packed/table1-c10-r18-packed, and with what else
+    tells the rows apart that share these: mimo/table1-deep_ensemble-thin.
+    """
+    alike: dict[str, list[Row]] = {}
+    for row in table.rows:
+        alike.setdefault("-".join([table.name, *_words(*row.names[1:]), row.overrides["method"]]), []).append(row)
+    named = {}
+    for name, rows in alike.items():
+        shared = set.intersection(*(set(_words(row.names[0])) for row in rows))
+        for row in rows:
+            named["-".join([name, *(word for word in _words(row.names[0]) if word not in shared)])] = row
+    return named
+
+
+def config(row: Row) -> dict:
+    """Build a row's experiment: a config of the package ``_global_``."""
     groups = [{f"override /{key}": value} for key, value in row.overrides.items() if (CONFIGS / key).is_dir()]
-    settings = _nested({key: value for key, value in row.overrides.items() if not (CONFIGS / key).is_dir()})
-    config = yaml.safe_dump({"defaults": groups, **settings}, sort_keys=False, allow_unicode=True)
-    return f"# @package _global_\n# {table.name}, {table.cites}, row {row.number}: {row.name}\n{config}"
+    settings = {key: value for key, value in row.overrides.items() if not (CONFIGS / key).is_dir()}
+    return {"defaults": groups, **_nested(settings)}
+
+
+def _words(*texts: str) -> list[str]:
+    return re.findall(r"[a-z0-9]+", " ".join(texts).lower())
+
+
+def _experiment(table: Table, row: Row) -> str:
+    text = yaml.safe_dump(config(row), sort_keys=False, allow_unicode=True)
+    return f"# @package _global_\n# {table.name}, {table.cites}, row {row.number}: {row.name}\n{text}"
 
 
 def _nested(settings: Mapping[str, str]) -> dict:

@@ -100,7 +100,7 @@ def _of_entry(place: Place, value: object, above: Above, number: int) -> Iterato
     place = place.inside(f"row {number}" + (f" ({called})" if called else ""))
     named = above.heads[0] in {**above.names, **above.sweep}
     required = ("overrides", *(() if named else ("name",)), *(("paper",) if above.columns else ()))
-    value = place.mapping(value, required, ("name", "criterion", "counts", "note", "sweep"))
+    value = place.mapping(value, required, ("name", "criterion", "counts", "note", "precedence", "sweep"))
     printed = value.get("paper", [])
     if not isinstance(printed, list) or len(printed) != len(above.columns):
         has = f"{len(printed)} numbers" if isinstance(printed, list) else repr(printed)
@@ -124,6 +124,7 @@ def _of_entry(place: Place, value: object, above: Above, number: int) -> Iterato
             criterion=criterion(place, value) or above.criterion or Row.criterion,
             counts=_counts(place, value.get("counts", {}), above.columns),
             note=value.get("note"),
+            precedence=value.get("precedence"),
             at={head: at[head] for head in above.heads},
             swept={swept[head][0]: (index, len(swept[head][1])) for head, (index, _) in zip(swept, point, strict=True)},
         )

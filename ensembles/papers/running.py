@@ -11,7 +11,7 @@ from ensembles.papers import experiments
 from ensembles.papers.fill import results
 from ensembles.papers.plan import Planned
 from ensembles.papers.tables import Row, Table
-from ensembles.reports.entry import standing
+from ensembles.reports.entry import FULL, standing
 
 TRAIN = Path(__file__).parents[2] / "train.py"
 
@@ -72,8 +72,11 @@ def commands(
     lines = [f"# {table.slug}: {table.title} ({table.cites})"]
     if table.stands:
         lines.append(f"# {standing(table.scale, table.stands)}")
+    full = table.scale == FULL and not table.is_figure
+    options = {row.number: f" (experiment={name})" for name, row in experiments.shipped(table).items()} if full else {}
     for entry in missing(planned, wanted):
         words = ["python", "train.py", "-m", *entry.row.arguments, f"seed={','.join(unfinished(entry))}"]
-        lines += [f"# {entry.row.number} {entry.row.name}", shlex.join([*words, *overrides])]
+        named = f"# {entry.row.number} {entry.row.name}{options.get(entry.row.number, '')}"
+        lines += [named, shlex.join([*words, *overrides])]
     done = f"{sum(not unfinished(entry) for entry in planned)} of {len(planned)} rows are done"
     return [*lines, f"# {done if planned else 'computed directly, without runs'}", ""]

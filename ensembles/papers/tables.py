@@ -57,6 +57,7 @@ class Row:
         criterion: for out-of-distribution detection.
         counts: result key -> how the paper counts there.
         note: what a reader of the numbers should know.
+        precedence: the paper whose recipe is the default for this data, model and method, where it is not the row's.
         at: its place in a figure: head of a column of names -> name, or the bare value of a swept setting.
         swept: key of a swept setting -> the index of its value, and the number of values.
     """
@@ -68,6 +69,7 @@ class Row:
     criterion: str = "max_probability"
     counts: dict[str, OwnCount] = field(default_factory=dict)
     note: str | None = None
+    precedence: str | None = None
     at: Mapping[str, str] = field(default_factory=dict)
     swept: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 

@@ -63,6 +63,7 @@ def test_dry_run_shows_commands_that_compose(reproduce, monkeypatch):
     code, out, _ = reproduce("mixture/table1", "--dry-run", "--seeds", "2", "data.root=elsewhere")
     lines = [line for line in out.splitlines() if line.startswith("python train.py")]
     assert code == 0 and len(lines) == 7 and "# 0 of 7 rows are done" in out
+    assert "# 5 MixtureEnsembles, 36.5M (experiment=mixture/table1-mixture-36-5m)" in out
     words = shlex.split(lines[4])
     assert words[:3] == ["python", "train.py", "-m"] and words[-2:] == ["seed=0,1", "data.root=elsewhere"]
     ((varied, config), _) = combinations(words[3:])
