@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from torch import nn
 
 from ensembles.backbones.fit import fit
+from ensembles.backbones.initialise import tell, torch_default
+from ensembles.backbones.trace import LAYERS
 from ensembles.errors import UserError
 
 
@@ -16,6 +18,8 @@ def airbench(
     widths: Sequence[int] = (64, 256, 256),
     width: float = 1.0,
     ghost_batch: int | None = None,
+    init: str | None = None,
+    redraw: str = "initialiser",
 ) -> nn.Sequential:
     """Build three groups of two 3x3 convolutions, the first of each behind max-pooling; -> (B, num_classes).
 
@@ -25,7 +29,7 @@ def airbench(
     Args:
         widths: filters of the three groups.
         width: factor on every hidden width.
-        ghost_batch: examples over which batch norms take their statistics in training; None for the whole batch.
+        ghost_batch, init, redraw: as `fit` takes them.
 
     Raises:
         UserError: images of fewer than 8 pixels, or widths that are not three positive integers.
@@ -44,7 +48,8 @@ def airbench(
             fc=nn.Linear(widths[-1], num_classes, bias=False),
         )
     )
-    return fit(network, num_classes, in_channels, image_size, width, ghost_batch)
+    tell(network, dict.fromkeys(LAYERS, torch_default))
+    return fit(network, num_classes, in_channels, image_size, width, ghost_batch, init, redraw)
 
 
 def _group(in_channels: int, out_channels: int) -> nn.Sequential:
