@@ -9,7 +9,7 @@ def deep_ensemble(backbone: Backbone, M: int = 4, input_shape: tuple[int, ...] =
     """M networks that differ in their initialisation; (B, *input_shape) -> (M, B, K).
 
     Args:
-        backbone: a network (member 0; the others draw their numbers from its), or a function that builds one.
+        backbone: a network (member 0; the others' layers are drawn anew, see `redraw`), or a function that builds one.
     """
     require(M=M)
     return Separate(fresh(backbone, M), input_shape)

@@ -8,7 +8,7 @@ Layer = nn.Conv2d | nn.Linear
 
 
 def widen_outputs(layer: Layer, M: int) -> None:
-    """Give the layer M times its outputs, each member's drawn anew from the layer's own numbers."""
+    """Give the layer M times its outputs, each member's drawn anew, see `redraw`."""
     redraw(layer, (M * layer.weight.shape[0], *layer.weight.shape[1:]))
     set_outputs(layer, layer.weight, layer.bias)
 

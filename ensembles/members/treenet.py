@@ -80,7 +80,7 @@ def treenet(
     """A trunk that M members share and M branches of their own initialisation; (B, *input_shape) -> (M, B, K).
 
     Args:
-        backbone: a network (member 0; the other branches draw their numbers from its), or a function that builds one.
+        backbone: a network (member 0; the other branches' layers are drawn anew), or a function that builds one.
         split: name of the module with which the branches begin. None is what MIMO (section 3.2) compares with, the
             third residual group: stem and first two groups are shared; in other networks the block at two thirds of
             the depth.
