@@ -21,10 +21,10 @@ def program() -> Iterator[None]:
 def piped() -> Iterator[None]:
     """End without a word where nobody reads any more what is printed: ``| head`` has seen enough."""
     try:
+        yield
+    finally:
         try:
-            yield
-        finally:
             sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
-        sys.exit(1)
+        except BrokenPipeError:  # once more: what a print could not write is still to be written
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
+            sys.exit(1)
