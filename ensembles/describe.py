@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 import torch
 from omegaconf import OmegaConf
+from pytorch_lightning import LightningDataModule
+from torch import nn
 
 from ensembles import build, cost
 from ensembles.members import Ensemble
@@ -52,15 +54,9 @@ def describe(config: dict) -> Description:
     Raises:
         UserError: settings that cannot work.
     """
-    config = OmegaConf.create(config)
-    data = build.call(config.data, batch_size=config.recipe.batch_size, seed=config.seed)
-    about = build.description(config, data)
-    if "pretrained" in about["model"]:
-        about["model"]["pretrained"] = False  # the same network, nothing to download
-    with torch.device("meta"), warnings.catch_warnings(record=True) as caught:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        ensemble = build.method(about).ensemble
-        backbone = build.backbone(about)()
+        data, ensemble, backbone = networks(config)
     costs = cost.counts(ensemble, backbone) | {"cost/member_params": cost.parameters(ensemble.member(0))}
     return Description(
         M=ensemble.M,
@@ -70,6 +66,21 @@ def describe(config: dict) -> Description:
         stages=stages(ensemble),
         notes=list(dict.fromkeys(str(warning.message) for warning in caught)),
     )
+
+
+def networks(config: dict) -> tuple[LightningDataModule, Ensemble, nn.Module]:
+    """The data of a composed and checked configuration, unread, and its ensemble and backbone on the meta device.
+
+    Raises:
+        UserError: settings that cannot work.
+    """
+    config = OmegaConf.create(config)
+    data = build.call(config.data, batch_size=config.recipe.batch_size, seed=config.seed)
+    about = build.description(config, data)
+    if "pretrained" in about["model"]:
+        about["model"]["pretrained"] = False  # the same network, nothing to download
+    with torch.device("meta"):
+        return data, build.method(about).ensemble, build.backbone(about)()
 
 
 def stages(ensemble: Ensemble) -> list[Stage]:

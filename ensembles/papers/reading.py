@@ -11,11 +11,13 @@ from ensembles.papers.rows import Above, column, criterion, rows, sweep
 from ensembles.papers.tables import Table
 
 HOME = Path(__file__).parent
+CLAIMS = "claims.yaml"  # stands beside a paper's tables and figures and is neither
 
 
 def names(root: Path = HOME) -> list[str]:
     """All tables and figures, as <paper>/<file>."""
-    return sorted(path.relative_to(root).with_suffix("").as_posix() for path in root.glob("*/*.yaml"))
+    found = (path for path in root.glob("*/*.yaml") if path.name != CLAIMS)
+    return sorted(path.relative_to(root).with_suffix("").as_posix() for path in found)
 
 
 def load(name: str, root: Path = HOME) -> Table:

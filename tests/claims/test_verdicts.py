@@ -1,0 +1,228 @@
+"""Verdicts on generated results: each outcome, each expectation."""
+
+import json
+
+import pytest
+
+from ensembles.claims.estimates import Estimate
+from ensembles.claims.schema import Claim, Comparison, Evidence
+from ensembles.claims.sources import sources
+from ensembles.claims.verdicts import FAILS, HOLDS, UNDECIDED, UNTESTED, compare, judge
+from ensembles.errors import UserError
+
+
+def run(row, seed, **results):
+    entry = {"method": row, "row": row, "seed": seed, "settings": {}, "commit": "c", "command": "python train.py"}
+    return {**entry, "hardware": "a CPU", "seconds": {"train": 100.0 + seed, "test": 3.0}, "results": results}
+
+
+def rows(**accuracies):
+    """Runs of rows with these accuracies, by seed."""
+    return [
+        run(name.replace("_", "-") if name.startswith("mimo") else name, seed, **{"test/acc": accuracy})
+        for name, values in accuracies.items()
+        for seed, accuracy in enumerate(values)
+    ]
+
+
+@pytest.fixture
+def results(tmp_path):
+    """Write collected runs."""
+
+    def write(runs):
+        (tmp_path / "cifar10").mkdir(exist_ok=True)
+        (tmp_path / "cifar10" / "runs.json").write_text(json.dumps(runs))
+        return [tmp_path]
+
+    return write
+
+
+def claim(*tests, source="cifar10", **more):
+    evidence = {"source": source, "tests": list(tests), **more}
+    return Claim.model_validate(
+        {"id": "a-claim", "claim": "Something can be tested.", "where": "Table 1", "evidence": [evidence]}
+    )
+
+
+def better(expect="higher", margin=0.002, of="packed", than="deterministic", metric="test/acc"):
+    return {"of": of, "expect": expect, "than": than, "metric": metric, "margin": margin}
+
+
+GOOD, LEVEL, NOISY = (0.940, 0.941, 0.9395), (0.9301, 0.9298, 0.9302), (0.90, 0.96, 0.935)
+SINGLE = (0.930, 0.9305, 0.9298)
+
+
+@pytest.mark.parametrize(
+    ("expect", "packed", "outcome"),
+    [
+        ("higher", GOOD, HOLDS),
+        ("higher", LEVEL, FAILS),
+        ("higher", NOISY, UNDECIDED),
+        ("lower", GOOD, FAILS),
+        ("lower", tuple(value - 0.02 for value in GOOD), HOLDS),
+        ("at_least", LEVEL, HOLDS),
+        ("at_least", GOOD, HOLDS),
+        ("at_least", NOISY, UNDECIDED),
+        ("at_least", tuple(value - 0.02 for value in GOOD), FAILS),
+        ("at_most", GOOD, FAILS),
+        ("at_most", LEVEL, HOLDS),
+        ("equal", LEVEL, HOLDS),
+        ("equal", GOOD, FAILS),
+        ("equal", NOISY, UNDECIDED),
+    ],
+)
+def test_an_outcome_follows_from_the_interval(results, expect, packed, outcome):
+    (verdict,) = judge(claim(better(expect)), results(rows(packed=packed, deterministic=SINGLE)))
+    assert verdict.outcome == outcome
+    assert "3 seeds" in verdict.why and verdict.scale == "all of CIFAR-10 with a small network"
+    assert outcome == UNDECIDED or verdict.seeds is None
+
+
+def test_a_sure_difference_too_small_to_matter_is_none():
+    sure = Comparison.model_validate(better(margin=0.01))
+    of, than = (Estimate(mean, ((1e-8, 5),)) for mean in (0.935, 0.930))
+    assert compare(sure, of, than).outcome == FAILS
+    assert compare(Comparison.model_validate(better(margin=0.002)), of, than).outcome == HOLDS
+
+
+def test_an_undecided_claim_names_seeds_that_then_decide_it(results):
+    few = {"packed": (0.934, 0.938), "deterministic": (0.930, 0.933)}
+    (verdict,) = judge(claim(better()), results(rows(**few)))
+    assert verdict.outcome == UNDECIDED and 3 <= verdict.seeds <= 20
+    more = {name: values * verdict.seeds for name, values in few.items()}
+    (verdict,) = judge(claim(better()), results(rows(**more)))
+    assert verdict.outcome == HOLDS
+
+
+def test_one_seed_decides_nothing(results):
+    (verdict,) = judge(claim(better()), results(rows(packed=(0.99,), deterministic=(0.5,))))
+    assert (verdict.outcome, verdict.seeds) == (UNDECIDED, None)
+    assert "one seed" in verdict.why
+
+
+def test_a_count_needs_one_seed_only(results):
+    runs = [run("packed", 0, **{"cost/params": 5_000_000}), run("deterministic", 0, **{"cost/params": 10_000_000})]
+    (verdict,) = judge(claim(better("lower", "10 %", metric="cost/params")), results(runs))
+    assert verdict.outcome == HOLDS
+
+
+def test_a_row_that_is_not_there_is_not_tested(results):
+    (verdict,) = judge(claim(better()), results(rows(deterministic=SINGLE)))
+    assert (verdict.outcome, verdict.why) == (UNTESTED, "packed has no test/acc yet")
+
+
+def test_nothing_is_judged_without_results(tmp_path):
+    assert judge(claim(better()), [tmp_path]) == []
+
+
+def test_all_comparisons_must_hold_and_one_failure_is_enough(results):
+    folders = results(rows(packed=GOOD, deterministic=SINGLE, thin=LEVEL, wide=NOISY))
+    outcomes = {}
+    for others in (["deterministic", "thin"], ["deterministic", "wide"], ["deterministic", "treenet"]):
+        (verdict,) = judge(claim(*(better(than=other) for other in others)), folders)
+        outcomes[others[1]] = verdict.outcome
+    assert outcomes == {"thin": HOLDS, "wide": UNDECIDED, "treenet": UNTESTED}
+    (verdict,) = judge(
+        claim(better(than="deterministic"), better("lower", than="thin"), better(than="treenet")), folders
+    )
+    assert verdict.outcome == FAILS
+
+
+def test_members_lists_sets_and_seconds_are_numbers_too(results):
+    runs = [
+        run("packed", seed, **{"test/acc": 0.93 + noise, "members/acc": [0.90 + noise, 0.92 + noise],
+                               "ood/svhn/max_probability/auroc": 0.9, "ood/digits/max_probability/auroc": 0.8})
+        for seed, noise in enumerate((0.0, 0.01, 0.02))
+    ]  # fmt: skip
+    folders = results(runs)
+
+    def mean(quantity):
+        (source,) = sources(Evidence(source="cifar10", tests=[Comparison.model_validate(better())]), folders)
+        of = Comparison.model_validate({"of": quantity, "expect": "equal", "than": 0, "margin": 1}).of
+        return source.estimate(of).mean
+
+    assert mean({"row": "packed", "metric": "members/acc"}) == pytest.approx(0.92)
+    assert mean({"row": "packed", "metric": "members/acc", "take": "max"}) == pytest.approx(0.93)
+    assert mean({"row": "packed", "metric": "ood/*/max_probability/auroc"}) == pytest.approx(0.85)
+    assert mean({"row": "packed", "metric": "seconds/train"}) == pytest.approx(101)
+    # seed by seed the ensemble is above its members by the same, though seeds differ by more
+    same = {"of": {"row": "packed", "metric": "test/acc"}, "expect": "higher", "margin": 0.01}
+    (verdict,) = judge(claim({**same, "than": {"row": "packed", "metric": "members/acc"}}), folders)
+    assert verdict.outcome == HOLDS
+
+
+def sheet(scale, **more):
+    lines = [
+        {"names": [name], "runs": [{"seed": seed, "results": results} for seed, results in enumerate(of)]}
+        for name, of in more.pop("rows", {}).items()
+    ]
+    return {"name": "mimo/table1", "scale": scale, "cites": "Table 1", "lines": lines, **more}
+
+
+def test_accuracies_of_undertrained_networks_are_not_judged(tmp_path):
+    (tmp_path / "mimo").mkdir()
+    of = {
+        "MIMO (M = 3)": [{"test/acc": 0.5, "diversity/kl": 0.3}] * 3,
+        "Deterministic": [{"test/acc": 0.4, "diversity/kl": 0.1}] * 3,
+    }
+    for scale, name in (("small", "table1-small"), ("full", "table1")):
+        (tmp_path / "mimo" / f"{name}.json").write_text(json.dumps(sheet(scale, rows=of)))
+        accuracy = claim(better(of="MIMO (M = 3)", than="Deterministic"), source="mimo/table1")
+        found = [(one.outcome, one.group) for one in judge(accuracy, [tmp_path])]
+        unfit = (UNTESTED, "small scale")
+        assert found == ([unfit] if scale == "small" else [(HOLDS, "tables and figures at full scale"), unfit])
+    diversity = claim(better(of="MIMO (M = 3)", than="Deterministic", metric="diversity/kl"), source="mimo/table1")
+    assert [one.outcome for one in judge(diversity, [tmp_path])] == [HOLDS, HOLDS]
+    assert judge(diversity, [tmp_path])[0].group == "tables and figures at full scale"  # counts before the small scale
+
+
+def test_a_figure_is_judged_by_its_data_and_its_findings(tmp_path):
+    (tmp_path / "mimo").mkdir()
+    data = [{"M": "1", "mean": 2.0, "std": 0.1, "seeds": 3}, {"M": "5", "mean": 1.0, "std": 0.1, "seeds": 3}]
+    figure = sheet("full", data=data, findings=["A: 30.5 % of the units.", "B: 90.0 % of the units."])
+    (tmp_path / "mimo" / "figure2.json").write_text(json.dumps(figure))
+
+    def outcome(of, expect, than):
+        test = {"of": of, "expect": expect, "than": than, "margin": 0.1}
+        (verdict,) = judge(claim(test, source="mimo/figure2"), [tmp_path])
+        return verdict
+
+    five, one = ({"where": {"M": M}, "value": "mean"} for M in (5, 1))
+    assert outcome(five, "lower", one).outcome == HOLDS and outcome(five, "higher", one).outcome == FAILS
+    assert "3 seeds" in outcome(five, "lower", one).why
+    a, b = ({"finding": rf"^{name}: ([\d.]+) %", "called": name} for name in "AB")
+    assert outcome(b, "higher", {**a, "times": 2}).outcome == HOLDS
+    assert outcome({"finding": r"^C: (\d+)", "called": "C"}, "higher", 1).outcome == UNTESTED
+    assert outcome({"where": {"M": 7}, "value": "mean"}, "higher", 1).outcome == UNTESTED
+
+
+def test_a_network_is_counted(tmp_path):
+    of = {"config": ["method=deterministic", "model=small_cnn", "data=cifar10"]}
+    params = 3 * 16 * 9 + 16 + 16 * 32 * 9 + 32 + 32 * 32 * 9 + 32 + 512 * 10 + 10
+    test = {"of": of, "expect": "equal", "than": params, "metric": "cost/params", "margin": 0}
+    passes = {"of": of, "expect": "equal", "than": 1, "metric": "cost/forward_passes", "margin": 0}
+    (verdict,) = judge(claim(test, passes, source="cost"), [tmp_path])
+    assert verdict.outcome == HOLDS and f"{params:,}" in verdict.why
+
+
+def test_a_pattern_is_the_mean_over_rows_seed_by_seed(results):
+    folders = results(rows(mimo_2=(0.90, 0.92), mimo_3=(0.94, 0.96), deterministic=(0.93, 0.93)))
+    (source,) = sources(claim(better()).evidence[0], folders)
+    found = source.estimate(Comparison.model_validate(better(of="mimo-*")).of)
+    assert (found.mean, dict(found.by_seed)) == (pytest.approx(0.93), pytest.approx({0: 0.92, 1: 0.94}))
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda runs: runs + runs[:1], "packed has seed 0 twice"),
+        (lambda runs: [{**runs[0], "seed": "zero"}], "run 1, seed: "),
+        (lambda runs: [{**runs[0], "results": {"test/acc": "good"}}], "run 1, results, test/acc"),
+        (lambda runs: {"runs": runs}, "runs.json: Input should be a valid array"),
+    ],
+)
+def test_a_damaged_file_of_runs_is_one_sentence(results, change, sentence):
+    folders = results(change(rows(packed=GOOD)))
+    with pytest.raises(UserError, match=r"runs\.json") as error:
+        judge(claim(better()), folders)
+    assert sentence in str(error.value) and "\n" not in str(error.value)
