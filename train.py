@@ -1,21 +1,30 @@
 """Train, test and report one ensemble: ``python train.py method=packed model=resnet50 data=cifar100``."""
 
+import os
 import signal
 import sys
 
+STOPPED = b"Stopped by Ctrl-C: the same command goes on from what is saved.\n"
+if __name__ == "__main__":  # while the rest is imported
+    signal.signal(signal.SIGINT, lambda *_: os.write(2, STOPPED) and os._exit(130))
+
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from ensembles.cli import CONFIGS, complain
 from ensembles.cli.arguments import planned
 from ensembles.cli.as_trained import as_trained
+from ensembles.cli.composing import refused
 from ensembles.cli.config import checked
 from ensembles.cli.going_on import go_on
 from ensembles.cli.program import piped
 from ensembles.cluster.submission import submit
 from ensembles.errors import Interrupted, UserError
 from ensembles.runs import Run
+from ensembles.sweeps import Sweep
 from ensembles.training.launch import leads
 
 
@@ -35,22 +44,32 @@ def job(config: DictConfig) -> bool:
 
 @piped()
 def main() -> None:
-    sweep = planned()
-    done, stop = [], None
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come here, instead of being printed as tracebacks
+    sweep, done, stop, successful = None, [], None, False
     try:
+        sweep = planned()
         if sweep and any(sweep.jobs):
             submit(sweep)
         else:
             hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="train")(
                 lambda config: done.append(job(config))
             )()
-    except UserError as error:
-        complain(error)
+        successful = all(done)
+    except (HydraException, OmegaConfBaseException) as error:
+        complain(refused(error))
+    except BrokenPipeError:  # nobody reads any more
+        raise
+    except OSError as error:  # of Hydra, which keeps a file of its own in a sweep's folder
+        where = error.filename or (sweep.folder if sweep else ".")
+        complain(UserError(f"{where} cannot be written ({error.strerror or error}): set sweeps_dir or free space."))
     except Interrupted as error:
         stop = error
     except KeyboardInterrupt:  # before a run is begun, or while jobs are waited for
         stop = Interrupted(signal.SIGINT)
-    successful = sweep.show() if sweep else all(done)
+    except Exception as error:
+        complain(error)
+    if sweep:
+        successful = _shown(sweep) and successful
     if stop:
         if leads():
             print(stop, file=sys.stderr)
@@ -59,5 +78,13 @@ def main() -> None:
         sys.exit(1)
 
 
+def _shown(sweep: Sweep) -> bool:
+    try:
+        return sweep.show()
+    except UserError as error:
+        return complain(error)
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     main()

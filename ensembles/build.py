@@ -1,5 +1,7 @@
 """From a composed config to a method, and back from a checkpoint's description to its network."""
 
+import os
+import traceback
 from collections.abc import Callable
 from functools import partial
 
@@ -7,9 +9,11 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from ensembles.errors import UserError, reason
+from ensembles.errors import Foreign, UserError, reason
 from ensembles.likelihoods import Categorical, Likelihood
 from ensembles.methods import Method
+
+OWN = "ensembles."
 
 
 def description(config: DictConfig, data) -> dict:
@@ -51,14 +55,22 @@ def likelihood(about: dict) -> Likelihood:
 def backbone(about: dict) -> Callable[[], nn.Module]:
     """What builds a description's backbone, freshly initialised at each call."""
     size = {key: about[key] for key in ("num_classes", "in_channels", "image_size")}
-    return partial(call, about["model"], **size)
+    return partial(_network, about["model"], **size)
+
+
+def _network(config: dict, **size: int) -> nn.Module:
+    network = call(config, **size)
+    if not isinstance(network, nn.Module):
+        raise UserError(f"{config['_target_']} gives {type(network).__name__}, but must give a torch.nn.Module.")
+    return network
 
 
 def call(config: dict | DictConfig, **arguments):
     """Call a config's ``_target_`` with its settings.
 
     Raises:
-        UserError: what it raises itself, or settings that it doesn't take.
+        UserError: what it raises itself, settings that it doesn't take, or what fails in code that is not ours.
+        RuntimeError: memory that does not suffice.
     """
     try:
         return hydra.utils.instantiate(config, **arguments, _convert_="all")
@@ -66,6 +78,29 @@ def call(config: dict | DictConfig, **arguments):
         cause = error.__cause__ or error
         if isinstance(cause, UserError):
             raise cause from None
-        if isinstance(cause, TypeError | ValueError | ImportError | hydra.errors.InstantiationException):
-            raise UserError(f"{config['_target_']} does not take its settings: {reason(cause).rstrip(':')}.") from error
+        if isinstance(cause, MemoryError | RuntimeError) and "memory" in f"{type(cause).__name__} {cause}".lower():
+            raise cause from None
+        _explain(config["_target_"], cause, error)
         raise
+
+
+def _explain(target: object, cause: Exception, error: Exception) -> None:
+    """Raise a sentence about what has gone wrong in a call of ``target``, unless that is a fault of this package's."""
+    frames = traceback.extract_tb(cause.__traceback__)
+    if isinstance(cause, hydra.errors.HydraException | ImportError) or _is_in(frames[-1], "hydra"):
+        root = cause
+        while root.__cause__ is not None:
+            root = root.__cause__
+        kind = "" if root is cause else f"{type(root).__name__}: "
+        verb = "does not take its settings" if root is cause else "cannot be loaded"
+        raise UserError(f"{target} {verb}: {kind}{reason(root).rstrip(':')}.") from error
+    if not str(target).startswith(OWN):
+        place = next((frame for frame in reversed(frames) if not _is_in(frame, "site-packages")), frames[-1])
+        where = f"{os.path.basename(place.filename)}, line {place.lineno}"
+        raise Foreign(f"{target} fails with {type(cause).__name__}: {reason(cause)} ({where}).") from error
+    if isinstance(cause, TypeError | ValueError):
+        raise UserError(f"{target} does not take its settings: {reason(cause).rstrip(':')}.") from error
+
+
+def _is_in(frame: traceback.FrameSummary, folder: str) -> bool:
+    return f"{os.sep}{folder}{os.sep}" in frame.filename

@@ -7,6 +7,10 @@ class UserError(ValueError):
     """Input that cannot work: its message is one sentence that names the key or file, and the fix."""
 
 
+class Foreign(UserError):
+    """Code that is not this package's has failed: its message names it, and the traceback is of use to its author."""
+
+
 class Interrupted(BaseException):
     """A signal asked the program to end, and it has stopped where the same command goes on.
 

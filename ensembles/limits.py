@@ -1,24 +1,25 @@
 """What values the papers' symbols and the settings can take: one table, for the command line and for Python callers."""
 
+import math
+from collections.abc import Mapping, Sequence
+
 from ensembles.errors import UserError
 
 
-def _integer(low):
-    return lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= low, f"an integer of at least {low}"
+def _integer(low, high=math.inf):
+    wanted = f"an integer of at least {low}" if high == math.inf else f"an integer from {low} to {high}"
+    return lambda v: isinstance(v, int) and not isinstance(v, bool) and low <= v <= high, wanted
 
 
-def _number(low, high=float("inf"), *, open_low=False, open_high=False):
+def _number(low, high=math.inf, *, open_low=False, open_high=False):
     def holds(v):
-        if isinstance(v, bool) or not isinstance(v, int | float):
+        if isinstance(v, bool) or not isinstance(v, int | float) or not math.isfinite(v):
             return False
         return (v > low if open_low else v >= low) and (v < high if open_high else v <= high)
 
-    if high == float("inf"):
+    if high == math.inf:
         return holds, f"a number {'above' if open_low else 'of at least'} {low}"
     return holds, f"a number from {low} to {high}" + (f", {high} itself left out" if open_high else "")
-
-
-_FLAG = lambda v: isinstance(v, bool), "true or false"
 
 
 def _one_of(*choices):
@@ -26,91 +27,191 @@ def _one_of(*choices):
     return lambda v: any(type(v) is type(choice) and v == choice for choice in choices), listed
 
 
-LIMITS = {
-    "M": _integer(1),
-    "alpha": _number(0, open_low=True),
-    "gamma": _integer(1),
-    "rho": _number(0, 1),
-    "rate": _number(0, 1, open_high=True),
-    "samples": _integer(1),
-    "width": _number(0, open_low=True),
-    "depth": _integer(1),
-    "widen_factor": _integer(1),
-    "min_channels": _integer(1),
-    "initialisation": _one_of("own", "common"),
-    "batches": _one_of("common", "own"),
-    "ghost_batch": _integer(1),
-    "model.init": _one_of("torch", "he"),
-    "redraw": _one_of("initialiser", "bootstrap"),
-    "late_stride": _FLAG,
-    "conv_bias": _FLAG,
-    "preactivation": _FLAG,
-    "method.scale": _number(1, 6),
-    "budget": _number(0, open_low=True),
-    "templates": _integer(1),
-    "fast_lr": _number(0),
-    "decay_fast": _FLAG,
-    "site": _one_of("convolutions", "residual"),
-    "penalty": _one_of("all", "layers"),
-    "norm_l2": _number(0),
-    "batch_repetition": _integer(1),
-    "val_fraction": _number(0, 1, open_high=True),
-    "image_size": _integer(1),
-    "train_size": _integer(1),
-    "test_size": _integer(1),
-    "set_seed": _integer(0),
-    "noise": _number(0),
-    "epochs": _integer(1),
-    "keep_every": _integer(1),
-    "save_minutes": _number(0),
-    "batch_size": _integer(1),
-    "eval_batch_size": _integer(1),
+def _or_null(limit):
+    holds, wanted = limit
+    return lambda v: v is None or holds(v), f"{wanted}, or null"
+
+
+def _numbers(length=None):
+    def holds(v):
+        some = isinstance(v, Sequence) and not isinstance(v, str) and all(map(_number(-math.inf)[0], v))
+        return some and length in (None, len(v))
+
+    return holds, f"a list of {length or ''} numbers".replace("  ", " ")
+
+
+_FLAG = lambda v: isinstance(v, bool), "true or false"
+_PATH = lambda v: isinstance(v, str) and v.strip() != "", "a path"
+_LIST = lambda v: isinstance(v, Sequence) and not isinstance(v, str), "a list"
+_BUILT = lambda v: isinstance(v, Mapping) and isinstance(v.get("_target_"), str), "{_target_: ..., its settings}"
+_SETTINGS = lambda v: isinstance(v, Mapping), "{name: value}"
+
+OPTIMIZER = {
     "lr": _number(0, open_low=True),
     "momentum": _number(0, 1, open_high=True),
     "weight_decay": _number(0),
-    "label_smoothing": _number(0, 1, open_high=True),
-    "l1": _number(0),
-    "l2": _number(0),
-    "warmup_epochs": _number(0),
-    "floor": _number(0, 1),
-    "decay": _number(0, open_low=True),
-    "augment.pad": _integer(0),
-    "augment.flip": _FLAG,
-    "seed": _integer(0),
-    "num_workers": _integer(0),
-    "temperature_scaling": _FLAG,
-    "restrict_classes": _FLAG,
-    "save_predictions": _FLAG,
-    "skip_broken": _FLAG,
-    "force": _FLAG,
-    "train": _FLAG,
-    "pretrained": _FLAG,
-    "trainer.accelerator": _one_of("auto", "cpu", "gpu", "cuda", "mps"),
-    "trainer.devices": _integer(1),
-    "trainer.num_nodes": _integer(1),
-    "trainer.precision": _one_of(32, "bf16-mixed", "16-mixed"),
-    "trainer.gradient_clip_val": _number(0),
-    "trainer.progress": _FLAG,
-    "trainer.deterministic": _FLAG,
-    "trainer.compile": _one_of("auto", True, False),
-    "trainer.channels_last": _FLAG,
+    "_partial_": _FLAG,
 }
 
-# What null stands for a default of.
-OPTIONAL = {"ghost_batch", "image_size", "init", "num_workers", "gradient_clip_val", "keep_every", "train_size"}
+# Whose the settings are: a group's, whatever is chosen there, or everything's whose _target_ is in a package.
+LIMITS = {
+    "": {
+        "seed": _integer(0, 2**63 - 1),
+        "train": _FLAG,
+        "ckpt": _or_null(_PATH),
+        "checkpoint": _one_of("best", "last"),
+        "force": _FLAG,
+        "runs_dir": _PATH,
+        "sweeps_dir": _PATH,
+        "data": _BUILT,
+        "model": _BUILT,
+        "method": _BUILT,
+        "recipe": _BUILT,
+        "trainer": _SETTINGS,
+        "evaluation": _SETTINGS,
+    },
+    "data": {
+        "val_fraction": _number(0, 1, open_high=True),
+        "eval_batch_size": _integer(1),
+        "augment": _or_null(_BUILT),
+        "mix": _or_null(_BUILT),
+        "likelihood": _BUILT,
+    },
+    "recipe": {
+        "epochs": _integer(1),
+        "batch_size": _integer(1),
+        "optimizer": _BUILT,
+        "schedule": _BUILT,
+    },
+    "trainer": {
+        "accelerator": _one_of("auto", "cpu", "gpu", "cuda", "mps"),
+        "devices": _integer(1),
+        "num_nodes": _integer(1),
+        "precision": _one_of(32, "bf16-mixed", "16-mixed"),
+        "gradient_clip_val": _or_null(_number(0)),
+        "progress": _FLAG,
+        "deterministic": _FLAG,
+        "compile": _one_of("auto", True, False),
+        "channels_last": _FLAG,
+        "keep_every": _or_null(_integer(1)),
+        "save_minutes": _number(0),
+    },
+    "evaluation": {
+        "temperature_scaling": _FLAG,
+        "restrict_classes": _FLAG,
+        "save_predictions": _FLAG,
+    },
+    "ensembles.methods": {
+        "M": _integer(1, 1000),
+        "alpha": _number(0, open_low=True),
+        "gamma": _integer(1, 1000),
+        "min_channels": _integer(1),
+        "initialisation": _one_of("own", "common"),
+        "batches": _one_of("common", "own"),
+        "rho": _number(0, 1),
+        "batch_repetition": _integer(1, 1000),
+        "rate": _number(0, 1, open_high=True),
+        "samples": _integer(1, 10_000),
+        "scale": _number(1, 6),
+        "budget": _number(0, open_low=True),
+        "templates": _integer(1, 1000),
+        "fast_lr": _number(0),
+        "decay_fast": _FLAG,
+        "site": _one_of("convolutions", "residual"),
+        "penalty": _one_of("all", "layers"),
+        "norm_l2": _number(0),
+        "checkpoints": _or_null(_LIST),
+    },
+    "ensembles.backbones": {
+        "width": _number(0, 100, open_low=True),
+        "depth": _integer(1, 10_000),
+        "widen_factor": _integer(1, 1000),
+        "ghost_batch": _or_null(_integer(1)),
+        "pretrained": _FLAG,
+        "late_stride": _FLAG,
+        "conv_bias": _FLAG,
+        "preactivation": _FLAG,
+        "init": _or_null(_one_of("torch", "he")),
+        "redraw": _one_of("initialiser", "bootstrap"),
+        "kwargs": _or_null(_SETTINGS),
+    },
+    "ensembles.data": {
+        "root": _or_null(_PATH),
+        "cache_dir": _PATH,
+        "sets_root": _or_null(_PATH),
+        "corrupted_root": _or_null(_PATH),
+        "download": _FLAG,
+        "skip_broken": _FLAG,
+        "num_workers": _or_null(_integer(0, 1000)),
+        "image_size": _or_null(_integer(1, 10_000)),
+        "train_image_size": _or_null(_integer(1, 10_000)),
+        "train_size": _or_null(_integer(1, 10_000_000)),
+        "test_size": _integer(1, 10_000_000),
+        "set_seed": _integer(0),
+        "noise": _number(0),
+        "classes": _or_null(_LIST),
+        "pad": _integer(0, 10_000),
+        "flip": _FLAG,
+    },
+    "ensembles.training.recipe": {
+        "warmup_epochs": _number(0),
+        "l1": _number(0),
+        "l2": _number(0),
+        "decay_norms": _FLAG,
+        "label_smoothing": _number(0, 1, open_high=True),
+        "milestones": _numbers(),
+        "decay": _number(0, open_low=True),
+        "of": _number(0, open_low=True),
+        "floor": _number(0, 1),
+    },
+    "torch.optim": OPTIMIZER,
+    "timm.optim": OPTIMIZER,
+}
 
 
 def require(where: str = "", **values) -> None:
-    """Check each value against the limits of its name; a name without limits passes, as does None where it is a choice.
+    """Check each value against the limits that this package's own code has for its name; a name without any passes.
 
     Raises:
         UserError: a sentence that names the key (``where`` is put before it), its value and what it can be.
     """
     for name, value in values.items():
-        group = where.rstrip(".").rpartition(".")[2]
-        keys = (f"{where}{name}", f"{group}.{name}", name)
-        holds, wanted = next((LIMITS[key] for key in keys if key in LIMITS), (None, None))
-        if holds is None or (value is None and name in OPTIONAL):
-            continue
-        if not holds(value):
-            raise UserError(f"{where}{name} is {value!r}, but must be {wanted}.")
+        limit = next((limits[name] for limits in LIMITS.values() if name in limits), None)
+        _require(limit, f"{where}{name}", value)
+
+
+def require_all(config: Mapping) -> None:
+    """Check a composed config: every setting against the limits of whose it is; what is the user's own passes.
+
+    Raises:
+        UserError: as `require`, or a setting that is not there.
+    """
+    for group in ("", "trainer", "evaluation"):
+        _require_there(group, config[group] if group else config)
+    _require_all("", config)
+    for name in ("val_fraction", "eval_batch_size"):
+        _require_there("data", config["data"], (name,))
+    _require_there("recipe", config["recipe"], ("epochs", "batch_size"))
+
+
+def _require_all(where: str, settings: Mapping) -> None:
+    target = str(settings.get("_target_", ""))
+    package = next((name for name in LIMITS if name and target.startswith(f"{name}.")), None)
+    limits = LIMITS.get(package, {}) | LIMITS.get(where, {})
+    for name, value in settings.items():
+        key = f"{where}.{name}" if where else str(name)
+        _require(limits.get(name), key, value)
+        if isinstance(value, Mapping):
+            _require_all(key, value)
+
+
+def _require_there(where: str, settings: object, names: Sequence[str] | None = None) -> None:
+    for name in names or LIMITS[where]:
+        if isinstance(settings, Mapping) and name not in settings:
+            key = f"{where}.{name}" if where else name
+            raise UserError(f"{key} has no value: give it one, {key}=...")
+
+
+def _require(limit: tuple | None, key: str, value: object) -> None:
+    if limit is not None and not limit[0](value):
+        raise UserError(f"{key} is {value!r}, but must be {limit[1]}.")

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -13,7 +14,7 @@ from ensembles import build
 from ensembles.errors import UserError
 from ensembles.members import Ensemble
 from ensembles.metrics.ood import criteria
-from ensembles.regressor import Regressor
+from ensembles.regressor import Regressor, as_tensor
 from ensembles.training.checkpoints import ABOUT, load_weights, read
 
 
@@ -49,21 +50,26 @@ class Predictor(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(-1, 1, 1))
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor | np.ndarray) -> Tensor:
         """Logits (M, B, K) of images (B, C, H, W), uint8 from 0 to 255 or floats from 0 to 1.
 
         Raises:
-            UserError: images of another shape than the network was trained on.
+            UserError: images of another shape than the network was trained on, or of another type.
         """
-        if tuple(images.shape[1:]) != self.ensemble.input_shape:
-            raise UserError(
-                f"images are {tuple(images.shape)}, but the network takes {('B', *self.ensemble.input_shape)}."
-            )
-        x = images.float() / 255 if images.dtype == torch.uint8 else images
+        images = as_tensor(images, "images")
+        shape = self.ensemble.input_shape
+        if tuple(images.shape[1:]) != shape:
+            last = tuple(images.shape[1:]) == (*shape[1:], shape[0])
+            fix = " Its channels stand last: put them first, images.transpose(0, 3, 1, 2) in numpy." if last else ""
+            raise UserError(f"images are {tuple(images.shape)}, but the network takes {('B', *shape)}.{fix}")
+        if images.dtype != torch.uint8 and not images.is_floating_point():
+            kind = str(images.dtype).removeprefix("torch.")
+            raise UserError(f"images are {kind}, but must be uint8 from 0 to 255 or floats from 0 to 1.")
+        x = images.float() / 255 if images.dtype == torch.uint8 else images.to(self.mean.dtype)
         return self.ensemble((x.to(self.mean.device) - self.mean) / self.std)
 
     @torch.inference_mode()
-    def predict(self, images: Tensor, details: bool = False) -> Tensor | Prediction:
+    def predict(self, images: Tensor | np.ndarray, details: bool = False) -> Tensor | Prediction:
         """Mean probabilities (B, K); with ``details`` the members' and the uncertainties too, as a `Prediction`."""
         logits = self(images)
         members = logits.softmax(dim=-1)

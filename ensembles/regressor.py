@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -42,22 +43,22 @@ class Regressor(nn.Module):
         self.register_buffer("mean", torch.tensor(mean))
         self.register_buffer("std", torch.tensor(std))
 
-    def forward(self, points: Tensor) -> Tensor:
+    def forward(self, points: Tensor | np.ndarray) -> Tensor:
         """Outputs (M, B, K) of points (B, D), or (B,) where there is one feature.
 
         Raises:
             UserError: points with another number of features than the network was trained on.
         """
-        x = points.float()
+        x = as_tensor(points, "points").float()
         x = x[:, None] if x.dim() == 1 else x
         features = len(self.mean)
         if x.shape[1:] != (features,):
-            raise UserError(f"points are {tuple(points.shape)}, but the network takes ('B', {features}).")
+            raise UserError(f"points are {tuple(x.shape)}, but the network takes ('B', {features}).")
         x = (x.to(self.mean.device) - self.mean) / self.std
         return self.ensemble(x.view(-1, *self.ensemble.input_shape))
 
     @torch.inference_mode()
-    def predict(self, points: Tensor, details: bool = False) -> Tensor | Forecast:
+    def predict(self, points: Tensor | np.ndarray, details: bool = False) -> Tensor | Forecast:
         """The mean over the members (B,); with ``details`` the members and the uncertainty too, as a `Forecast`."""
         means, variances = self.likelihood.moments(self(points))
         if not details:
@@ -68,3 +69,22 @@ class Regressor(nn.Module):
     def member(self, m: int) -> nn.Module:
         """Member m as an ordinary network on normalised points, (B, D, 1, 1) -> (B, K)."""
         return self.ensemble.member(m)
+
+
+def as_tensor(values: Tensor | np.ndarray, what: str) -> Tensor:
+    """A tensor or a numpy array as a tensor.
+
+    Args:
+        what: the values' name, for the error.
+
+    Raises:
+        UserError: something else, or an array of what is no number.
+    """
+    if isinstance(values, Tensor):
+        return values
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiub":
+        kind = f"an array of {values.dtype}" if isinstance(values, np.ndarray) else f"a {type(values).__name__}"
+        raise UserError(f"{what} are {kind}, but must be a tensor or a numpy array of numbers.")
+    return torch.from_numpy(
+        np.array(values, values.dtype.newbyteorder("="))
+    )  # torch takes neither views nor big-endians

@@ -77,13 +77,16 @@ class Sweep:
             raise UserError(f"{folder / 'index.json'} is damaged or old: start the same sweep again.") from error
 
     def _write_index(self) -> None:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"{self.folder} cannot be made ({error.strerror}): set sweeps_dir.") from error
         runs = [{"varied": varied, "folder": str(run.folder), "config": run.config} for varied, run in self.runs]
         index = {"arguments": self.arguments, "started_in": os.getcwd(), "runs": runs}
-        write_text(self.folder / "index.json", json.dumps(index, indent=2) + "\n")
+        text = json.dumps(index, indent=2) + "\n"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_text(self.folder / "index.json", text)
+        except OSError as error:
+            raise UserError(f"{self.folder} cannot be made ({error.strerror}): set sweeps_dir.") from error
+        except UserError as error:
+            raise UserError(f"{str(error).partition(': ')[0]}: free space or set sweeps_dir.") from error
 
     def rows(self) -> list[Row]:
         """For each run what it varies, its state and its results."""

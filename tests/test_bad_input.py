@@ -1,17 +1,25 @@
 """Input that cannot work ends in one sentence and exit code 1, before anything is trained or damaged."""
 
+import errno
+import os
 import pickle
 import resource
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
+from ensembles.errors import UserError
+
 CASES = {
     "method.alhpa=2": "There is no key method.alhpa: did you mean method.alpha?",
     "method=pakced": "There is no method=pakced: did you mean packed?",
     "mdoel=mlp": "did you mean model?",
-    "method.M=0": "method.M is 0, but must be an integer of at least 1.",
+    "method.M=0": "method.M is 0, but must be an integer from 1 to 1000.",
     "method.M=two": "method.M is 'two'",
     "method.alpha=0": "method.alpha is 0, but must be a number above 0.",
     "method.gamma=-1": "method.gamma is -1",
@@ -27,6 +35,12 @@ CASES = {
     "seed=-1": "seed is -1",
     "method.M=1.5": "method.M is 1.5",
     "method.M=[": "The command line cannot be read",
+    "method.alpha=1000": "method.alpha is 1000, but must be at most 100 times method.M, 400.",
+    "recipe.optimizer.foo=1": "There is no key recipe.optimizer.foo",
+    "+recipe.optimizer.foo=1": "foo",
+    "+trainer.foo=1": "trainer: ",
+    "+method.foo=1": "does not take its settings",
+    "+model.foo=1": "does not take its settings",
 }
 
 
@@ -129,3 +143,64 @@ def test_two_processes_do_not_share_a_folder(tiny):
     with open(folder / "lock") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert "is being worked on by process" in one_sentence(tiny("recipe.epochs=1"))
+
+
+def test_settings_that_cannot_work_are_one_sentence(tiny):
+    for argument in ("runs_dir=null", r"data.root='x\[/]'", "method=glob(*)", "+foo=1"):
+        ended = tiny(argument)
+        assert ended.code == 0 or one_sentence(ended)
+    assert r"data.ood.mine=x\[/] is not a folder" in one_sentence(tiny(r"data.ood={mine:'x\[/]'}"))
+
+
+def test_no_logger_at_all(tiny):
+    assert tiny("logger=[]").code == 0
+
+
+@pytest.mark.parametrize("kind", ["read-only", "full"])
+def test_a_sweep_folder_that_holds_nothing(tiny, kind, monkeypatch):
+    """Stands in for a file system that is read-only or full: files in the folder of sweeps cannot be written."""
+    from ensembles import files
+
+    begun, code = os.replace, {"read-only": errno.EROFS, "full": errno.ENOSPC}[kind]
+
+    def replace(source, target):
+        if "sweeps" in str(target):
+            raise OSError(code, os.strerror(code), str(target))
+        begun(source, target)
+
+    monkeypatch.setattr(files.os, "replace", replace)
+    assert "index.json" in (said := one_sentence(tiny("-m", "seed=0,1"))) and "set sweeps_dir" in said
+    assert not Path("runs").exists()
+
+
+def test_a_sweep_whose_table_cannot_be_written(tiny, monkeypatch):
+    from ensembles import sweeps
+
+    def write_csv(path, rows):
+        raise UserError(f"Cannot write {path} (No space left on device): free space or choose another folder.")
+
+    monkeypatch.setattr(sweeps, "write_csv", write_csv)
+    ended = tiny("-m", "seed=0,1", "recipe.epochs=1")
+    assert "table.csv" in one_sentence(ended)
+    assert "done" in ended.out
+
+
+def test_a_folder_in_which_hydra_cannot_write(tiny, monkeypatch):
+    def save(config, path, *_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr("omegaconf.OmegaConf.save", save)
+    assert "multirun.yaml cannot be written (No space left on device): set sweeps_dir" in tiny("-m", "seed=0,1").err
+
+
+@pytest.mark.parametrize("milliseconds", [250, 400])
+def test_ctrl_c_while_the_program_starts(milliseconds, tmp_path):
+    root = Path(__file__).parents[1]
+    process = subprocess.Popen(
+        [sys.executable, "-X", "faulthandler", root / "train.py"], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    time.sleep(milliseconds / 1000)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.splitlines() == ["Stopped by Ctrl-C: the same command goes on from what is saved."]

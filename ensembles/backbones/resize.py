@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ensembles.backbones.room import require_room, size
 from ensembles.backbones.trace import Step, on_meta, trace
 from ensembles.errors import UserError, reason
 from ensembles.limits import require
@@ -42,6 +43,9 @@ def resize(
     steps = {step.name: step for step in plan.steps}
     width = _Widths(ratio, gamma)
     hidden = {len(p) for name, p in network.named_parameters() if p.dim() > 1 and name != f"{plan.last}.weight"}
+    grown = _Widths(ratio, gamma)
+    if any(grown(channels) > channels for channels in hidden) and not _is_on_meta(network):
+        require_room(resized_size(network, ratio, input_shape, gamma, min_channels))
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             if name in steps:
@@ -55,6 +59,19 @@ def resize(
     _check(network, input_shape, plan.output, ratio)
     width.warn()
     return network
+
+
+def resized_size(
+    network: nn.Module, ratio: float, input_shape: tuple[int, ...], gamma: int = 1, min_channels: int = 64
+) -> int:
+    """Number of parameters that `resize` would give a network, which stays as it is."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return size(resize(on_meta(network), ratio, input_shape, gamma, min_channels))
+
+
+def _is_on_meta(network: nn.Module) -> bool:
+    return all(parameter.is_meta for parameter in network.parameters())
 
 
 class _Widths:
@@ -112,8 +129,8 @@ def _resize_layer(
 
 def subgroups(in_channels: int, out_channels: int, gamma: int, min_channels: int) -> int:
     """The most groups, up to gamma, that divide the channels and keep at least ``min_channels`` input channels each."""
-    for groups in range(gamma, 1, -1):
-        if in_channels // groups >= min_channels and in_channels % groups == 0 and out_channels % groups == 0:
+    for groups in range(min(gamma, in_channels // min_channels), 1, -1):
+        if in_channels % groups == 0 and out_channels % groups == 0:
             return groups
     return 1
 
@@ -139,7 +156,7 @@ def _resize_norm(name: str, norm: nn.Module, width: _Widths) -> None:
 
 def _resize_own_parameters(module: nn.Module, hidden: set[int], width: _Widths) -> None:
     for key, parameter in module.named_parameters(recurse=False):
-        shape = tuple(width(size) if size in hidden else size for size in parameter.shape)
+        shape = tuple(width(n) if n in hidden else n for n in parameter.shape)
         _replace(module, key, _resample(parameter, shape, 1.0))
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from ensembles.errors import Foreign, reason
+
 LAYERS = (nn.Conv2d, nn.Linear)
 
 
@@ -39,7 +41,11 @@ class Trace:
 
 
 def trace(network: nn.Module, input_shape: tuple[int, ...]) -> Trace:
-    """Follow two inputs of ``input_shape`` (without the batch dimension) through the network's layers."""
+    """Follow two inputs of ``input_shape`` (without the batch dimension) through the network's layers.
+
+    Raises:
+        Foreign: the network does not take such inputs.
+    """
     shadow = on_meta(network)
     names = {module: name for name, module in shadow.named_modules()}
     steps: dict[str, Step] = {}
@@ -60,6 +66,9 @@ def trace(network: nn.Module, input_shape: tuple[int, ...]) -> Trace:
     try:
         with torch.no_grad():
             output = shadow(torch.empty(2, *input_shape, device="meta"))
+    except Exception as error:  # whatever a network's own code raises
+        what = f"{type(network).__name__} fails on inputs {('B', *input_shape)}"
+        raise Foreign(f"{what} with {type(error).__name__}: {reason(error)}.") from error
     finally:
         for hook in hooks:
             hook.remove()

@@ -5,10 +5,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
 from ensembles import recipes  # noqa: F401  its resolver, and the source, are known before any config is composed
 from ensembles.cli import paper_rows  # noqa: F401
-from ensembles.errors import UserError
+from ensembles.errors import Foreign, UserError
 from ensembles.lock import Busy
 from ensembles.runs import Run
 
@@ -26,17 +27,19 @@ def complain(error: Exception, run: Run | None = None) -> bool:
     """
     if run is None and isinstance(error, BrokenPipeError):
         raise error
-    text = "".join(traceback.format_exception(error))
+    text = _writable("".join(traceback.format_exception(error)))
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     if isinstance(error, UserError):
-        console.print(f"[bold red]error:[/] {_escape(str(error))}")
+        log = f" Its traceback is in {run.error_log}." if isinstance(error, Foreign) and run else ""
+        console.print(Text.assemble(("error:", "bold red"), f" {_writable(str(error))}{log}"))
     else:
         console.print(text, markup=False)
     if run is not None and run.folder.is_dir() and not isinstance(error, Busy):
         with suppress(OSError):
-            run.error_log.write_text(text)
+            run.error_log.write_text(text, encoding="utf-8")
     return False
 
 
-def _escape(text: str) -> str:
-    return text.replace("[", r"\[")
+def _writable(text: str) -> str:
+    """The text with escapes for what names of files can hold and UTF-8 cannot."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -22,7 +22,7 @@ def planned() -> Sweep | None:
     if arguments.hydra_help or arguments.cfg or arguments.info or arguments.shell_completion:
         return None
     try:
-        check(arguments.overrides, arguments.config_dir)
+        check(arguments.overrides, arguments.config_dir, bool(arguments.multirun))
         if not arguments.multirun:
             _check_alone(arguments.overrides)
             return None

@@ -1,14 +1,11 @@
 """The configurations that a command line with several choices stands for. Torch is not imported here."""
 
-from hydra import compose
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from ensembles.cli.as_trained import as_trained
-from ensembles.cli.composing import composing
-from ensembles.errors import UserError, reason
+from ensembles.cli.composing import composed, composing
+from ensembles.cli.overrides import parsed
 
 
 def combinations(arguments: list[str], config_dir: str | None = None) -> list[tuple[dict[str, str], DictConfig]]:
@@ -21,16 +18,13 @@ def combinations(arguments: list[str], config_dir: str | None = None) -> list[tu
     Raises:
         UserError: a combination that cannot be composed.
     """
-    overrides = OverridesParser.create().parse_overrides(arguments)
-    varied = [override.get_key_element() for override in overrides if override.is_sweep_override()]
     found = []
     with composing(config_dir):
+        overrides = parsed(arguments)
+        varied = [override.get_key_element() for override in overrides if override.is_sweep_override()]
         for combination in BasicSweeper.split_arguments(overrides, None)[0]:
             values = dict(text.split("=", 1) for text in combination)
-            try:
-                config = compose("train", combination, return_hydra_config=True)
-            except HydraException as error:
-                raise UserError(f"{reason(error)}.") from error
+            config = composed(combination)
             config, _ = as_trained(config, config.hydra.runtime.choices, combination)
             found.append(({key: values[key] for key in varied}, config))
     return found

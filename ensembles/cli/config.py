@@ -1,16 +1,15 @@
 """Whatever can be told from a composed config alone."""
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from ensembles.cli.names import TAKEN
 from ensembles.cli.regression import require_classes_unasked
 from ensembles.data.files.fingerprint import fingerprint
-from ensembles.errors import UserError
-from ensembles.limits import require
+from ensembles.errors import UserError, reason
+from ensembles.limits import require_all
 
 OmegaConf.register_new_resolver("fingerprint", fingerprint, replace=True)
-
-GROUPS = ("data", "model", "method", "recipe", "trainer", "evaluation")
 
 
 def checked(config: DictConfig) -> dict:
@@ -23,18 +22,19 @@ def checked(config: DictConfig) -> dict:
         plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
         raise UserError(f"{error.full_key} has no value: give it one, {error.full_key}=...") from error
-    except InterpolationResolutionError as error:
-        if isinstance(error.__cause__, UserError):
-            raise error.__cause__ from None
-        raise UserError(str(error).splitlines()[0]) from error
-    require(**{key: plain[key] for key in ("seed", "train", "force")})
-    for group in GROUPS:
-        _check_group(group, plain[group])
+    except OmegaConfBaseException as error:
+        if own := _own(error):
+            raise own from None
+        raise UserError(f"{reason(error)}.") from error
+    for group in ("logger", "strategy"):
+        plain[group] = plain.get(group) or {}  # logger=[] leaves the group out
+    require_all(plain)
+    for name, instead in TAKEN.items():
+        if name in plain["trainer"]:
+            raise UserError(f"trainer.{name} is not for a run to set, since {instead}: leave it out.")
     for key in ("devices", "num_nodes"):
-        if plain["trainer"][key] > 1 and "_target_" not in (plain["strategy"] or {}):
+        if plain["trainer"][key] > 1 and "_target_" not in plain["strategy"]:
             raise UserError(f"trainer.{key}={plain['trainer'][key]} needs strategy=ddp or strategy=fsdp.")
-    if plain["checkpoint"] not in ("best", "last"):
-        raise UserError(f"checkpoint is {plain['checkpoint']!r}, but must be best or last.")
     if "likelihood" in plain["data"]:
         require_classes_unasked(plain)
     if plain["evaluation"]["temperature_scaling"] and not plain["data"]["val_fraction"]:
@@ -44,9 +44,8 @@ def checked(config: DictConfig) -> dict:
     return plain
 
 
-def _check_group(where: str, settings: dict) -> None:
-    for key, value in settings.items():
-        if isinstance(value, dict):
-            _check_group(f"{where}.{key}", value)
-        else:
-            require(f"{where}.", **{key: value})
+def _own(error: BaseException | None) -> UserError | None:
+    """The package's own error that a resolver has raised, from under what OmegaConf has made of it."""
+    while error is not None and not isinstance(error, UserError):
+        error = error.__cause__ or error.__context__
+    return error

@@ -3,56 +3,78 @@
 import difflib
 from collections.abc import Iterable, Iterator
 
-from hydra import compose
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ensembles.cli.composing import composing
+from ensembles.cli.composing import composed, composing
+from ensembles.cli.names import ALIASES
 from ensembles.cli.options import options_below, options_of, summary
-from ensembles.errors import UserError
+from ensembles.errors import UserError, reason
+
+CLOSED = ("evaluation",)  # groups of which nothing is built that could take another setting
 
 
-def check(arguments: list[str], config_dir: str | None = None) -> None:
+def check(arguments: list[str], config_dir: str | None = None, multirun: bool = True) -> None:
     """Check every override's key, and its option where the key is a group.
 
     Args:
         config_dir: a folder of the user's own configs.
+        multirun: whether an override may stand for several runs.
 
     Raises:
         UserError: names the near matches.
     """
-    try:
-        overrides = OverridesParser.create().parse_overrides(arguments)
-    except HydraException as error:
-        raise UserError(f"The command line cannot be read: {str(error).splitlines()[0]}") from error
     with composing(config_dir):
+        overrides = parsed(arguments)
+        for override in overrides:
+            if override.is_sweep_override() and not multirun:
+                raise UserError(f"{override.input_line} stands for several runs: add -m, or quote a value with commas.")
         groups = [override for override in overrides if _is_group(override.key_or_group)]
         for override in groups:
             _check_options(override)
-        try:
-            chosen = [text for override in groups for text in _first(override)]
-            config = compose("train", chosen, return_hydra_config=True)
-        except (HydraException, ValueError) as error:  # the latter for a group that is set to null
-            raise UserError(str(error).splitlines()[0]) from error
+        config = composed([text for override in groups for text in _first(override)])
         for override in overrides:
-            if override not in groups and not (override.is_add() or override.is_force_add()):
-                _check_key(override, config)
+            if override not in groups and not _adds_freely(override, arguments):
+                _check_key(override.key_or_group, config)
+
+
+def parsed(arguments: list[str]) -> list[Override]:
+    """The overrides that arguments are, where configs are available.
+
+    Raises:
+        UserError: an argument that is none.
+    """
+    try:
+        return OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(arguments)
+    except HydraException as error:
+        raise UserError(f"The command line cannot be read: {reason(error)}.") from error
 
 
 def _check_options(override: Override) -> None:
     options = options_of(override.key_or_group)
-    for value in _values(override):
+    values = list(_values(override))
+    if override.is_sweep_override() and not values:
+        raise UserError(f"There is no {override.input_line}; there are {summary(options)}.")
+    for value in values:
         if value not in options:
             if f"{override.key_or_group}={value}" == "recipe=auto":
                 raise UserError("recipe=auto is what a run gets anyway: leave recipe= out.")
             raise UserError(f"There is no {override.key_or_group}={value}{_instead(value, options)}")
 
 
-def _check_key(override: Override, config: DictConfig) -> None:
-    key = override.key_or_group
+def _adds_freely(override: Override, arguments: list[str]) -> bool:
+    """Whether a key is added where there can be any: below a group that something is built of, or for another value."""
+    if not (override.is_add() or override.is_force_add()):
+        return False
+    group, _, rest = override.key_or_group.partition(".")
+    return (bool(rest) and group not in CLOSED) or any(f"${{{group}" in argument for argument in arguments)
+
+
+def _check_key(key: str, config: DictConfig) -> None:
     if key.startswith("hydra.") and not key.startswith("hydra.launcher."):
         return
     try:
@@ -60,14 +82,34 @@ def _check_key(override: Override, config: DictConfig) -> None:
     except OmegaConfBaseException:
         known = False
     if not known:
-        group, _, name = key.rpartition(".")
-        keys = [k for k in _keys(config) if k.startswith("hydra.launcher.") or k.partition(".")[0] != "hydra"]
-        siblings = [k for k in keys if k.rpartition(".")[0] == group]
-        near = _near(name, [k.rpartition(".")[2] for k in siblings])
-        near = [f"{group}.{k}" if group else k for k in near] or ([] if siblings else _near(key, keys))
-        listed = [k for k in siblings if not k.endswith("_target_")]
-        hint = f"did you mean {' or '.join(near)}?" if near else f"known here: {', '.join(listed or config)}."
-        raise UserError(f"There is no key {key}: {hint}")
+        raise UserError(f"There is no key {key}: {_hint(key, config)}")
+
+
+def _hint(key: str, config: DictConfig) -> str:
+    """What was probably meant; else what there is in its place."""
+    group, _, name = key.rpartition(".")
+    keys = [k for k in _keys(config) if k.startswith("hydra.launcher.") or k.partition(".")[0] != "hydra"]
+    siblings = [k for k in keys if k.rpartition(".")[0] == group]
+    alias = ALIASES.get(_plain(name))
+    last = {k: k.rpartition(".")[2] for k in keys}
+    beside = [k for k in siblings if last[k] in _near(name, [last[k] for k in siblings])]
+    guesses = (
+        [k for k in siblings if _plain(last[k]) == _plain(name)],
+        [k for k in keys if _plain(last[k]) == _plain(name)],
+        [alias] if alias in keys else [],
+        sorted(beside, key=lambda k: _near(name, [last[k] for k in siblings]).index(last[k])),
+        []
+        if siblings and group
+        else _near(key, keys) or [k for k in keys if last[k] in _near(name, last.values(), 0.75)],
+    )
+    if near := next(filter(None, guesses), None):
+        return f"did you mean {' or '.join(near[:3])}?"
+    listed = [k for k in siblings if not k.endswith("_target_")]
+    return f"known here: {', '.join(listed or siblings or map(str, config))}."
+
+
+def _plain(word: str) -> str:
+    return word.lower().replace("_", "").replace("-", "")
 
 
 def _is_group(key: str) -> bool:
@@ -85,7 +127,7 @@ def _values(override: Override) -> Iterator[str]:
 
 def _first(override: Override) -> list[str]:
     if override.is_sweep_override():
-        return [f"{override.get_key_element()}={next(override.sweep_string_iterator())}"]
+        return [f"{override.get_key_element()}={next(override.sweep_string_iterator(), 'null')}"]
     return [override.input_line]
 
 
@@ -99,8 +141,8 @@ def _keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
                 yield from _keys(node, f"{name}.")
 
 
-def _near(word: str, words: Iterable[str]) -> list[str]:
-    return difflib.get_close_matches(word, list(words), n=3, cutoff=0.6)
+def _near(word: str, words: Iterable[str], cutoff: float = 0.6) -> list[str]:
+    return difflib.get_close_matches(word, list(words), n=3, cutoff=cutoff)
 
 
 def _instead(word: str, options: list[str]) -> str:

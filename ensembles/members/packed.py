@@ -4,10 +4,14 @@ import warnings
 
 from torch import nn
 
-from ensembles.backbones.resize import resize
+from ensembles.backbones.resize import resize, resized_size
+from ensembles.backbones.room import require_room
+from ensembles.errors import UserError
 from ensembles.limits import require
 from ensembles.members.fresh import Backbone, fresh
 from ensembles.members.separate import Separate
+
+WIDEST = 100  # times the backbone's width
 
 
 def packed(
@@ -34,10 +38,24 @@ def packed(
         UserError: a setting out of its range, or a network that cannot be thinned.
     """
     require(M=M, alpha=alpha, gamma=gamma, min_channels=min_channels)
+    if alpha > WIDEST * M:
+        raise UserError(f"method.alpha is {alpha:g}, but must be at most {WIDEST} times method.M, {WIDEST * M}.")
     networks = fresh(backbone, M)
-    ungrouped = _groups(networks[0])
+    shape = (networks[0], alpha / M, input_shape)
+    if alpha > M or gamma > 1:
+        grouped = resized_size(*shape, gamma, min_channels)
+        require_room(grouped, M)
+    groups = _groups(networks[0])
+    before = resized_size(*shape) if gamma > 1 else 0
     networks = [resize(network, alpha / M, input_shape, gamma, min_channels) for network in networks]
-    if gamma > 1 and _groups(networks[0]) == ungrouped:
+    if gamma > 1 and grouped > before:
+        warnings.warn(
+            f"gamma = {gamma} makes this ensemble larger, {M * grouped:,} parameters where gamma = 1 has "
+            f"{M * before:,}: widths are rounded up to multiples of gamma, and few or no layers keep min_channels = "
+            f"{min_channels} channels in each group.",
+            stacklevel=2,
+        )
+    elif gamma > 1 and _groups(networks[0]) == groups:
         warnings.warn(
             f"gamma = {gamma} changes nothing: no convolution would keep {min_channels} channels in each group; "
             "lower min_channels for gamma to act on this network.",

@@ -45,6 +45,11 @@ class Recipe:
     def __post_init__(self) -> None:
         settings = ("epochs", "batch_size", "warmup_epochs", "l1", "l2", "label_smoothing")
         require("recipe.", **{name: getattr(self, name) for name in settings})
+        for name in ("optimizer", "schedule"):
+            if not callable(getattr(self, name)):
+                raise UserError(
+                    f"recipe.{name} is {getattr(self, name)!r}, but must be {{_target_: ..., its settings}}."
+                )
         if not isinstance(self.decay_norms, bool):
             raise UserError(f"recipe.decay_norms is {self.decay_norms!r}, but must be true or false.")
         if self.loss not in ("cross_entropy", "binary_cross_entropy"):
@@ -79,7 +84,7 @@ class Recipe:
         """
         try:
             optimizer = self.optimizer(self._groups(parameter_groups))
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RuntimeError) as error:
             raise UserError(f"recipe.optimizer does not take its settings: {reason(error)}.") from error
         for group in optimizer.param_groups:
             group["lr"] *= group.pop("lr_factor", 1)
@@ -112,6 +117,7 @@ class Recipe:
 
 def multistep(milestones: Sequence[float], decay: float, of: int) -> Callable[[float, int], float]:
     """Times ``decay`` at each milestone; counted in epochs of a training of ``of`` epochs, and stretched with it."""
+    require("recipe.schedule.", milestones=milestones, decay=decay, of=of)
 
     def factor(epochs_done: float, epochs: int) -> float:
         return decay ** sum(epochs_done * of / epochs >= milestone - 1e-9 for milestone in milestones)
@@ -121,6 +127,7 @@ def multistep(milestones: Sequence[float], decay: float, of: int) -> Callable[[f
 
 def cosine(floor: float = 0.0) -> Callable[[float, int], float]:
     """Half a cosine from 1 to ``floor`` over the whole training (Loshchilov & Hutter, 2017)."""
+    require("recipe.schedule.", floor=floor)
 
     def factor(epochs_done: float, epochs: int) -> float:
         return floor + (1 - floor) * (1 + math.cos(math.pi * epochs_done / epochs)) / 2

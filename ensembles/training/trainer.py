@@ -5,12 +5,12 @@ import warnings
 
 import pytorch_lightning as pl
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.plugins.environments import LightningEnvironment, SLURMEnvironment
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
+from ensembles import build
 from ensembles.errors import UserError, reason
 from ensembles.runs import Run
 from ensembles.training.callbacks import About, History, KeepEpochs, KeyedSteps
@@ -59,7 +59,7 @@ def make_trainer(config: DictConfig, run: Run, about: dict, monitor: tuple[str, 
 def _lightning(**settings) -> pl.Trainer:
     try:
         return pl.Trainer(**settings)
-    except MisconfigurationException as error:  # more devices than there are, say
+    except (MisconfigurationException, TypeError, ValueError) as error:  # more devices than there are, say
         raise UserError(f"trainer: {reason(error).rstrip('!')}.") from error
 
 
@@ -104,4 +104,4 @@ def _strategy(config: DictConfig):
     alone = config.trainer.devices * config.trainer.num_nodes == 1 and "LOCAL_RANK" not in os.environ
     if "_target_" not in (config.strategy or {}) or (alone and not _is_fsdp(config)):
         return "auto"
-    return instantiate(config.strategy)
+    return build.call(config.strategy)

@@ -7,7 +7,7 @@ from joblib import Parallel, delayed
 from PIL import Image, ImageOps
 
 from ensembles.data.files.progress import when_slow
-from ensembles.errors import UserError
+from ensembles.errors import UserError, reason
 
 CHUNK_BYTES = 2**21
 
@@ -78,11 +78,13 @@ def read(path: Path) -> Image.Image:
         try:
             image.load()
         except Exception as error:  # which one depends on the file's format
-            raise UserError(f"The image {path} is damaged ({error}): replace or remove it.") from error
+            raise UserError(f"The image {path} is damaged ({reason(error)}): replace or remove it.") from error
         return _rgb(image, path)
 
 
 def _opened(path: Path) -> Image.Image:
+    if path.exists() and not path.is_file():  # a pipe, which would be waited for
+        raise UserError(f"{path} is no regular file: remove it.")
     try:
         return Image.open(path)
     except Image.UnidentifiedImageError as error:
@@ -91,6 +93,8 @@ def _opened(path: Path) -> Image.Image:
         raise UserError(f"The image {path} has too many pixels: scale it down or remove it.") from error
     except OSError as error:
         raise UserError(f"The image {path} cannot be read ({error.strerror or error}): check the file.") from error
+    except Exception as error:  # of a file's metadata, for instance such as unpack to more than they should
+        raise UserError(f"The image {path} is damaged ({reason(error)}): replace or remove it.") from error
 
 
 def _rgb(image: Image.Image, path: Path) -> Image.Image:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from ensembles.data.files.listing import is_folder, named, visible, walk
 from ensembles.errors import UserError
 
 LAYOUT = "train/<class>/ and test/<class>/"
@@ -22,27 +23,18 @@ class File(NamedTuple):
 Listing = dict[str, dict[str, list[File]]]  # split -> class -> files, classes and files in sorted order
 
 
-def _visible(folder: Path) -> list[os.DirEntry]:
-    with os.scandir(folder) as entries:
-        return sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: e.name)
-
-
 def _files(folder: Path, name: str) -> Iterator[File]:
-    for entry in _visible(folder):
-        path = f"{name}/{entry.name}"
-        if entry.is_dir():
-            yield from _files(folder / entry.name, path)
-        else:
-            stat = entry.stat()
-            yield File(path, stat.st_size, stat.st_mtime_ns)
+    for path, entry in walk(folder):
+        stat = entry.stat()
+        yield File(f"{name}{path.removeprefix(str(folder))}", stat.st_size, stat.st_mtime_ns)
 
 
 def _classes(folder: Path) -> dict[str, list[File]]:
     classes = {}
-    for entry in _visible(folder):
-        if not entry.is_dir():
+    for entry in visible(folder):
+        if not is_folder(entry):
             continue
-        classes[entry.name] = list(_files(folder / entry.name, f"{folder.name}/{entry.name}"))
+        classes[named(entry)] = list(_files(folder / entry.name, f"{folder.name}/{entry.name}"))
         if not classes[entry.name]:
             raise UserError(f"The class folder {folder / entry.name} holds no image: put images there or remove it.")
     return classes
@@ -108,6 +100,6 @@ def contents(folder: str | Path) -> str | None:
     try:
         for file in _files(Path(folder).expanduser(), ""):
             state.update(os.fsencode(f"{file.path}\0{file.size}\0"))
-    except OSError:
+    except (OSError, UserError):
         return None
     return state.hexdigest()

@@ -1,32 +1,92 @@
-"""What image files a folder holds. Torch is not imported."""
+"""What files a folder holds. Torch is not imported."""
 
 import os
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
-from PIL import Image
+from ensembles.errors import UserError
 
 
 def files(folder: str | Path) -> list[str]:
-    """The image files at or below a folder, in the order of their names; hidden ones and other files are left out."""
-    found = []
-    with os.scandir(folder) as entries:
-        for entry in sorted(entries, key=lambda entry: entry.name):
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir():
-                found += files(entry.path)
-            elif os.path.splitext(entry.name)[1].lower() in _suffixes():
-                found.append(entry.path)
-    return found
+    """The image files at or below a folder, in the order of their names; hidden ones and other files are left out.
+
+    Raises:
+        UserError: a folder that cannot be read, or a link to a folder that it is in.
+    """
+    return [path for path, _ in walk(folder) if os.path.splitext(path)[1].lower() in _suffixes()]
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """The visible folders in a folder, in the order of their names."""
-    with os.scandir(folder) as entries:
-        return sorted(Path(entry.path) for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+    """The visible folders in a folder, in the order of their names.
+
+    Raises:
+        UserError: one whose name is no text.
+    """
+    return [Path(entry.path) for entry in visible(folder) if is_folder(entry) and named(entry)]
+
+
+def walk(folder: str | Path, inside: Sequence[tuple[int, int]] = ()) -> Iterator[tuple[str, os.DirEntry]]:
+    """The path and the entry of each visible file at or below a folder, in the order of their names.
+
+    Raises:
+        UserError: as `files`.
+    """
+    inside = inside or [_identity(parent) for parent in (Path(folder).resolve(), *Path(folder).resolve().parents)]
+    for entry in visible(folder):
+        if not is_folder(entry):
+            yield entry.path, entry
+            continue
+        if _identity(entry.path) in inside:
+            raise UserError(f"{entry.path} is a link to a folder that it is in itself: remove it.")
+        yield from walk(entry.path, [*inside, _identity(entry.path)])
+
+
+def _identity(folder: str | Path) -> tuple[int, int]:
+    status = os.stat(folder)
+    return status.st_dev, status.st_ino
+
+
+def visible(folder: str | Path) -> list[os.DirEntry]:
+    """A folder's entries in the order of their names, without hidden ones.
+
+    Raises:
+        UserError: the folder cannot be read.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            return sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: e.name)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be read ({error.strerror}): check it and its permissions.") from error
+
+
+def is_folder(entry: os.DirEntry) -> bool:
+    """Whether an entry is a folder, or a link to one.
+
+    Raises:
+        UserError: a link that leads to itself.
+    """
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        raise UserError(f"{entry.path} cannot be read ({error.strerror}): remove it.") from error
+
+
+def named(entry: os.DirEntry) -> str:
+    """An entry's name.
+
+    Raises:
+        UserError: a name that is no text.
+    """
+    try:
+        entry.name.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"The name of the folder {entry.path!r} is not in UTF-8: rename it.") from error
+    return entry.name
 
 
 @cache
 def _suffixes() -> set[str]:
+    from PIL import Image
+
     return {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
