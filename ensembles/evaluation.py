@@ -91,6 +91,7 @@ def write(
     draw(summary, run.folder, results, run.history, class_names)
     write_text(run.results_file, json.dumps(results, indent=2) + "\n")
     write_text(run.provenance_file, json.dumps(origin | {"evaluation": run.evaluation}, indent=2) + "\n")
+    run.begun_anew.unlink(missing_ok=True)
     return results
 
 

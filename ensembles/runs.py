@@ -39,6 +39,7 @@ EVALUATION = ("checkpoint", "evaluation")
 TEST_SETS = {"ood_sets", "shift_sets", "ood", "shift", "corrupt", "corruptions", "corrupted_size", "extrapolation"}
 OWN_SETS = ("ood", "shift")  # of these, folders of the user's own
 UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}
+RESULTS = "results.json"
 WHOLE = ("method", "model", "recipe", "seed", "train", "ckpt", "content")
 
 
@@ -122,7 +123,7 @@ class Run:
 
     @property
     def results_file(self) -> Path:
-        return self.folder / "results.json"
+        return self.folder / RESULTS
 
     @property
     def provenance_file(self) -> Path:
@@ -158,17 +159,46 @@ class Run:
         also_saved = {**wanted, "evaluation": {**wanted["evaluation"], "save_predictions": True}}
         return results if provenance.get("evaluation") in (wanted, also_saved) else None
 
+    @property
+    def begun_anew(self) -> Path:
+        """A file that is there from when an earlier run was set aside until there are results of the new one."""
+        return self.folder / "begun_anew"
+
     def set_aside(self) -> None:
         """Move an earlier run out of the way; it stays beside the new one as ``<folder>.previous``.
 
+        A run that was begun so and has no results yet is gone on with. One without results takes no finished one's
+        place: it then becomes ``<folder>.unfinished``.
+
         Raises:
             Busy: another process works on it now.
+            UserError: the folder cannot be written.
         """
         previous = self.folder.with_name(self.folder.name + ".previous")
-        if self.folder.exists():
-            with held(self.folder):
-                shutil.rmtree(previous, ignore_errors=True)
-                self.folder.rename(previous)
+        try:
+            if self.folder.exists():
+                with held(self.folder):
+                    if self._goes_on_anew():
+                        return
+                    if previous.exists() and not self.results_file.exists() and (previous / RESULTS).exists():
+                        previous = self.folder.with_name(self.folder.name + ".unfinished")
+                    shutil.rmtree(previous, ignore_errors=True)
+                    self.folder.rename(previous)
+                    self.folder.mkdir()
+                    self.begun_anew.touch()
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _goes_on_anew(self) -> bool:
+        """Whether what is in the folder was begun when an earlier run was set aside, or is nothing yet."""
+        if self.results_file.exists():
+            return False
+        if not (self.last.exists() or self.previous.exists()):
+            self.begun_anew.touch()
+        return self.begun_anew.exists()
+
+    def _unwritable(self, error: OSError) -> UserError:
+        return UserError(f"The run folder {self.folder} cannot be written ({error.strerror}): set runs_dir.")
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[None]:
@@ -183,12 +213,11 @@ class Run:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(held(self.folder))
                 self.error_log.unlink(missing_ok=True)
-                for draft in self.folder.glob(".[0-9]*.*"):  # of a process that was killed while it wrote
-                    draft.unlink()
+                for place in (self.folder, self.epochs):
+                    for draft in place.glob(".[0-9]*.*"):  # of a process that was killed while it wrote
+                        draft.unlink()
             except OSError as error:
-                raise UserError(
-                    f"The run folder {self.folder} cannot be written ({error.strerror}): set runs_dir."
-                ) from error
+                raise self._unwritable(error) from error
             write_text(self.folder / "config.yaml", yaml.safe_dump(self.config, sort_keys=False))
             try:
                 yield
