@@ -15,6 +15,7 @@ from multiprocessing.process import BaseProcess
 
 from ensembles.errors import Interrupted, UserError
 from ensembles.orphans import end_with_parent
+from ensembles.processes import starting
 from ensembles.training.interruption import INTERRUPTION
 
 POLL = 0.2  # seconds
@@ -48,7 +49,8 @@ def launch(work: Callable, arguments: tuple, processes: int) -> None:
         work(*arguments)
         return
     context = multiprocessing.get_context("spawn")
-    errors = context.SimpleQueue()
+    with starting(instead="set trainer.devices=1"):
+        errors = context.SimpleQueue()
     port = _free_port()
     order = pickle.dumps((work, arguments))  # opened by the child, as it imports torch, which takes seconds
     group = [
