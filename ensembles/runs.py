@@ -15,6 +15,8 @@ from pathlib import Path
 
 import yaml
 
+from ensembles import evaluations
+from ensembles.data.files import seen
 from ensembles.data.files.fingerprint import contents
 from ensembles.errors import UserError
 from ensembles.files import write_text
@@ -39,7 +41,6 @@ EVALUATION = ("checkpoint", "evaluation")
 TEST_SETS = {"ood_sets", "shift_sets", "ood", "shift", "corrupt", "corruptions", "corrupted_size", "extrapolation"}
 OWN_SETS = ("ood", "shift")  # of these, folders of the user's own
 UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}
-RESULTS = "results.json"
 WHOLE = ("method", "model", "recipe", "seed", "train", "ckpt", "content")
 
 
@@ -123,11 +124,11 @@ class Run:
 
     @property
     def results_file(self) -> Path:
-        return self.folder / RESULTS
+        return self.folder / evaluations.RESULTS
 
     @property
     def provenance_file(self) -> Path:
-        return self.folder / "provenance.json"
+        return self.folder / evaluations.PROVENANCE
 
     @property
     def error_log(self) -> Path:
@@ -135,7 +136,7 @@ class Run:
 
     @property
     def predictions_file(self) -> Path:
-        return self.folder / "predictions.npz"
+        return self.folder / evaluations.PREDICTIONS
 
     @property
     def evaluation(self) -> dict:
@@ -148,16 +149,58 @@ class Run:
                 }
         return {**{key: self.config[key] for key in EVALUATION}, "data": data}
 
+    @property
+    def evaluated(self) -> Path | None:
+        """The folder, this or one below, that holds the results of this config, or None while there are none."""
+        return evaluations.find(self.folder, self.evaluation, self.test_images)
+
     def results(self) -> dict | None:
         """The results of this config, or None while there are none."""
+        place = self.evaluated
+        return None if place is None else json.loads((place / evaluations.RESULTS).read_text())
+
+    @property
+    def test_images(self) -> dict[str, Path]:
+        """Folders of images to evaluate on that could change unnoticed: the user's own."""
+        data = self.config["data"]
+        own = {f"{key}/{name}": place for key in OWN_SETS for name, place in (data.get(key) or {}).items()}
+        found = {name: Path(place).expanduser() for name, place in own.items() if isinstance(place, str)}
+        return found | self._parts("test")
+
+    @property
+    def training_images(self) -> dict[str, Path]:
+        """Likewise of those to train on."""
+        return self._parts("train", "val") if self.config.get("train") else {}
+
+    def _parts(self, *names: str) -> dict[str, Path]:
+        """The parts of an image folder that are there; nothing for other data."""
+        if not self.config.get("content"):
+            return {}
+        root = Path(self.config["data"]["root"]).expanduser()
+        return {name: root / name for name in names if (root / name).is_dir()}
+
+    @property
+    def images_file(self) -> Path:
+        """What was kept of the training images when the training began."""
+        return self.folder / "images.json"
+
+    def require_same_images(self) -> None:
+        """Check that the training images are those that the run has been trained on so far.
+
+        Raises:
+            UserError: some are others now.
+        """
+        if not seen.unchanged(self._images_before(), self.training_images):
+            raise UserError(
+                f"The training images in data.root={self.config['data']['root']} have changed since {self.folder} was "
+                "begun, though their names and sizes are the same: train anew with force=true."
+            )
+
+    def _images_before(self) -> dict | None:
         try:
-            provenance = json.loads(self.provenance_file.read_text())
-            results = json.loads(self.results_file.read_text())
+            return json.loads(self.images_file.read_text())
         except (OSError, ValueError):
             return None
-        wanted = self.evaluation
-        also_saved = {**wanted, "evaluation": {**wanted["evaluation"], "save_predictions": True}}
-        return results if provenance.get("evaluation") in (wanted, also_saved) else None
 
     @property
     def begun_anew(self) -> Path:
@@ -180,7 +223,7 @@ class Run:
                 with held(self.folder):
                     if self._goes_on_anew():
                         return
-                    if previous.exists() and not self.results_file.exists() and (previous / RESULTS).exists():
+                    if not self.results_file.exists() and (previous / evaluations.RESULTS).exists():
                         previous = self.folder.with_name(self.folder.name + ".unfinished")
                     shutil.rmtree(previous, ignore_errors=True)
                     self.folder.rename(previous)
@@ -191,7 +234,7 @@ class Run:
 
     def _goes_on_anew(self) -> bool:
         """Whether what is in the folder was begun when an earlier run was set aside, or is nothing yet."""
-        if self.results_file.exists():
+        if self.results_file.exists() or not seen.unchanged(self._images_before(), self.training_images):
             return False
         if not (self.last.exists() or self.previous.exists()):
             self.begun_anew.touch()
@@ -216,8 +259,11 @@ class Run:
                 for place in (self.folder, self.epochs):
                     for draft in place.glob(".[0-9]*.*"):  # of a process that was killed while it wrote
                         draft.unlink()
+                evaluations.keep(self.folder)
             except OSError as error:
                 raise self._unwritable(error) from error
+            if self.training_images and not (self.last.exists() or self.previous.exists()):
+                write_text(self.images_file, json.dumps(seen.look(self.training_images), indent=2) + "\n")
             write_text(self.folder / "config.yaml", yaml.safe_dump(self.config, sort_keys=False))
             try:
                 yield

@@ -19,13 +19,14 @@ def go_on(run: Run) -> bool:
         Interrupted: a signal has ended it, after what was done is saved.
     """
     try:
-        if run.results() is None:
+        run.require_same_images()
+        if run.evaluated is None:
             with run.opened() if leads() else nullcontext():
                 from ensembles.experiment import work  # imports torch, so only when there is work for it
 
                 launch(work, (run.config, run), run.config["trainer"]["devices"])
         if leads():
-            show(run.results(), run.folder)
+            show(run.results(), run.evaluated)
         return True
     except Exception as error:
         return complain(error, run)
