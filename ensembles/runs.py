@@ -163,8 +163,9 @@ class Run:
     def test_images(self) -> dict[str, Path]:
         """Folders of images to evaluate on that could change unnoticed: the user's own."""
         data = self.config["data"]
-        own = {f"{key}/{name}": place for key in OWN_SETS for name, place in (data.get(key) or {}).items()}
-        found = {name: Path(place).expanduser() for name, place in own.items() if isinstance(place, str)}
+        own = {key: data[key] for key in OWN_SETS if isinstance(data.get(key), dict)}  # else an error says so later
+        named = {f"{key}/{name}": place for key, sets in own.items() for name, place in sets.items()}
+        found = {name: Path(place).expanduser() for name, place in named.items() if isinstance(place, str)}
         return found | self._parts("test")
 
     @property

@@ -105,3 +105,8 @@ def test_which_evaluations_serve(tmp_path, wanted, served):
     (tmp_path / "results.json").write_text("{}")
     (tmp_path / "provenance.json").write_text(json.dumps({"evaluation": {**BASE, "data": SETS}}))
     assert (find(tmp_path, {**BASE, "data": SETS, **wanted}, {}) is not None) == served
+
+
+def test_sets_that_are_none_are_told_of(tiny):
+    ended = tiny("data.ood=5")
+    assert ended.code == 1 and ended.err.strip() == "error: data.ood is 5, but must be {name: path}."
