@@ -8,7 +8,7 @@ from pathlib import Path
 from pytorch_lightning import Trainer
 from torch import Tensor
 
-from ensembles import build, predictions
+from ensembles import build, evaluations, predictions
 from ensembles.data.base import DataModule
 from ensembles.errors import UserError
 from ensembles.files import write_text
@@ -56,7 +56,7 @@ def evaluate(trainer: Trainer, method: Method, data: DataModule, run: Run) -> Su
 
 
 def evaluate_again(folder: Path, changes: dict[str, bool]) -> dict:
-    """The results of a run's saved predictions, which take the place of those in its folder; its costs stay.
+    """The results of a run's saved predictions, which stand at the top of its folder then; its costs stay.
 
     Args:
         changes: settings of the evaluation that differ from those it was saved with.
@@ -66,6 +66,7 @@ def evaluate_again(folder: Path, changes: dict[str, bool]) -> dict:
     """
     path = folder / "predictions.npz"
     kept = predictions.about(path)
+    images = evaluations.images_of(folder, Run(kept["config"], folder).evaluation)
     kept["config"]["evaluation"] |= changes
     run = Run(kept["config"], folder)
     with run.opened():
@@ -74,9 +75,10 @@ def evaluate_again(folder: Path, changes: dict[str, bool]) -> dict:
             summary.add(name, predicted)
         before, origin = (_json(file) for file in (run.results_file, run.provenance_file))
         costs = {key: value for key, value in before.items() if key.startswith("cost/")}
-        now = provenance(run, {})
+        now = provenance(run, {}, images)
         again = {key: now[key] for key in ("command", "commit", "versions")}
-        return write(run, summary, costs, kept["class_names"], origin | {"computed_again": again})
+        origin |= {"images": images, "computed_again": again}
+        return write(run, summary, costs, kept["class_names"], origin)
 
 
 def write(
@@ -96,6 +98,7 @@ def write(
     draw(summary, run.folder, results, run.history, class_names)
     write_text(run.results_file, json.dumps(results, indent=2) + "\n")
     write_text(run.provenance_file, json.dumps(origin | {"evaluation": run.evaluation}, indent=2) + "\n")
+    run.begun_anew.unlink(missing_ok=True)
     return results
 
 

@@ -7,6 +7,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ensembles import build, cost, evaluation
 from ensembles.data.base import DataModule
+from ensembles.data.files.seen import look
 from ensembles.keyed import seed_of
 from ensembles.provenance import provenance
 from ensembles.runs import Run
@@ -29,6 +30,7 @@ def work(config: dict, run: Run) -> None:
         Interrupted: a signal ended it; the training is saved.
     """
     started = time.time()
+    images = look(run.test_images) if leads() else {}
     keep_freed_memory()
     quiet(speaks=leads())
     config = OmegaConf.create(config)
@@ -51,7 +53,8 @@ def work(config: dict, run: Run) -> None:
     if trainer.is_global_zero:
         seconds = {"train": trained - started, "test": time.time() - trained}
         costs = cost.measure(method.ensemble, build.backbone(about)())
-        publish(trainer, evaluation.write(run, summary, costs, data.class_names, provenance(run, seconds)))
+        origin = provenance(run, seconds, images)
+        publish(trainer, evaluation.write(run, summary, costs, data.class_names, origin))
 
 
 def trains(config: DictConfig) -> bool:

@@ -32,6 +32,24 @@ def held(folder: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def alone_in(folder: Path) -> Iterator[bool]:
+    """Wait until no other process that asks for it so is in the folder; no file of it is left behind.
+
+    Yields whether it is certain: not every file system can tell.
+    """
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX)
+            certain = True
+        except OSError:
+            certain = False
+        yield certain
+    finally:
+        os.close(opened)
+
+
 def holder(folder: Path) -> str | None:
     """The process that holds a folder, or None."""
     try:

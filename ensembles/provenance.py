@@ -12,9 +12,20 @@ import torch
 from ensembles.runs import Run
 
 
-def provenance(run: Run, seconds: dict[str, float]) -> dict:
-    """Plain data for provenance.json; ``seconds`` are the durations to report."""
-    return {"seed": run.config["seed"], "recipe": run.recipe, "evaluation": run.evaluation, **origin(seconds)}
+def provenance(run: Run, seconds: dict[str, float], images: dict) -> dict:
+    """Plain data for provenance.json.
+
+    Args:
+        seconds: the durations to report.
+        images: what is kept of the images that were evaluated on, as `ensembles.data.files.seen.look` returns it.
+    """
+    return {
+        "seed": run.config["seed"],
+        "recipe": run.recipe,
+        "evaluation": run.evaluation,
+        "images": images,
+        **origin(seconds),
+    }
 
 
 def origin(seconds: dict[str, float]) -> dict:

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import yaml
 
+from ensembles import evaluations
+from ensembles.data.files import seen
 from ensembles.data.files.fingerprint import contents
 from ensembles.errors import UserError
 from ensembles.files import write_text
@@ -143,11 +145,11 @@ class Run:
 
     @property
     def results_file(self) -> Path:
-        return self.folder / "results.json"
+        return self.folder / evaluations.RESULTS
 
     @property
     def provenance_file(self) -> Path:
-        return self.folder / "provenance.json"
+        return self.folder / evaluations.PROVENANCE
 
     @property
     def error_log(self) -> Path:
@@ -155,7 +157,7 @@ class Run:
 
     @property
     def predictions_file(self) -> Path:
-        return self.folder / "predictions.npz"
+        return self.folder / evaluations.PREDICTIONS
 
     @property
     def evaluation(self) -> dict:
@@ -168,28 +170,100 @@ class Run:
                 }
         return {**{key: self.config[key] for key in EVALUATION}, "data": data}
 
+    @property
+    def evaluated(self) -> Path | None:
+        """The folder, this or one below, that holds the results of this config, or None while there are none."""
+        return evaluations.find(self.folder, self.evaluation, self.test_images)
+
     def results(self) -> dict | None:
         """The results of this config, or None while there are none."""
+        place = self.evaluated
+        return None if place is None else json.loads((place / evaluations.RESULTS).read_text())
+
+    @property
+    def test_images(self) -> dict[str, Path]:
+        """Folders of images to evaluate on that could change unnoticed: the user's own."""
+        data = self.config["data"]
+        own = {key: data[key] for key in OWN_SETS if isinstance(data.get(key), dict)}  # else an error says so later
+        named = {f"{key}/{name}": place for key, sets in own.items() for name, place in sets.items()}
+        found = {name: Path(place).expanduser() for name, place in named.items() if isinstance(place, str)}
+        return found | self._parts("test")
+
+    @property
+    def training_images(self) -> dict[str, Path]:
+        """Likewise of those to train on."""
+        return self._parts("train", "val") if self.config.get("train") else {}
+
+    def _parts(self, *names: str) -> dict[str, Path]:
+        """The parts of an image folder that are there; nothing for other data."""
+        if not self.config.get("content"):
+            return {}
+        root = Path(self.config["data"]["root"]).expanduser()
+        return {name: root / name for name in names if (root / name).is_dir()}
+
+    @property
+    def images_file(self) -> Path:
+        """What was kept of the training images when the training began."""
+        return self.folder / "images.json"
+
+    def require_same_images(self) -> None:
+        """Check that the training images are those that the run has been trained on so far.
+
+        Raises:
+            UserError: some are others now.
+        """
+        if not seen.unchanged(self._images_before(), self.training_images):
+            raise UserError(
+                f"The training images in data.root={self.config['data']['root']} have changed since {self.folder} was "
+                "begun, though their names and sizes are the same: train anew with force=true."
+            )
+
+    def _images_before(self) -> dict | None:
         try:
-            provenance = json.loads(self.provenance_file.read_text())
-            results = json.loads(self.results_file.read_text())
+            return json.loads(self.images_file.read_text())
         except (OSError, ValueError):
             return None
-        wanted = self.evaluation
-        also_saved = {**wanted, "evaluation": {**wanted["evaluation"], "save_predictions": True}}
-        return results if provenance.get("evaluation") in (wanted, also_saved) else None
+
+    @property
+    def begun_anew(self) -> Path:
+        """A file that is there from when an earlier run was set aside until there are results of the new one."""
+        return self.folder / "begun_anew"
 
     def set_aside(self) -> None:
         """Move an earlier run out of the way; it stays beside the new one as ``<folder>.previous``.
 
+        A run that was begun so and has no results yet is gone on with. One without results takes no finished one's
+        place: it then becomes ``<folder>.unfinished``.
+
         Raises:
             Busy: another process works on it now.
+            UserError: the folder cannot be written.
         """
         previous = self.folder.with_name(self.folder.name + ".previous")
-        if self.folder.exists():
-            with held(self.folder):
-                shutil.rmtree(previous, ignore_errors=True)
-                self.folder.rename(previous)
+        try:
+            if self.folder.exists():
+                with held(self.folder):
+                    if self._goes_on_anew():
+                        return
+                    if not self.results_file.exists() and (previous / evaluations.RESULTS).exists():
+                        previous = self.folder.with_name(self.folder.name + ".unfinished")
+                    shutil.rmtree(previous, ignore_errors=True)
+                    self.folder.rename(previous)
+                    self.folder.mkdir()
+                    self.begun_anew.touch()
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _goes_on_anew(self) -> bool:
+        """Whether what is in the folder was begun when an earlier run was set aside, or is nothing yet."""
+        if self.results_file.exists() or not seen.unchanged(self._images_before(), self.training_images):
+            return False
+        if not (self.last.exists() or self.previous.exists()):
+            self.begun_anew.touch()
+        return self.begun_anew.exists()
+
+    def _unwritable(self, error: OSError) -> UserError:
+        return UserError(f"The run folder {self.folder} cannot be written ({error.strerror}): set runs_dir.")
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[None]:
@@ -204,12 +278,14 @@ class Run:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(held(self.folder))
                 self.error_log.unlink(missing_ok=True)
-                for draft in self.folder.glob(".[0-9]*.*"):  # of a process that was killed while it wrote
-                    draft.unlink()
+                for place in (self.folder, self.epochs):
+                    for draft in place.glob(".[0-9]*.*"):  # of a process that was killed while it wrote
+                        draft.unlink()
+                evaluations.keep(self.folder)
             except OSError as error:
-                raise UserError(
-                    f"The run folder {self.folder} cannot be written ({error.strerror}): set runs_dir."
-                ) from error
+                raise self._unwritable(error) from error
+            if self.training_images and not (self.last.exists() or self.previous.exists()):
+                write_text(self.images_file, json.dumps(seen.look(self.training_images), indent=2) + "\n")
             write_text(self.folder / "config.yaml", yaml.safe_dump(self.config, sort_keys=False))
             try:
                 yield

@@ -19,7 +19,8 @@ def go_on(run: Run) -> bool:
         Interrupted: a signal has ended it, after what was done is saved.
     """
     try:
-        if run.results() is None:
+        run.require_same_images()
+        if run.evaluated is None:
             if run.recipe and leads():
                 print(f"recipe {run.recipe}", flush=True)
             with run.opened() if leads() else nullcontext():
@@ -27,7 +28,7 @@ def go_on(run: Run) -> bool:
 
                 launch(work, (run.config, run), run.config["trainer"]["devices"])
         if leads():
-            show(run.results(), run.folder)
+            show(run.results(), run.evaluated)
         return True
     except Exception as error:
         return complain(error, run)

@@ -14,15 +14,17 @@ from torch.utils.data import DataLoader, Dataset
 from ensembles.data.examples import Pool
 from ensembles.data.files.decode import read
 from ensembles.data.loaders import Picks
+from ensembles.data.parcels import Parcel, pack, unpack
 from ensembles.errors import UserError
 from ensembles.orphans import end_with_parent
+from ensembles.processes import starting
 
 PATIENCE = 10  # seconds in which the program may still need images after its machine has been asked back
 
 View = Callable[[Image.Image], Image.Image]  # an RGB image of any size to a square
 
 
-class Files(Pool, Dataset):
+class Files(Pool):
     """A pool of image files.
 
     Args:
@@ -99,9 +101,10 @@ class Fed:
     def __init__(self, files: Files, loader: Iterable, workers: int) -> None:
         self.files, self.loader = files, loader
         self.decoding = DataLoader(
-            files,
-            sampler=loader,  # a batch of picks is what a worker is given to do
+            _Decoding(files),
+            sampler=_Orders(loader),  # a batch of picks is what a worker is given to do
             batch_size=None,
+            collate_fn=_as_it_is,
             num_workers=workers,
             worker_init_fn=_prepare,
             pin_memory=torch.cuda.is_available(),
@@ -112,10 +115,12 @@ class Fed:
         return len(self.loader)
 
     def __iter__(self) -> Iterator[Picks]:
-        first, batches = self.loader.first, iter(self.decoding)
+        first = self.loader.first
+        with starting(instead="set data.num_workers=0"):
+            batches = iter(self.decoding)
         try:
             for number in range(first + 1, len(self) + 1):
-                batch = next(batches)
+                batch = unpack(next(batches))
                 if isinstance(batch, UserError):
                     raise batch
                 self.files.broken.update(batch.broken)
@@ -124,6 +129,36 @@ class Fed:
                 yield batch
         finally:
             batches = None
+
+
+class _Orders:
+    """A loader's batches, packed."""
+
+    def __init__(self, loader: Iterable) -> None:
+        self.loader = loader
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[Parcel]:
+        return map(pack, self.loader)
+
+
+class _Decoding(Dataset):
+    """What a worker makes of a packed batch: the same with its images, or what is wrong with one of them."""
+
+    def __init__(self, files: Files) -> None:
+        self.files = files
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, order: Parcel) -> Parcel:
+        return pack(self.files[unpack(order)])
+
+
+def _as_it_is(parcel: Parcel) -> Parcel:
+    return parcel
 
 
 def _prepare(worker: int) -> None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 
+from ensembles.evaluations import PROVENANCE
 from ensembles.papers.cells import cell, values
 from ensembles.papers.plan import Planned
 from ensembles.papers.tables import Column, Table
@@ -10,31 +11,13 @@ from ensembles.reports.sheet import Head, Line, Sheet
 from ensembles.runs import Run
 from ensembles.states import state
 
-SETS = ("ood_sets", "shift_sets", "ood", "shift")  # of the data's settings, those that name sets
 MARKS = "¹²³⁴⁵⁶⁷⁸⁹"  # and then twice
 BEGUN = ("failed", "running", "unfinished")  # by what most needs to be known
 
 
 def results(run: Run) -> dict | None:
     """The run's results: of its own evaluation, or of one that is the same on these test sets and on more."""
-    found = run.results()
-    if found is None:
-        evaluation = _json(run.provenance_file).get("evaluation")
-        if evaluation is not None and _serves(evaluation, run.evaluation):
-            found = _json(run.results_file) or None
-    return found
-
-
-def _serves(there: dict, wanted: dict) -> bool:
-    """Whether an evaluation has all test sets of the wanted one, made alike, and is the same otherwise."""
-    ours, theirs = wanted["data"], there.get("data", {})
-    for key in ours.keys() | theirs.keys():
-        if key in SETS:
-            if not set(ours.get(key) or ()) <= set(theirs.get(key) or ()):
-                return False
-        elif ours.get("corrupt") and ours.get(key) != theirs.get(key):
-            return False
-    return all(there.get(key) == wanted[key] for key in wanted if key != "data")
+    return run.results()
 
 
 def _json(path) -> dict:
@@ -125,5 +108,6 @@ def record(run: Run, found: Mapping | None) -> dict:
     kept = {
         key: value for key, value in (found or {}).items() if key.count("/") < 3 or not key.startswith("corrupted/")
     }
-    provenance = _json(run.provenance_file) if found else {}
+    place = run.evaluated
+    provenance = _json(place / PROVENANCE) if place and found else {}
     return {"seed": run.config["seed"], "folder": str(run.folder), "results": kept, "provenance": provenance}

@@ -75,7 +75,7 @@ def _files(folder: Path) -> Iterator[Path]:
         yield folder / RESULTS
     else:
         for path in filter(Path.is_file, sorted(folder.rglob("*.json"))):
-            before = any(part.endswith(".previous") for part in path.parts)
+            before = any(part.endswith(".previous") or part == "evaluations" for part in path.parts)
             if not before and not path.name.startswith(".") and path.name != "provenance.json":
                 yield path
 

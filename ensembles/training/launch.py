@@ -3,6 +3,7 @@
 import multiprocessing
 import multiprocessing.connection
 import os
+import pickle
 import signal
 import socket
 import sys
@@ -14,6 +15,7 @@ from multiprocessing.process import BaseProcess
 
 from ensembles.errors import Interrupted, UserError
 from ensembles.orphans import end_with_parent
+from ensembles.processes import starting
 from ensembles.training.interruption import INTERRUPTION
 
 POLL = 0.2  # seconds
@@ -47,10 +49,12 @@ def launch(work: Callable, arguments: tuple, processes: int) -> None:
         work(*arguments)
         return
     context = multiprocessing.get_context("spawn")
-    errors = context.SimpleQueue()
+    with starting(instead="set trainer.devices=1"):
+        errors = context.SimpleQueue()
     port = _free_port()
+    order = pickle.dumps((work, arguments))  # opened by the child, as it imports torch, which takes seconds
     group = [
-        context.Process(target=_child, args=(rank, processes, port, errors, work, arguments), daemon=False)
+        context.Process(target=_child, args=(rank, processes, port, errors, order), daemon=False)
         for rank in range(processes)
     ]
     patience = 0
@@ -115,7 +119,8 @@ def _without_ctrl_c() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _child(rank: int, processes: int, port: int, errors, work: Callable, arguments: tuple) -> None:
+def _child(rank: int, processes: int, port: int, errors, order: bytes) -> None:
+    end_with_parent()
     os.environ |= {
         "LOCAL_RANK": str(rank),
         "NODE_RANK": "0",
@@ -123,9 +128,9 @@ def _child(rank: int, processes: int, port: int, errors, work: Callable, argumen
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
     }
-    end_with_parent()
     try:
         with INTERRUPTION.listening():
+            work, arguments = pickle.loads(order)
             if "OMP_NUM_THREADS" not in os.environ:
                 import torch
 

@@ -78,6 +78,12 @@ def _require_finite(checkpoint: dict, path: Path) -> None:
             )
 
 
+def _gathers(trainer: Trainer) -> bool:
+    """Whether gradients have been gathered since the last change of the weights: they are in no checkpoint."""
+    batches = trainer.fit_loop.epoch_loop.batch_progress.current.ready
+    return batches % trainer.accumulate_grad_batches != 0 and batches < trainer.num_training_batches
+
+
 class Checkpoints(Checkpoint):
     """Keep the last state of a training and its best.
 
@@ -143,7 +149,7 @@ class Checkpoints(Checkpoint):
         self.best = state["best"]
 
     def _save_if_asked(self, trainer: Trainer, where: str) -> None:
-        if trainer.state.fn != TrainerFn.FITTING:
+        if trainer.state.fn != TrainerFn.FITTING or _gathers(trainer):
             return
         signum, due = self._agreed(INTERRUPTION.signum or 0, time.monotonic() - self._saved > 60 * self.minutes)
         if signum or due:

@@ -1,5 +1,7 @@
 import hashlib
 import io
+import subprocess
+import sys
 import tarfile
 
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from ensembles.data.files.archive import Archive, official_file, provide, unpacked
 from ensembles.data.named import Place
 from ensembles.errors import UserError
+from tests.faults.zygote import ROOT
 
 
 @pytest.fixture
@@ -110,3 +113,19 @@ def test_nothing_is_downloaded_that_must_not_be(pack, place):
         provide(archive, offline)
     with pytest.raises(UserError, match=r"data\.download is false.*; do this\.$"):
         official_file(archive.url, archive.checksum, offline, "do this")
+
+
+def test_what_a_killed_process_has_unpacked_is_removed(pack, place):
+    path, archive = pack(MEMBERS)
+    path.rename(place.root / path.name)
+    program = f"""
+import os, signal
+from pathlib import Path
+from ensembles.data.files.archive import unpacked
+with unpacked(Path({str(place.root / path.name)!r})):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False)
+    assert len(content(place.root)) == 2
+    provide(archive, place)
+    assert content(place.root) == ["set", path.name]

@@ -1,5 +1,8 @@
 import os
 import resource
+import subprocess
+import sys
+import threading
 
 import numpy as np
 import pytest
@@ -7,7 +10,10 @@ import torch
 from PIL import Image
 
 from ensembles.data import ImageFolder
+from ensembles.data.files import cache
 from ensembles.errors import UserError
+from ensembles.lock import alone_in
+from tests.faults.zygote import ROOT
 
 COUNTS = {"train/cat": 12, "train/dog": 12, "test/cat": 4, "test/dog": 4}
 
@@ -78,9 +84,13 @@ def test_a_damaged_cache_is_made_again(load, tmp_path, monkeypatch, damage):
 
 
 def test_a_changed_image_is_decoded_again(load, tmp_path):
-    load()
     path = tmp_path / "images/test/cat/0.png"
+    Image.new("RGB", (32, 32), (3, 2, 1)).save(path)
+    load()
+    before = path.stat()
     Image.new("RGB", (32, 32), (1, 2, 3)).save(path)
+    assert path.stat().st_size == before.st_size
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # as copying a file can
     assert load().sets["test"].images.pixels[0, :, 5, 5].tolist() == [1, 2, 3]
 
 
@@ -104,3 +114,40 @@ def test_a_cache_that_cannot_be_made_is_named(load, tmp_path):
     (tmp_path / "cache").write_text("a file where the folder should be")
     with pytest.raises(UserError, match=r"cannot be written to .*data\.cache_dir"):
         load()
+
+
+WRITES_AND_IS_KILLED = """
+import os, signal, sys
+from pathlib import Path
+import numpy as np
+from ensembles.data.files import cache
+save = np.save
+def struck(*arguments):
+    save(*arguments)
+    os.kill(os.getpid(), signal.SIGKILL)
+np.save = struck
+cache.write(Path(sys.argv[1]), np.zeros((4, 3, 8, 8), np.uint8), {})
+"""
+
+
+def test_what_a_killed_process_has_left_is_removed(load, tmp_path):
+    place = tmp_path / "cache/other-0123456789abcdef"
+    subprocess.run([sys.executable, "-c", WRITES_AND_IS_KILLED, place], cwd=ROOT, check=False)
+    (tmp_path / "cache/.of the user").mkdir()
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+    load()
+    assert sorted(path.name.partition("-")[0] for path in (tmp_path / "cache").iterdir()) == [".of the user", "images"]
+
+
+def test_who_writes_is_not_disturbed(tmp_path):
+    """Another one that wants to write waits."""
+    images = np.zeros((4, 3, 8, 8), np.uint8)
+    with alone_in(tmp_path):
+        draft = tmp_path / f".a.{'0' * 32}"
+        draft.mkdir()
+        other = threading.Thread(target=cache.write, args=(tmp_path / "b", images, {}))
+        other.start()
+        other.join(0.3)
+        assert other.is_alive() and draft.is_dir()
+    other.join()
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]

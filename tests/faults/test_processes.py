@@ -3,7 +3,10 @@
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +16,7 @@ from ensembles.training.interruption import INTERRUPTION
 from ensembles.training.launch import launch
 from tests.faults.experiments import RUN, only, results
 from tests.faults.work import die, finish
+from tests.faults.zygote import ROOT
 
 # Without batch norm the number of processes changes nothing but rounding.
 WITHOUT_NORMS = (*RUN, "model=mlp", "recipe.batch_size=24", "method=mimo")
@@ -99,3 +103,53 @@ def test_the_launcher_hands_signals_on(tmp_path):
     os.waitpid(helper, 0)
     assert stopped.value.code == 143 and stopped.value.where == "in epoch 1 after step 2 of 3"
     assert sorted(path.name for path in tmp_path.glob("saved*")) == ["saved0", "saved1"]
+
+
+LAUNCHES = """
+import sys
+from pathlib import Path
+from ensembles.training.launch import launch
+if __name__ == "__main__":
+    from tests.faults.slow_import import note
+    launch(note, (Path(sys.argv[1]),), 2)
+"""
+
+
+def descendants(pid):
+    """All processes that a process has started, and they."""
+    found = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return found + [more for child in found for more in descendants(child)]
+
+
+def runs(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize("after", [0.05, 0.5, "import", "work"])
+def test_main_is_killed_while_the_others_start(tmp_path, after):
+    """They end with it: while Python starts, while they import what takes seconds, and when they are at work."""
+    (tmp_path / "launches.py").write_text(LAUNCHES)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "IMPORTS": str(tmp_path)}
+    main = subprocess.Popen([sys.executable, tmp_path / "launches.py", tmp_path], env=environment)
+    until(lambda: len(descendants(main.pid)) >= 2)
+    if isinstance(after, float):
+        time.sleep(after)
+    else:
+        until(lambda: len(list(tmp_path.glob("began*" if after == "import" else "ran*"))) == 2)
+    others = descendants(main.pid)
+    main.kill()
+    main.wait()
+    began = time.monotonic()
+    until(lambda: not any(map(runs, others)))
+    assert time.monotonic() - began < 2.5  # less than the import takes
+    assert after == "work" or not list(tmp_path.glob("ran*"))
+
+
+def until(ready):
+    end = time.monotonic() + 30
+    while not ready():
+        assert time.monotonic() < end
+        time.sleep(0.005)

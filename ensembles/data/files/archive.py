@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shutil import rmtree
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from ensembles.data.files.checksum import matches
 from ensembles.data.files.download import fetch
 from ensembles.data.named import Place
 from ensembles.errors import UserError, reason
+from ensembles.lock import alone_in
 
 
 class Archive(NamedTuple):
@@ -44,7 +46,8 @@ def provide(archive: Archive, place: Place) -> None:
         for name in missing:
             if not (temporary / name).is_dir():
                 raise UserError(f"{packed} holds no folder {name}: delete it to have it downloaded again.")
-            os.replace(temporary / name, place.root / name)
+            if not (place.root / name).is_dir():  # another process may have put it there meanwhile
+                os.replace(temporary / name, place.root / name)
 
 
 def official_file(url: str, checksum: str, place: Place, instead: str) -> Path:
@@ -76,7 +79,7 @@ def unpacked(packed: Path) -> Iterator[Path]:
         UserError: an archive that is damaged or would write outside of its folder, or no room for it.
     """
     try:
-        with TemporaryDirectory(dir=packed.parent, prefix=".") as temporary:
+        with _alone(packed) as temporary:
             with tarfile.open(packed) as tar:
                 tar.extractall(temporary, filter="data")
             yield Path(temporary)
@@ -88,3 +91,13 @@ def unpacked(packed: Path) -> Iterator[Path]:
         raise UserError(f"{packed} is damaged ({reason(error)}): delete it to have it downloaded again.") from error
     except OSError as error:
         raise UserError(f"{packed} cannot be unpacked into {packed.parent} ({error.strerror or error}).") from error
+
+
+@contextmanager
+def _alone(packed: Path) -> Iterator[str]:
+    """A temporary folder beside an archive; those of processes that were killed are removed."""
+    with alone_in(packed.parent) as certain:
+        for left in packed.parent.glob(f".{packed.name}.unpacked-*") if certain else ():
+            rmtree(left, ignore_errors=True)
+        with TemporaryDirectory(dir=packed.parent, prefix=f".{packed.name}.unpacked-") as temporary:
+            yield temporary

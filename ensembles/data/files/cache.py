@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import zlib
 from pathlib import Path
@@ -10,6 +11,9 @@ from uuid import uuid4
 import numpy as np
 
 from ensembles.errors import UserError
+from ensembles.lock import alone_in
+
+DRAFT = re.compile(r"\..+\.[0-9a-f]{32}")
 
 
 def read(folder: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, dict] | None:
@@ -31,13 +35,17 @@ def write(folder: Path, images: np.ndarray, notes: dict) -> None:
     """
     temporary = folder.with_name(f".{folder.name}.{uuid4().hex}")
     try:
-        temporary.mkdir(parents=True)
-        np.save(temporary / "images.npy", images)
-        (temporary / "notes.json").write_text(json.dumps({**notes, "crc32": zlib.crc32(images)}))
-        if folder.exists():
-            folder.rename(temporary / "damaged")
-        os.rename(temporary, folder)
-        shutil.rmtree(folder / "damaged", ignore_errors=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with alone_in(folder.parent) as certain:
+            if certain:
+                _remove_drafts(folder.parent)
+            temporary.mkdir()
+            np.save(temporary / "images.npy", images)
+            (temporary / "notes.json").write_text(json.dumps({**notes, "crc32": zlib.crc32(images)}))
+            if folder.exists():
+                folder.rename(temporary / "damaged")
+            os.rename(temporary, folder)
+            shutil.rmtree(folder / "damaged", ignore_errors=True)
     except OSError as error:
         raise UserError(
             f"The decoded images cannot be written to {folder} ({error.strerror or error}): "
@@ -45,3 +53,10 @@ def write(folder: Path, images: np.ndarray, notes: dict) -> None:
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _remove_drafts(folder: Path) -> None:
+    """Remove what processes have left that were killed while they wrote."""
+    for path in folder.iterdir():
+        if DRAFT.fullmatch(path.name):
+            shutil.rmtree(path, ignore_errors=True)

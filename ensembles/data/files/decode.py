@@ -8,6 +8,7 @@ from PIL import Image, ImageOps
 
 from ensembles.data.files.progress import when_slow
 from ensembles.errors import UserError, reason
+from ensembles.processes import starting
 
 CHUNK_BYTES = 2**21
 
@@ -40,11 +41,12 @@ def decode(paths: list[Path], size: int, resize: bool, workers: int | None = Non
     # Processes, because Python's share of the work on a small image is too large for threads to run side by side;
     # joblib's, because they do not import the user's program anew.
     jobs = Parallel(n_jobs=-1 if workers is None else max(1, workers), return_as="generator", batch_size=1)
-    decoded = jobs(delayed(_chunk)(chunk, size, resize) for chunk in chunks)
     start = 0
-    for chunk in when_slow(((len(part), part) for part in decoded), len(paths), "Decoding images"):
-        images[start : start + len(chunk)] = chunk
-        start += len(chunk)
+    with starting(instead="set data.num_workers=0"):
+        decoded = jobs(delayed(_chunk)(chunk, size, resize) for chunk in chunks)
+        for chunk in when_slow(((len(part), part) for part in decoded), len(paths), "Decoding images"):
+            images[start : start + len(chunk)] = chunk
+            start += len(chunk)
     return images
 
 

@@ -1,10 +1,8 @@
 """Downloads that can be interrupted: what came stays beside the final name, and the next attempt goes on from there."""
 
-import fcntl
 import http.client
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 from urllib.error import HTTPError
@@ -13,6 +11,7 @@ from urllib.request import Request, urlopen
 from ensembles.data.files.checksum import matches
 from ensembles.data.files.progress import when_slow
 from ensembles.errors import UserError
+from ensembles.lock import alone_in
 
 PATIENCE = 30.0  # seconds without an answer after which an attempt is given up
 ATTEMPTS = 3
@@ -33,7 +32,7 @@ def fetch(url: str, target: Path, checksum: str, instead: str) -> None:
     part = target.with_name(f".{target.name}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _held(target.parent):  # another process may be at it
+        with alone_in(target.parent):  # another process may be at it
             if target.exists():
                 return
             begun = part.exists()
@@ -45,17 +44,6 @@ def fetch(url: str, target: Path, checksum: str, instead: str) -> None:
             part.unlink()
         why = (str(error) or type(error).__name__).rstrip(".")
         raise UserError(f"There is no {target}, and {url} could not be downloaded ({why}): {instead}.") from error
-
-
-@contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """Hold a folder against other processes that ask for it so; it takes no file that would be left behind."""
-    opened = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(opened, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(opened)
 
 
 def _arrives(part: Path, url: str, checksum: str) -> bool:

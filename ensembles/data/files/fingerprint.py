@@ -13,11 +13,11 @@ LAYOUT = "train/<class>/ and test/<class>/"
 
 
 class File(NamedTuple):
-    """One image file: its path below the root, its size in bytes and its time of change in nanoseconds."""
+    """One image file: its path below the root, its size in bytes and its times of change in nanoseconds."""
 
     path: str
     size: int
-    changed: int
+    changed: tuple[int, int]  # the content's, which copying can keep, and the file's own, which nothing can
 
 
 Listing = dict[str, dict[str, list[File]]]  # split -> class -> files, classes and files in sorted order
@@ -26,7 +26,7 @@ Listing = dict[str, dict[str, list[File]]]  # split -> class -> files, classes a
 def _files(folder: Path, name: str) -> Iterator[File]:
     for path, entry in walk(folder):
         stat = entry.stat()
-        yield File(f"{name}{path.removeprefix(str(folder))}", stat.st_size, stat.st_mtime_ns)
+        yield File(f"{name}{path.removeprefix(str(folder))}", stat.st_size, (stat.st_mtime_ns, stat.st_ctime_ns))
 
 
 def _classes(folder: Path) -> dict[str, list[File]]:
@@ -94,11 +94,20 @@ def fingerprint(root: str | Path | None) -> str:
     return digest(scan(root))
 
 
+def files_below(folder: str | Path) -> Iterator[File]:
+    """All files below a folder, hidden ones left out, in sorted order; their paths are those below it.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    return _files(Path(folder).expanduser(), "")
+
+
 def contents(folder: str | Path) -> str | None:
     """A hash of the names and sizes of all files below a folder; None where it cannot be read."""
     state = hashlib.blake2b(digest_size=8)
     try:
-        for file in _files(Path(folder).expanduser(), ""):
+        for file in files_below(folder):
             state.update(os.fsencode(f"{file.path}\0{file.size}\0"))
     except (OSError, UserError):
         return None

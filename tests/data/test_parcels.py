@@ -1,0 +1,98 @@
+"""Batches from the processes that decode images, whether or not shared memory has room for them."""
+
+import os
+import subprocess
+import sys
+from collections import namedtuple
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ensembles.data import parcels
+from ensembles.data.loaders import Mixed, Picks
+from ensembles.data.mixing import Drawn
+from tests.faults.zygote import ROOT
+
+Free = namedtuple("Free", ("f_bavail", "f_frsize"))
+
+
+def batch(pixels=2_000_000):
+    labels = torch.arange(1000)
+    mixed = Mixed(None, labels[3:5], labels[:2], Drawn(0.5, 0.1, 0.2, 0.3))
+    images = torch.randint(0, 256, (pixels,), dtype=torch.uint8)
+    return Picks("train", labels[1:3], torch.rand(2, 4)[:, ::2], None, labels[:2], mixed=mixed, pixels=images)
+
+
+def same(one, other):
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other) and one.dtype == other.dtype
+    if isinstance(one, tuple):
+        return type(one) is type(other) and all(map(same, one, other))
+    return one == other
+
+
+@pytest.mark.parametrize("spare", [2_000_000 - 1, 2_000_000])
+def test_images_are_shared_where_there_is_room(monkeypatch, spare):
+    monkeypatch.setattr(os, "statvfs", lambda place: Free((parcels.RESERVE + spare), 1))
+    given = batch()
+    parcel = parcels.pack(given)
+    assert (parcel.pixels is not None) == (spare == 2_000_000)
+    assert parcel.pixels is None or parcel.pixels.is_shared()
+    assert len(parcel.content) < (5000 if parcel.pixels is not None else 2_005_000)  # views are sent as what they show
+    assert same(parcels.unpack(parcel), given)
+
+
+def test_another_process_was_faster(monkeypatch):
+    def full(self):
+        raise RuntimeError("unable to allocate shared memory(shm) for file </torch_1>: No space left on device (28)")
+
+    monkeypatch.setattr(torch.Tensor, "share_memory_", full)
+    given = batch(1000)
+    parcel = parcels.pack(given)
+    assert parcel.pixels is None and same(parcels.unpack(parcel), given)
+
+
+DECODES = """
+import sys, torch, pathlib
+if __name__ == "__main__":
+    torch.multiprocessing.set_sharing_strategy(sys.argv[2])
+    from ensembles.data.class_folders import unlabelled
+    from ensembles.data.examples import Examples
+    from ensembles.data.lazy import Files
+    from ensembles.data.loaders import EvalLoader
+    from ensembles.errors import UserError
+    class Data:
+        rank_and_processes, eval_batch_size = (0, 1), 40
+    paths = unlabelled(pathlib.Path(sys.argv[1]), "data.ood").images
+    files = Files(paths, lambda image: image.resize((224, 224)))
+    examples = Examples(files, torch.arange(len(paths)), torch.arange(len(paths)))
+    try:
+        batches = list(files.feed(EvalLoader(Data(), "test", examples), 2))
+    except UserError as error:
+        print(f"error: {error}")
+    else:
+        print(all(torch.equal(batch.pixels, files.gather(batch.index)) for batch in batches), len(batches))
+"""
+LITTLE = "error: /dev/shm has no room for what several processes share (No space left on device): make it larger "
+LITTLE += "(Docker's --shm-size=1g), or set data.num_workers=0.\n"
+
+
+@pytest.mark.parametrize("strategy", ["file_descriptor", "file_system"])
+@pytest.mark.parametrize(("size", "said"), [("4k", LITTLE), ("2m", "True 3\n"), ("8m", "True 3\n")])
+def test_shared_memory_that_is_too_small(tmp_path, size, said, strategy):
+    """Mounted for real in a name space of its own; a batch has 6 MB."""
+    for number in range(120):
+        pixels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+    mount = f'mount -t tmpfs -o size={size} none /dev/shm && exec "$@"'
+    program = [sys.executable, "-c", DECODES, tmp_path, strategy]
+    ended = subprocess.run(
+        ["unshare", "--mount", "--map-root-user", "sh", "-c", mount, "sh", *program],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ended.stdout == said, ended.stderr
