@@ -77,9 +77,9 @@ def call(config: dict | DictConfig, **arguments):
     except hydra.errors.InstantiationException as error:
         cause = error.__cause__ or error
         if isinstance(cause, UserError):
-            raise cause from None
+            raise cause from cause.__cause__
         if isinstance(cause, MemoryError | RuntimeError) and "memory" in f"{type(cause).__name__} {cause}".lower():
-            raise cause from None
+            raise cause from cause.__cause__
         _explain(config["_target_"], cause, error)
         raise
 

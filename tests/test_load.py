@@ -9,6 +9,7 @@ import ensembles
 from ensembles.backbones import small_cnn
 from ensembles.data import Digits
 from ensembles.errors import UserError
+from ensembles.predictor import Predictor
 
 
 @pytest.fixture
@@ -74,3 +75,20 @@ def test_layers_are_usable_without_lightning():
     assert ensemble(torch.randn(2, 3, 32, 32)).shape == (4, 2, 10)
     assert ensembles.mimo(small_cnn(10), M=3)(torch.randn(2, 3, 32, 32)).shape == (3, 2, 10)
     assert ensembles.deep_ensemble(small_cnn(10), M=2).predict(torch.randn(2, 3, 32, 32)).shape == (2, 10)
+
+
+def test_arrays_of_numpy():
+    predictor = Predictor(ensembles.packed(small_cnn(10), M=2, alpha=2), [0.5] * 3, [0.2] * 3, list("0123456789"))
+    images = torch.randint(256, (4, 3, 32, 32), dtype=torch.uint8)
+    expected = predictor.predict(images)
+    assert torch.equal(predictor.predict(images.numpy()), expected)
+    assert torch.allclose(predictor.predict(images.numpy() / 255), expected, atol=1e-6)
+    assert torch.allclose(predictor.predict(images.numpy()[:, ::-1][:, ::-1]), expected)
+    for wrong, said in {
+        "channels last": (images.permute(0, 2, 3, 1).numpy(), "put them first, images.transpose"),
+        "integers": (images.long().numpy(), "images are int64, but must be uint8"),
+        "list": (images.tolist(), "images are a list"),
+        "text": (images.numpy().astype(str), "an array of"),
+    }.values():
+        with pytest.raises(UserError, match=said):
+            predictor.predict(wrong)

@@ -54,3 +54,29 @@ def test_own_network_and_method(own):
     assert ensembles.load(run / "best.ckpt", trust=["ownparts"]).ensemble.M == 3
     assert own("-m", "model=mine", "method=packed,mimo").code == 0
     assert "did you mean mine?" in own("model=mien").err
+
+
+def test_an_own_network_that_fails_is_named_with_its_error(own):
+    Path("ownparts.py").write_text("def network(**settings):\n    return {}['depth']\n")
+    ended = own("model=mine")
+    assert ended.code == 1 and len(ended.err.splitlines()) == 1
+    assert "ownparts.network fails with KeyError: 'depth' (ownparts.py, line 2). Its traceback is in" in ended.err
+    (log,) = Path("runs").glob("*/error.log")
+    assert "return {}['depth']" in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("import nosuchmodule", "cannot be loaded: ModuleNotFoundError: No module named 'nosuchmodule'"),
+        ("def network(**settings):\n    pass", "gives NoneType, but must give a torch.nn.Module"),
+        ("def network(a):\n    pass", "does not take its settings: network() got an unexpected keyword argument"),
+        (
+            "from torch import nn\ndef network(**_):\n    return nn.Linear(3, 10)",
+            "Linear fails on inputs ('B', 1, 8, 8)",
+        ),
+    ],
+)
+def test_an_own_network_that_is_none(own, text, said):
+    Path("ownparts.py").write_text(text + "\n")
+    assert said in own("model=mine").err

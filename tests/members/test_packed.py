@@ -118,3 +118,19 @@ def test_refuses_a_network_that_cannot_be_thinned():
 
     with pytest.raises(UserError, match=r"Fixed does not work at 0\.5 times its width"):
         ensembles.packed(Fixed(), M=4, alpha=2)
+
+
+def test_subgroups_that_make_an_ensemble_larger_are_said():
+    plain = ensembles.packed(lambda: small_cnn(10, width=4), M=4, alpha=2)
+    with pytest.warns(UserWarning, match="gamma = 3 makes this ensemble larger") as told:
+        larger = ensembles.packed(lambda: small_cnn(10, width=4), M=4, alpha=2, gamma=3)
+    counts = [sum(parameter.numel() for parameter in network.parameters()) for network in (larger, plain)]
+    assert counts[0] > counts[1]
+    assert any(all(f"{count:,}" in str(warning.message) for count in counts) for warning in told)
+
+
+@pytest.mark.parametrize("settings", [{"M": 1000, "alpha": 1000}, {"alpha": 399, "gamma": 1000}, {"alpha": 1000}])
+def test_networks_that_no_memory_holds_are_refused_at_once(settings, monkeypatch):
+    monkeypatch.setattr("ensembles.backbones.room.SHARE", 1e-3)
+    with pytest.raises(UserError, match=r"GiB of memory|at most 100 times method.M"):
+        ensembles.packed(lambda: resnet18(10), **settings)
