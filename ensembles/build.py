@@ -12,12 +12,17 @@ from torch import nn
 from ensembles.errors import Foreign, UserError, reason
 from ensembles.likelihoods import Categorical, Likelihood
 from ensembles.methods import Method
+from ensembles.plain import Unfit, require_plain
 
 OWN = "ensembles."
 
 
 def description(config: DictConfig, data) -> dict:
-    """What a checkpoint must say for its network to be built again: plain containers, numbers and strings only."""
+    """What a checkpoint must say for its network to be built again: plain containers, numbers and strings only.
+
+    Raises:
+        UserError: a setting that a checkpoint could not be read with.
+    """
     about = {
         "method": OmegaConf.to_container(config.method, resolve=True),
         "model": OmegaConf.to_container(config.model, resolve=True),
@@ -27,6 +32,10 @@ def description(config: DictConfig, data) -> dict:
     }
     if "likelihood" in config.data:
         about["likelihood"] = OmegaConf.to_container(config.data.likelihood, resolve=True)
+    try:
+        require_plain({key: about[key] for key in ("method", "model", "likelihood") if key in about}, "config")
+    except Unfit as error:
+        raise UserError(f"{reason(error)}: settings are finite numbers, short strings, lists and dicts.") from error
     return about
 
 

@@ -9,9 +9,13 @@ from pytorch_lightning import Trainer
 from torch import Tensor
 
 from ensembles import build, evaluations, predictions
+from ensembles.constructors import construct
 from ensembles.data.base import DataModule
+from ensembles.descriptions import refusal, require_predictions
 from ensembles.errors import UserError
 from ensembles.files import write_text
+from ensembles.likelihoods import Categorical, Likelihood
+from ensembles.likelihoods.base import Regression
 from ensembles.methods import Method
 from ensembles.metrics import Predicted, RegressionSummary, Summary
 from ensembles.provenance import provenance
@@ -31,7 +35,7 @@ def evaluate(trainer: Trainer, method: Method, data: DataModule, run: Run) -> Su
     """
     settings = run.config["evaluation"]
     summary = _summary(run)
-    kept = {"config": run.config, "class_names": list(data.class_names)}
+    kept = {"config": run.config, "class_names": [str(name) for name in data.class_names]}
     with ExitStack() as stack:
         takers = [summary.add] if trainer.is_global_zero else []
         if settings["save_predictions"] and trainer.is_global_zero:
@@ -55,23 +59,26 @@ def evaluate(trainer: Trainer, method: Method, data: DataModule, run: Run) -> Su
     return summary
 
 
-def evaluate_again(folder: Path, changes: dict[str, bool]) -> dict:
+def evaluate_again(folder: Path, changes: dict[str, bool], trust: Sequence[str] = ()) -> dict:
     """The results of a run's saved predictions, which stand at the top of its folder then; its costs stay.
 
     Args:
         changes: settings of the evaluation that differ from those it was saved with.
+        trust: packages besides this one whose likelihoods the file may name.
 
     Raises:
         UserError: no predictions, damaged ones, ones that cannot be measured, or a run that is being worked on.
     """
     path = folder / "predictions.npz"
     kept = predictions.about(path)
+    likelihood = _likelihood(kept, trust, path)
     images = evaluations.images_of(folder, Run(kept["config"], folder).evaluation)
     kept["config"]["evaluation"] |= changes
     run = Run(kept["config"], folder)
     with run.opened():
-        summary = _summary(run)
+        summary = likelihood.summary(**_settings(run))
         for name, predicted in predictions.saved(path):
+            _require_outputs(predicted, likelihood, name, path)
             summary.add(name, predicted)
         before, origin = (_json(file) for file in (run.results_file, run.provenance_file))
         costs = {key: value for key, value in before.items() if key.startswith("cost/")}
@@ -102,9 +109,31 @@ def write(
     return results
 
 
+def _likelihood(kept: dict, trust: Sequence[str], path: Path) -> Likelihood:
+    """That of the predictions, built by nothing but known constructors."""
+    try:
+        require_predictions(kept, trust)
+        named = kept["config"]["data"].get("likelihood")
+        return construct(named, "likelihoods", trust) if named else Categorical()
+    except Exception as error:  # a constructor may raise anything on settings that no training had
+        raise refusal(path, error, "have it written again by train.py") from error
+
+
+def _require_outputs(predicted: Predicted, likelihood: Likelihood, name: str, path: Path) -> None:
+    regression = isinstance(likelihood, Regression)
+    outputs = predicted.logits.shape[2]
+    if predicted.labels.is_floating_point() != regression or (regression and outputs != likelihood.outputs):
+        raise UserError(
+            f"{path} cannot be read ({name} does not suit the likelihood); have it written again by train.py."
+        )
+
+
 def _summary(run: Run) -> Summary | RegressionSummary:
-    settings = {key: value for key, value in run.config["evaluation"].items() if key != "save_predictions"}
-    return build.likelihood(run.config["data"]).summary(**settings)
+    return build.likelihood(run.config["data"]).summary(**_settings(run))
+
+
+def _settings(run: Run) -> dict[str, bool]:
+    return {key: value for key, value in run.config["evaluation"].items() if key != "save_predictions"}
 
 
 def _json(path: Path) -> dict:

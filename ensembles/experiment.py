@@ -43,7 +43,7 @@ def work(config: dict, run: Run) -> None:
     trainer = make_trainer(config, run, about, method.likelihood.monitor if config.data.val_fraction > 0 else None)
     if trains(config):
         with INTERRUPTION.released():
-            trainer.fit(method, data, ckpt_path=newest(run, method), weights_only=True)
+            trainer.fit(method, data, ckpt_path=newest(run, method, trainer), weights_only=True)
         tested = run.best if config.checkpoint == "best" and run.best.exists() else run.last
         load_weights(method, tested, fix="test the other one with checkpoint=last, or train anew with force=true")
     elif config.ckpt:

@@ -10,7 +10,6 @@ the features.
 import json
 import os
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,11 +17,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ensembles.errors import UserError, reason
+from ensembles.descriptions import refusal
+from ensembles.errors import UserError
 from ensembles.metrics import Predicted
+from ensembles.plain import Unfit, entry, integer, texts
 
 OPTIONAL = ("accepted", "inputs")
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
+SMALL, SHRUNK = 2**28, 100  # bytes of a part that are let pass, and how many a byte of the file can be beyond that
 
 
 @contextmanager
@@ -64,13 +65,13 @@ def _write(file: zipfile.ZipFile, name: str, array: np.ndarray) -> None:
 
 
 def about(path: Path) -> dict:
-    """What was kept with the predictions.
+    """What was kept with the predictions, as it stands there: `ensembles.descriptions` knows what it must be.
 
     Raises:
         UserError: no such file, a damaged one, or one that carries code.
     """
     with _opened(path) as file:
-        return json.loads(file["about"].item())
+        return _about(file)
 
 
 def saved(path: Path) -> Iterator[tuple[str, Predicted]]:
@@ -80,21 +81,65 @@ def saved(path: Path) -> Iterator[tuple[str, Predicted]]:
         UserError: no such file, a damaged one, or one that carries code.
     """
     with _opened(path) as file:
-        more = json.loads(file["about"].item())
-        for name in file["sets"].tolist():
+        kept = _about(file)
+        names = file["sets"].tolist()
+        if not texts(names) or not names or len(set(names)) < len(names):
+            raise Unfit("sets are no names")
+        first = None
+        for name in names:
             logits, labels = (torch.from_numpy(file[f"{name}/{part}"]) for part in ("logits", "labels"))
+            first = logits if first is None else first
             if logits.dim() != 3 or logits.dtype != torch.float32 or labels.dtype not in (torch.int64, torch.float32):
-                raise ValueError(f"{name} is no set of logits and labels")
+                raise Unfit(f"{name} is no set of logits and labels")
+            if logits.shape[0::2] != first.shape[0::2] or 0 in logits.shape[0::2]:
+                raise Unfit(f"{name} is of another network than {names[0]}")
             given = {part: torch.from_numpy(file[f"{name}/{part}"]) for part in OPTIONAL if f"{name}/{part}" in file}
-            yield name, Predicted(logits, labels, more["classes"].get(name), groups=more["groups"].get(name), **given)
+            more = {key: entry(kept, key, dict, "").get(name) for key in ("classes", "groups")}
+            predicted = Predicted(logits, labels, **more, **given)
+            _require_fitting(predicted, name)
+            yield name, predicted
+
+
+def _about(file: np.lib.npyio.NpzFile) -> dict:
+    found = json.loads(file["about"].item())
+    if type(found) is not dict:
+        raise Unfit("about is no dict")
+    return found
+
+
+def _require_fitting(predicted: Predicted, name: str) -> None:
+    """See that what is known of a set beside its logits and labels is about these examples and classes."""
+    _, images, classes = predicted.logits.shape
+    accepted, inputs = predicted.accepted, predicted.inputs
+    if predicted.labels.is_floating_point() and not predicted.labels.isfinite().all():
+        raise Unfit(f"{name}/labels has numbers that are not finite")
+    if accepted is not None and (accepted.dtype != torch.bool or accepted.shape != (images, classes)):
+        raise Unfit(f"{name}/accepted does not suit its logits")
+    if inputs is not None and (inputs.dtype != torch.float32 or inputs.dim() != 2 or len(inputs) != images):
+        raise Unfit(f"{name}/inputs does not suit its logits")
+    for one in predicted.classes or ():
+        if not all(integer(i, 0, classes - 1) for i in (one if type(one) is list else [one])):
+            raise Unfit(f"classes of {name} are none of the network's")
+    for group in predicted.groups or ():
+        if type(group) is not list or not all(integer(i, 0, images - 1) for i in group):
+            raise Unfit(f"groups of {name} are none of its images")
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
     try:
+        _require_sizes(path)
         with np.load(path, allow_pickle=False) as file:
             yield file
     except FileNotFoundError as error:
         raise UserError(f"There is no {path}: run train.py with evaluation.save_predictions=true first.") from error
-    except UNREADABLE as error:
-        raise UserError(f"{path} cannot be read ({reason(error)}): have it written again by train.py.") from error
+    except Exception as error:  # whatever a damaged archive makes its readers raise
+        raise refusal(path, error, "have it written again by train.py") from error
+
+
+def _require_sizes(path: Path) -> None:
+    """See that nothing small unpacks to what fills the memory."""
+    with zipfile.ZipFile(path) as archive:
+        for part in archive.infolist():
+            if part.file_size > SMALL + SHRUNK * part.compress_size:
+                raise Unfit(f"its part {part.filename} is far larger than the file")

@@ -1,21 +1,25 @@
 """A trained ensemble for use from Python: ``ensembles.load("runs/.../best.ckpt").predict(images)``."""
 
-import importlib
-import re
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ensembles import build
+from ensembles.allocation import Limited
+from ensembles.constructors import construct
+from ensembles.descriptions import built_otherwise, refusal, require_constructors
 from ensembles.errors import UserError
+from ensembles.likelihoods.base import Regression
 from ensembles.members import Ensemble
+from ensembles.methods import Method
 from ensembles.metrics.ood import criteria
 from ensembles.regressor import Regressor, as_tensor
-from ensembles.training.checkpoints import ABOUT, load_weights, read
+from ensembles.training.checkpoints import ABOUT, put_weights, read
 
 
 @dataclass(frozen=True)
@@ -93,36 +97,29 @@ def load(path: str | Path, trust: Sequence[str] = ()) -> Predictor | Regressor:
     Raises:
         UserError: a checkpoint that is missing, damaged, carries code, or names what is not trusted.
     """
-    about = read(path)[ABOUT]
-    for target in _targets([about["method"], about["model"], about.get("likelihood")]):
-        _require_trusted(target, trust, path)
-    if "pretrained" in about["model"]:
-        about["model"]["pretrained"] = False  # all weights are in the checkpoint
-    method = build.method(about)
-    load_weights(method, path)
+    checkpoint = read(path)
+    about = built_otherwise(checkpoint[ABOUT])
+    method = _method(about, trust, checkpoint, path)
+    put_weights(method, checkpoint, path)
     if "likelihood" in about:
         return Regressor(method.ensemble, method.likelihood, about["mean"], about["std"])
     return Predictor(method.ensemble, about["mean"], about["std"], about["class_names"])
 
 
-def _targets(node: object) -> Iterator[str]:
-    if isinstance(node, dict):
-        yield from ([str(node["_target_"])] if "_target_" in node else [])
-        node = list(node.values())
-    if isinstance(node, list):
-        for child in node:
-            yield from _targets(child)
-
-
-def _require_trusted(target: str, trust: Sequence[str], path: str | Path) -> None:
-    """A checkpoint names what to call to build its network: only what these packages define themselves is called."""
-    if target.partition(".")[0] in trust:
-        return
-    place = re.fullmatch(r"(ensembles\.(?:methods|backbones|likelihoods))\.(\w+)", target)
-    found = getattr(importlib.import_module(place[1]), place[2], None) if place else None
-    if not getattr(found, "__module__", "").startswith("ensembles."):
-        raise UserError(
-            f"{path} wants {target} to be called, which is not part of ensembles: "
-            f"if that is your own code, load(..., trust=[{target.partition('.')[0]!r}]), or --trust "
-            f"{target.partition('.')[0]} of a script."
-        )
+def _method(about: dict, trust: Sequence[str], checkpoint: dict, path: str | Path) -> Method:
+    """The method that a file describes, built by nothing but known constructors and within the memory that it needs."""
+    size = {key: about[key] for key in ("num_classes", "in_channels", "image_size")}
+    backbone = partial(construct, about["model"], "backbones", trust, **size)
+    shape = (about["in_channels"], about["image_size"], about["image_size"])
+    try:
+        require_constructors(about, trust)
+        with Limited(checkpoint["state_dict"]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            method = construct(about["method"], "methods", trust, backbone=backbone, input_shape=shape)
+            if "likelihood" in about:
+                method.likelihood = construct(about["likelihood"], "likelihoods", trust)
+    except Exception as error:  # a constructor may raise anything on settings that no training had
+        raise refusal(path, error, "use one from train.py") from error
+    if not isinstance(method, Method) or ("likelihood" in about) != isinstance(method.likelihood, Regression):
+        raise UserError(f"{path} describes no method with its likelihood: use one from train.py.")
+    return method

@@ -41,12 +41,15 @@ def main() -> None:
     parser.add_argument(
         "setting", nargs="*", help=f"what to evaluate otherwise: {', '.join(f'{s}=...' for s in SETTINGS)}"
     )
+    parser.add_argument(
+        "--trust", action="append", default=[], metavar="PACKAGE", help="your package whose likelihood may be called"
+    )
     arguments = parser.parse_args()
     try:
         changed = changes(arguments.setting)
         from ensembles.evaluation import evaluate_again  # imports torch, which takes seconds
 
-        show(evaluate_again(arguments.run, changed), arguments.run)
+        show(evaluate_again(arguments.run, changed, arguments.trust), arguments.run)
     except Exception as error:
         complain(error)
         sys.exit(1)

@@ -122,14 +122,17 @@ def _run(folder: Path) -> Found:
     provenance, config = folder / "provenance.json", folder / "config.yaml"
     return Found(
         folder,
-        _json(folder / RESULTS),
-        _json(provenance) if provenance.is_file() else {},
+        _json(folder / RESULTS, dict),
+        _json(provenance, dict) if provenance.is_file() else {},
         config.read_text(encoding="utf-8") if config.is_file() else "",
     )
 
 
-def _json(path: Path):
+def _json(path: Path, kind: type = object):
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(found, kind):
+            raise ValueError("it holds no values by names")
+        return found
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({reason(error)}): delete it or run its command again.") from error

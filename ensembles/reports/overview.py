@@ -9,7 +9,7 @@ from ensembles.reports.comparison import short
 from ensembles.reports.figure_sheet import FigureSheet
 from ensembles.reports.gathered import Found
 from ensembles.reports.numbers import count, decimal, mean, percent, three_digits
-from ensembles.reports.page import page, picture, sortable
+from ensembles.reports.page import Html, page, picture, sortable
 from ensembles.reports.sheet import Sheet
 from ensembles.reports.tradeoff import Point, tradeoff
 
@@ -63,14 +63,22 @@ def _comparison(runs: Sequence[Found]) -> str:
     apart = short(telling.differing(runs))
     rows = []
     for run in runs:
-        cells = [(f'<a href="#{escape(run.name)}">{escape(run.name)}</a>', run.name), _seed(run)]
+        link = Html(f'<a href="#{escape(run.name)}">{escape(run.name)}</a>')
+        cells = [(link, run.name), _seed(run)]
         settings = telling.flattened(telling.settings(run))
-        cells += [(escape(str(settings.get(key, ""))), settings.get(key)) for key in apart]
+        cells += [(str(settings.get(key, "")), settings.get(key)) for key in apart]
         for key, (_, show) in filled.items():
-            value = run.results.get(key)
-            cells.append((show(value), mean(value) if isinstance(value, list) else value))
+            cells.append(_cell(run.results.get(key), show))
         rows.append(cells)
     return sortable(["run", "seed", *apart.values(), *(head for head, _ in filled.values())], rows)
+
+
+def _cell(value: object, show: Callable) -> tuple[str, object]:
+    """A result as its column shows it; what is no number is shown as it stands."""
+    try:
+        return show(value), mean(value) if isinstance(value, list) else value
+    except (TypeError, ValueError):
+        return str(value), None
 
 
 def _seed(run: Found) -> tuple[str, object]:
@@ -82,7 +90,7 @@ def _scatter(runs: Sequence[Found]) -> str:
     """A scatter for each data set; runs that differ in their seed alone are one point, their mean."""
     alike: dict[str, dict[str, list[Found]]] = {}
     for run in runs:
-        if all(run.results.get(key) for key in COST) and run.results.get("test/acc") is not None:
+        if all(isinstance(run.results.get(key), int | float) for key in ("test/acc", *COST)) and run.results[COST[0]]:
             of_data = alike.setdefault(telling.data(run), {})
             of_data.setdefault(telling.but_for_seed(run), []).append(run)
     pictures = []
@@ -104,7 +112,8 @@ def _point(some: Sequence[Found]) -> Point:
 def _details(run: Found) -> str:
     plots = "".join(picture(path, path.stem) for path in run.plots)
     about = [f"{key}: {run.provenance[key]}" for key in ("command", "commit", "hardware") if run.provenance.get(key)]
-    seconds = run.provenance.get("seconds") or {}
+    seconds = run.provenance.get("seconds")
+    seconds = seconds if isinstance(seconds, dict) else {}
     about += [f"{name}: {value} s" for name, value in seconds.items()]
     lines = "".join(f"<div>{escape(line)}</div>" for line in about)
     config = f"<details><summary>Configuration</summary><pre>{escape(run.config)}</pre></details>" if run.config else ""
@@ -117,7 +126,7 @@ def _details(run: Found) -> str:
 
 def _all_results(run: Found) -> str:
     rows = [
-        [(escape(key), key), (escape(_number(value)), value if isinstance(value, int | float) else None)]
+        [(key, key), (_number(value), value if isinstance(value, int | float) else None)]
         for key, value in run.results.items()
     ]
     return sortable(["result", "value"], rows)

@@ -66,6 +66,15 @@ function sort(table, heads, head) {
 """
 
 
+class Html(str):
+    """Text that is HTML already and is not escaped again."""
+
+
+def html(text: object) -> Html:
+    """Any text as HTML that shows it."""
+    return text if isinstance(text, Html) else Html(escape(str(text)))
+
+
 def page(title: str, body: Sequence[str]) -> str:
     """The whole file, from its parts in HTML."""
     return (
@@ -79,7 +88,7 @@ def sortable(heads: Sequence[str], rows: Sequence[Sequence[tuple[str, object]]],
     """A table that a click on a head sorts.
 
     Args:
-        rows: for each cell its text, in HTML, and what it is sorted by: a number, a string or None.
+        rows: for each cell its text, or `Html`, and what it is sorted by: a number, a string or None.
         names: columns at the left that hold names, not numbers.
     """
     kinds = ["" if i < names else ' class="number"' for i in range(len(heads))]
@@ -87,7 +96,7 @@ def sortable(heads: Sequence[str], rows: Sequence[Sequence[tuple[str, object]]],
     lines = []
     for row in rows:
         cells = [
-            f'<td{kind} data-order="{"" if order is None else escape(str(order))}">{text}</td>'
+            f'<td{kind} data-order="{"" if order is None else html(str(order))}">{html(text)}</td>'
             for kind, (text, order) in zip(kinds, row, strict=True)
         ]
         lines.append(f"<tr>{''.join(cells)}</tr>")

@@ -157,7 +157,7 @@ def html(sheet: Sheet) -> str:
     heads = "".join(f"<th>{escape(name)}</th>" for name in sheet.heads)
     heads += "".join(f'<th class="number">{escape(head(column))}</th>' for column in sheet.columns)
     rows = "\n".join(_html_row(sheet, line) for line in sheet.lines)
-    labels = kinds(sheet)
+    labels = {kind: escape(label) for kind, label in kinds(sheet).items()}
     key = (
         f'<p class="key">In each cell: <span class="paper">{labels["paper"]}</span>, '
         f'<span class="measured">{labels["measured"]}</span>, <span class="difference">{labels["difference"]}</span>; '
@@ -176,5 +176,5 @@ def _html_row(sheet: Sheet, line: Line) -> str:
     for cell, shown in zip(line.cells, zip(*_three(sheet, line), strict=True), strict=True):
         order = "" if cell.mean is None else repr(cell.mean)
         parts = "".join(f'<div class="{kind}">{escape(part)}</div>' for kind, part in zip(KINDS, shown, strict=True))
-        cells.append(f'<td class="number" data-order="{order}">{parts}</td>')
+        cells.append(f'<td class="number" data-order="{escape(order)}">{parts}</td>')
     return f"<tr>{''.join(cells)}</tr>"

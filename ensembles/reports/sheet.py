@@ -104,9 +104,24 @@ def read(path: Path) -> Sheet:
         value = json.loads(path.read_text(encoding="utf-8"))
         lines = [Line(**{**line, "cells": _cells(line)}) for line in value["lines"]]
         columns, notes = [Head(**column) for column in value["columns"]], [tuple(note) for note in value["notes"]]
+        _require_types(columns, lines)
         return Sheet(**{**value, "columns": columns, "lines": lines, "notes": notes})
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UserError(f"{path} is not a table as scripts/reproduce.py writes it ({reason(error)}).") from error
+
+
+def _require_types(columns: list[Head], lines: list[Line]) -> None:
+    """See that what is shown as numbers are numbers."""
+    if any(column.better not in ("higher", "lower", None) for column in columns):
+        raise ValueError("a column is better in no known way")
+    for cell in (cell for line in lines for cell in line.cells):
+        numbers = (cell.mean, cell.std, cell.difference, cell.counted)
+        if not all(value is None or type(value) in (int, float) for value in numbers):
+            raise ValueError("a cell holds no number")
+        if type(cell.decimals) is not int or not 0 <= cell.decimals <= 20:
+            raise ValueError("a cell has no number of decimals")
+    if not all(isinstance(name, str) for line in lines for name in (*line.names, line.status, line.mark)):
+        raise ValueError("a line's names are no texts")
 
 
 def _cells(line: dict) -> list[Cell]:

@@ -59,7 +59,7 @@ class About(Callback):
         checkpoint[ABOUT] = {
             **self.description,
             "format": FORMAT,
-            "class_names": list(data.class_names),
+            "class_names": [str(name) for name in data.class_names],
             "mean": [float(value) for value in data.mean],
             "std": [float(value) for value in data.std],
         }

@@ -1,22 +1,38 @@
 """Reading checkpoints: whole, of this architecture, and without running what they carry."""
 
+import os
 import pickle
 import warnings
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import torch
-from torch import nn
+from pytorch_lightning import Trainer
+from torch import Tensor, nn
 
+from ensembles.descriptions import refusal, require_network
 from ensembles.errors import UserError, reason
+from ensembles.plain import Unfit
 from ensembles.runs import Run
+from ensembles.training.progress import epochs_done, require_optimizer, require_progress
 
 ABOUT = "ensembles"  # the checkpoint's entry that describes how to build its network again
 FORMAT = 2  # of what a training needs to go on; the weights of every format can be read
 
 
+class Mismatch(UserError):
+    """A sound checkpoint of another architecture."""
+
+
+class Outdated(UserError):
+    """A sound checkpoint whose training another version of this program has begun."""
+
+
 def read(path: str | Path, fix: str = "use another one") -> dict:
     """The checkpoint's contents, on the CPU.
+
+    Its description and weights are checked (`ensembles.descriptions`), so they can be used without further ado.
 
     Args:
         fix: what to do where it is damaged.
@@ -28,25 +44,63 @@ def read(path: str | Path, fix: str = "use another one") -> dict:
     if not path.is_file():
         raise UserError(f"There is no checkpoint {path}.")
     try:
-        _check_sums(path)
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        sizes = _check_parts(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            # mapped, a tensor cannot be told to be larger than what the file has for it
+            checkpoint = torch.load(os.fspath(path), map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError as error:
         raise UserError(
             f"{path} carries code or is no checkpoint, so it was not loaded; use one from train.py."
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} cannot be read as a checkpoint ({reason(error)}); {fix}.") from error
+    except Exception as error:  # whatever a damaged pickle makes its reader raise
+        raise refusal(path, error, fix) from error
     if not isinstance(checkpoint, dict) or ABOUT not in checkpoint or "state_dict" not in checkpoint:
         raise UserError(f"{path} is no checkpoint of this project: it does not say which network it holds.")
+    try:
+        require_network(checkpoint[ABOUT])
+        _require_weights(checkpoint["state_dict"], sizes)
+    except Unfit as error:
+        raise refusal(path, error, fix) from error
     return checkpoint
 
 
-def _check_sums(path: Path) -> None:
-    """Compare the file's parts with their checksums, since `torch.load` does not."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            if damaged := archive.testzip():
-                raise ValueError(f"its part {damaged} is damaged")
+def _check_parts(path: Path) -> Counter[int]:
+    """Compare the file's parts with their checksums, since `torch.load` does not; and none is larger than the file.
+
+    Returns:
+        the sizes of those that hold tensors' numbers, in bytes.
+    """
+    with zipfile.ZipFile(path) as archive:
+        parts = archive.infolist()
+        if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
+            raise Unfit("its parts are compressed")
+        if sum(part.file_size for part in parts) > path.stat().st_size:
+            raise Unfit("its parts are larger than itself")
+        if damaged := archive.testzip():
+            raise Unfit(f"its part {damaged} is damaged")
+    return Counter(part.file_size for part in parts if "/data/" in part.filename)
+
+
+def _require_weights(state: object, sizes: Counter[int]) -> None:
+    if not isinstance(state, dict) or not all(type(name) is str for name in state):
+        raise Unfit("state_dict is no dict by names")
+    for name, value in state.items():
+        if name.endswith("_extra_state"):
+            continue
+        if not isinstance(value, Tensor) or value.layout != torch.strided or value.device.type != "cpu":
+            raise Unfit(f"state_dict.{name} is no tensor of numbers")
+        if value.is_quantized or value.is_complex():
+            raise Unfit(f"state_dict.{name} is a tensor of {value.dtype}")
+        if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+            raise Unfit(f"state_dict.{name} says that it is larger than it is")
+    storages = {value.untyped_storage().data_ptr(): value.untyped_storage() for value in _tensors(state)}
+    if Counter(storage.nbytes() for storage in storages.values() if storage.nbytes()) - sizes:
+        raise Unfit("state_dict says that its tensors are of other sizes than they are")
+
+
+def _tensors(state: dict) -> list[Tensor]:
+    return [value for value in state.values() if isinstance(value, Tensor)]
 
 
 def load_weights(method: nn.Module, path: str | Path, fix: str = "use another one") -> None:
@@ -60,38 +114,83 @@ def load_weights(method: nn.Module, path: str | Path, fix: str = "use another on
 
 def put_weights(method: nn.Module, checkpoint: dict, path: str | Path) -> None:
     """The same with the contents of a checkpoint that has been read from ``path``."""
+    require_same(method, checkpoint, path)
     try:
         method.load_state_dict(checkpoint["state_dict"])
-    except RuntimeError as error:
-        reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-        raise UserError(f"{path} is a checkpoint of another architecture: {described(checkpoint)}; {reason}") from error
+    except Exception as error:  # of a module that reads its state by itself
+        raise Mismatch(f"{path} does not suit this network: {reason(error)}.") from error
 
 
-def newest(run: Run, method: nn.Module) -> Path | None:
-    """The newest sound checkpoint that the run's training can go on from, with a warning of each damaged one.
+def require_same(method: nn.Module, checkpoint: dict, path: str | Path) -> None:
+    """See that the checkpoint has the method's weights by names, shapes and kinds.
 
     Raises:
-        UserError: it cannot go on from it, since another version of this project has written it.
+        Mismatch: it has others; the sentence names the first.
     """
-    for path, instead in ((run.last, f"from {run.previous.name}, the one before"), (run.previous, "from the start")):
-        if not path.exists():
-            continue
+    own, kept = method.state_dict(), checkpoint["state_dict"]
+    differs = next((f"{name} is missing there" for name in own if name not in kept), "")
+    differs = differs or next((f"{name} is missing here" for name in kept if name not in own), "")
+    for name, value in own.items():
+        differs = differs or _difference(name, kept[name], value)
+    if differs:
+        raise Mismatch(f"{path} is a checkpoint of another architecture: {described(checkpoint)}; {differs}.")
+
+
+def _difference(name: str, there: object, here: object) -> str:
+    if not isinstance(here, Tensor) or not isinstance(there, Tensor):
+        return ""
+    if there.shape != here.shape:
+        return f"{name} is {tuple(there.shape)} there and {tuple(here.shape)} here"
+    if there.is_floating_point() != here.is_floating_point():
+        return f"{name} is {there.dtype} there and {here.dtype} here"
+    return ""
+
+
+def newest(run: Run, method: nn.Module, trainer: Trainer) -> Path | None:
+    """The newest sound checkpoint that the run's training can go on from, with a warning of each damaged one.
+
+    Args:
+        trainer: the one that is to go on.
+
+    Raises:
+        UserError: it cannot go on from it, since another version of this project has written it, or it is of another
+            architecture.
+    """
+    refused: list[UserError] = []
+    found = None
+    for path in filter(Path.exists, (run.last, run.previous)):
         try:
-            checkpoint = read(path)
+            _require_training(run, read(path), method, trainer, path)
+        except Outdated:
+            raise
         except UserError as error:
-            before = instead if path == run.previous or run.previous.exists() else "from the start"
-            warnings.warn(f"{str(error).partition(';')[0].rstrip('.')}: training goes on {before}.", stacklevel=1)
+            refused.append(error)
             continue
-        progress = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]
-        unfinished = progress["processed"] < run.config["recipe"]["epochs"]
+        found = path
+        break
+    if found is None and (others := [error for error in refused if isinstance(error, Mismatch)]):
+        raise others[0]
+    on = f"from {found.name}, the one before" if found else "from the start"
+    for error in refused:
+        said = str(error) if isinstance(error, Mismatch) else str(error).partition(";")[0]
+        warnings.warn(f"{said.rstrip('.')}: training goes on {on}.", stacklevel=1)
+    return found
+
+
+def _require_training(run: Run, checkpoint: dict, method: nn.Module, trainer: Trainer, path: Path) -> None:
+    """See that a run's training can go on from a checkpoint; of a finished training less must be there."""
+    try:
+        unfinished = epochs_done(checkpoint) < run.config["recipe"]["epochs"]
         if unfinished and checkpoint[ABOUT].get("format") != FORMAT:
-            raise UserError(
+            raise Outdated(
                 f"{path} was written by another version of this program, so training cannot go on from it: "
                 "train anew with force=true, which keeps the old run beside the new one."
             )
-        put_weights(method, checkpoint, path)
-        return path
-    return None
+        require_same(method, checkpoint, path)
+        require_progress(checkpoint, trainer, unfinished)
+        require_optimizer(checkpoint, method)
+    except Unfit as error:
+        raise refusal(path, error, "train anew with force=true") from error
 
 
 def described(checkpoint: dict) -> str:

@@ -110,3 +110,26 @@ def test_nothing_is_wider_than_a_phone(written, browser):
     page = browser.new_page(viewport={"width": 390, "height": 844}, is_mobile=True)
     page.goto(written.as_uri())
     assert page.evaluate("document.documentElement.scrollWidth <= Math.min(innerWidth, 390)")
+
+
+def test_nothing_of_a_file_runs(browser, tmp_path):
+    """A tag in a run's seed, name, results, config and command is text in the page."""
+    bad = "<img src=x onerror=\"document.title='ran'\"><script>document.title='ran'</script>"
+    results = {"test/acc": bad, "cost/params": 100, bad: bad}
+    about = {"seed": bad, "command": bad, "commit": bad, "hardware": bad, "seconds": {bad: bad}}
+    (tmp_path / "listed.json").write_text(json.dumps([{"run": bad, **about, "results": results}]))
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "results.json").write_text(json.dumps(results))
+    (folder / "provenance.json").write_text(json.dumps(about))
+    (folder / "config.yaml").write_text(json.dumps({"method": {"M": bad}, "note": bad}))
+    path = tmp_path / "page.html"
+    path.write_text(overview(*gather([tmp_path])), encoding="utf-8")
+    page = browser.new_page()
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(path.as_uri())
+    page.wait_for_timeout(300)
+    assert page.title() == "Ensembles" and [url for url in asked if not url.startswith("data:")] == [path.as_uri()]
+    assert page.locator("img").count() == 0 and page.locator("script").count() == 1
+    assert bad in page.locator("#runs table").inner_text()

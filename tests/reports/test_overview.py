@@ -1,14 +1,17 @@
 """The page over runs, from folders as runs leave them."""
 
 import json
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+import yaml
 from matplotlib.figure import Figure
 
 from ensembles.errors import UserError
+from ensembles.reports import sheet
 from ensembles.reports.gathered import Found, gather
-from ensembles.reports.overview import overview
+from ensembles.reports.overview import COLUMNS, overview
 from ensembles.reports.telling import but_for_seed, data
 from ensembles.reports.tradeoff import Point, tradeoff
 
@@ -125,3 +128,57 @@ def test_what_is_no_run_is_left_out_and_a_sweep_is_read_from_elsewhere(run, tmp_
     (tmp_path / "results.json").write_text("{")
     with pytest.raises(UserError, match=r"results\.json cannot be read"):
         gather([tmp_path / "results.json"])
+
+
+def test_nothing_of_a_file_comes_out_as_html(run, tmp_path):
+    """Whatever stands where in results, provenance and config: the page's own tags are all that there are."""
+    bad = "<img src=x onerror=alert(1)>\"'>"
+    folder, other = run("digits-net-packed-1"), run("digits-net-packed-2")
+    clean = tags(overview(*gather([tmp_path / "runs"])))
+    results = {key: bad for key in COLUMNS} | {bad: bad, "members/acc": [bad], "list": [bad, 1], "nested": {bad: bad}}
+    (folder / "results.json").write_text(json.dumps(results))
+    provenance = {key: bad for key in ("seed", "command", "commit", "hardware")} | {"seconds": {bad: bad}}
+    (folder / "provenance.json").write_text(json.dumps(provenance))
+    (folder / "config.yaml").write_text(yaml.safe_dump({"method": {"M": bad, bad: 1}, "model": bad, bad: bad}))
+    (other / "provenance.json").write_text(json.dumps({"seed": [bad], "seconds": bad}))
+    (tmp_path / "runs" / "listed.json").write_text(json.dumps([{"run": bad, "seed": bad, "results": {bad: bad}}]))
+    text = overview(*gather([tmp_path / "runs"]))
+    assert tags(text) <= clean | {"img"} and "&lt;img src=x onerror=alert(1)&gt;" in text
+    assert not attributes(text) & {"onerror"} and "src=x" not in text.replace("&lt;img src=x", "")
+
+
+def test_a_table_with_what_is_no_number(tmp_path):
+    bad = "<img src=x onerror=alert(1)>"
+    path = tmp_path / "table.json"
+    line = sheet.Line([bad], "row", bad, [sheet.Cell(bad, 1.0, mark=bad)], mark=bad)
+    texts = {"scale": bad, "stands": [bad], "paper": bad, "cites": bad}
+    columns = [sheet.Head("test/acc", bad, bad, "higher", bad)]
+    table = sheet.Sheet(bad, bad, heads=[bad], columns=columns, lines=[line], notes=[[bad, bad]], **texts)
+    path.write_text(table.json())
+    text = overview(*gather([path]))
+    assert "img" not in tags(text) and "onerror" not in attributes(text) and "&lt;img" in text
+    for change in ({"mean": bad}, {"std": bad}, {"difference": bad}, {"counted": [bad]}, {"decimals": bad}):
+        value = json.loads(table.json())
+        value["lines"][0]["cells"][0] |= change
+        path.write_text(json.dumps(value))
+        with pytest.raises(UserError, match="is not a table as"):
+            gather([path])
+
+
+class _Parser(HTMLParser):
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags, self.attributes = set(), set()
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+
+
+def tags(text):
+    return _Parser(text).tags
+
+
+def attributes(text):
+    return _Parser(text).attributes
