@@ -12,7 +12,7 @@ from functools import partial
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
-from ensembles.limits import require
+from ensembles.limits import require_settings
 from ensembles.plain import LARGEST, Unfit, number
 
 KINDS = ("methods", "backbones", "likelihoods")
@@ -124,7 +124,7 @@ def check(node: object, kind: str, trust: Sequence[str], given: Collection[str] 
     lacking = [p.name for p in parameters.values() if p.default is p.empty and p.name not in (*given, *node)]
     if lacking:
         raise Unfit(f"{target} lacks its setting {lacking[0]}")
-    require(f"{kind[:-1]}.".replace("backbone.", "model."), **_settings(node))
+    require_settings(kind[:-1].replace("backbone", "model"), node)
 
 
 def _settings(node: Mapping) -> dict:

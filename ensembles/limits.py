@@ -188,13 +188,18 @@ def require_all(config: Mapping) -> None:
     """
     for group in ("", "trainer", "evaluation"):
         _require_there(group, config[group] if group else config)
-    _require_all("", config)
+    require_settings("", config)
     for name in ("val_fraction", "eval_batch_size"):
         _require_there("data", config["data"], (name,))
     _require_there("recipe", config["recipe"], ("epochs", "batch_size"))
 
 
-def _require_all(where: str, settings: Mapping) -> None:
+def require_settings(where: str, settings: Mapping) -> None:
+    """Check settings, and those in them, against the limits of what their ``_target_`` names and of their place.
+
+    Raises:
+        UserError: as `require`.
+    """
     target = str(settings.get("_target_", ""))
     package = next((name for name in LIMITS if name and target.startswith(f"{name}.")), None)
     limits = LIMITS.get(package, {}) | LIMITS.get(where, {})
@@ -202,7 +207,7 @@ def _require_all(where: str, settings: Mapping) -> None:
         key = f"{where}.{name}" if where else str(name)
         _require(limits.get(name), key, value)
         if isinstance(value, Mapping):
-            _require_all(key, value)
+            require_settings(key, value)
 
 
 def _require_there(where: str, settings: object, names: Sequence[str] | None = None) -> None:

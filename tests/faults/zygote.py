@@ -55,7 +55,9 @@ class Started:
 
     @property
     def said(self) -> str:
-        return self.file.read_text()
+        """What it printed, but for the recipe that a run names as it begins."""
+        lines = self.file.read_text().splitlines(keepends=True)
+        return "".join(line for line in lines if not line.startswith("recipe "))
 
     def signal(self, signum: int) -> None:
         os.kill(self.pid, signum)  # it stays there, at least as a zombie, until it has been waited for
