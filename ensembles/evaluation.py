@@ -77,8 +77,10 @@ def evaluate_again(folder: Path, changes: dict[str, bool], trust: Sequence[str] 
     run = Run(kept["config"], folder)
     with run.opened():
         summary = likelihood.summary(**_settings(run))
+        networks = set()
         for name, predicted in predictions.saved(path):
-            _require_outputs(predicted, likelihood, name, path)
+            networks.add(predicted.logits.shape[0::2])
+            _require_outputs(predicted, likelihood, networks, name, path)
             summary.add(name, predicted)
         before, origin = (_json(file) for file in (run.results_file, run.provenance_file))
         costs = {key: value for key, value in before.items() if key.startswith("cost/")}
@@ -119,13 +121,14 @@ def _likelihood(kept: dict, trust: Sequence[str], path: Path) -> Likelihood:
         raise refusal(path, error, "have it written again by train.py") from error
 
 
-def _require_outputs(predicted: Predicted, likelihood: Likelihood, name: str, path: Path) -> None:
+def _require_outputs(predicted: Predicted, likelihood: Likelihood, networks: set, name: str, path: Path) -> None:
+    """See that a set's outputs are the likelihood's, and of one network with the sets before."""
     regression = isinstance(likelihood, Regression)
     outputs = predicted.logits.shape[2]
-    if predicted.labels.is_floating_point() != regression or (regression and outputs != likelihood.outputs):
-        raise UserError(
-            f"{path} cannot be read ({name} does not suit the likelihood); have it written again by train.py."
-        )
+    wrong = predicted.labels.is_floating_point() != regression or (regression and outputs != likelihood.outputs)
+    if wrong or len(networks) > 1:
+        why = "does not suit the likelihood" if wrong else "is of another network than the sets before"
+        raise UserError(f"{path} cannot be read ({name} {why}); have it written again by train.py.")
 
 
 def _summary(run: Run) -> Summary | RegressionSummary:

@@ -85,14 +85,12 @@ def saved(path: Path) -> Iterator[tuple[str, Predicted]]:
         names = file["sets"].tolist()
         if not texts(names) or not names or len(set(names)) < len(names):
             raise Unfit("sets are no names")
-        first = None
         for name in names:
             logits, labels = (torch.from_numpy(file[f"{name}/{part}"]) for part in ("logits", "labels"))
-            first = logits if first is None else first
             if logits.dim() != 3 or logits.dtype != torch.float32 or labels.dtype not in (torch.int64, torch.float32):
                 raise Unfit(f"{name} is no set of logits and labels")
-            if logits.shape[0::2] != first.shape[0::2] or 0 in logits.shape[0::2]:
-                raise Unfit(f"{name} is of another network than {names[0]}")
+            if 0 in logits.shape[0::2]:
+                raise Unfit(f"{name} has no members or no classes")
             given = {part: torch.from_numpy(file[f"{name}/{part}"]) for part in OPTIONAL if f"{name}/{part}" in file}
             more = {key: entry(kept, key, dict, "").get(name) for key in ("classes", "groups")}
             predicted = Predicted(logits, labels, **more, **given)
