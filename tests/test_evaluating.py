@@ -31,7 +31,14 @@ def run(tmp_path, monkeypatch):
         config = checked(config)
         Path("run").mkdir()
         Path("run/config.yaml").write_text(yaml.safe_dump(config))
-        about = {"method": config["method"], "model": config["model"]}
+        about = {
+            "method": config["method"],
+            "model": config["model"],
+            "class_names": ["0", "1"],
+            "mean": [0],
+            "std": [1],
+        }
+        about |= {"num_classes": 2, "in_channels": 1, "image_size": 8}
         torch.save({"state_dict": {}, "ensembles": about}, "run/best.ckpt")
         return Path("run/best.ckpt")
 
