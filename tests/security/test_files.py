@@ -13,8 +13,11 @@ from omegaconf import OmegaConf
 
 import ensembles
 from ensembles import build
+from ensembles.constructors import find
+from ensembles.descriptions import built_otherwise
 from ensembles.errors import UserError
 from ensembles.evaluation import evaluate_again
+from ensembles.plain import Unfit
 from ensembles.runs import Run
 from ensembles.training.checkpoints import newest
 from ensembles.training.trainer import make_trainer
@@ -130,3 +133,21 @@ def test_damaged_last_and_previous(going_on):
         path.write_bytes(variants.edited(WRITTEN / "digits/previous.ckpt", change))
     with pytest.raises(UserError, match=r"another architecture: .*ensemble\.other is missing here"):
         find()
+
+
+def test_a_trusted_package_gives_what_it_defines_alone():
+    assert find("json.decoder.JSONDecoder", "backbones", ["json"]) is json.decoder.JSONDecoder
+    for target in ("json.decoder.re.compile", "json.nothing", "json.decoder", "json.decoder.scanner.re.compile"):
+        with pytest.raises(Unfit):
+            find(target, "backbones", ["json"])
+    with pytest.raises(Unfit, match=r"trust=\['json'\]"):
+        find("json.loads", "backbones", ["yaml"])
+
+
+def test_where_a_training_started_is_left_out():
+    """Its pretrained weights and its file of weights, since a checkpoint holds all weights itself."""
+    kwargs = {"checkpoint_path": "weights.pt", "drop_rate": 0.1}
+    about = {"model": {"_target_": "ensembles.backbones.timm_model", "pretrained": True, "kwargs": kwargs}}
+    model = built_otherwise(about)["model"]
+    assert model["pretrained"] is False and model["kwargs"] == {"drop_rate": 0.1}
+    assert kwargs["checkpoint_path"]
