@@ -47,7 +47,10 @@ def output(command: str, folder: Path) -> str:
         text=True,
         check=True,
     )
-    return "\n".join(line.rstrip() for line in done.stdout.strip().splitlines()) + "\n"
+    lines = [
+        line.rstrip() for line in done.stdout.strip().splitlines() if "it/s" not in line
+    ]  # a progress bar's last look
+    return "\n".join(lines) + "\n"
 
 
 def side_by_side(plots: list[Path], out: Path) -> None:

@@ -29,7 +29,7 @@ def as_trained(config: DictConfig, choices: Mapping, overrides: Sequence[str]) -
     Raises:
         UserError: a checkpoint that cannot be read, that no option is of, or that an override contradicts.
     """
-    if not config.ckpt:
+    if not config.ckpt or not isinstance(config.ckpt, str):  # what is no path is refused with all other values
         return config, choices
     if config.train:
         raise UserError(f"ckpt={config.ckpt} is a checkpoint to evaluate, which needs train=false.")
