@@ -143,7 +143,7 @@ LIMITS = {
         "download": _FLAG,
         "skip_broken": _FLAG,
         "num_workers": _or_null(_integer(0, 1000)),
-        "image_size": _or_null(_integer(1, 10_000)),
+        "image_size": _or_null(_integer(1, 100_000)),
         "train_image_size": _or_null(_integer(1, 10_000)),
         "train_size": _or_null(_integer(1, 10_000_000)),
         "test_size": _integer(1, 10_000_000),
