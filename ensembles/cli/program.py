@@ -1,9 +1,11 @@
 """What every program does around its own work. Torch is not imported here."""
 
 import os
+import select
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 from ensembles.training.quiet import quiet
 
@@ -22,9 +24,24 @@ def piped() -> Iterator[None]:
     """End without a word where nobody reads any more what is printed: ``| head`` has seen enough."""
     try:
         yield
+    except BrokenPipeError:
+        if not _is_closed(sys.stdout):  # another pipe's fault
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     finally:
         try:
             sys.stdout.flush()
         except BrokenPipeError:  # once more: what a print could not write is still to be written
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
             sys.exit(1)
+
+
+def _is_closed(file: TextIO) -> bool:
+    """Whether nobody reads any more what is written to a pipe."""
+    watch = select.poll()
+    try:
+        watch.register(file.fileno(), select.POLLERR)
+    except OSError:  # it is no file of the system's
+        return False
+    return any(event & select.POLLERR for _, event in watch.poll(0))
