@@ -17,10 +17,12 @@ from ensembles.claims.ledger import counts, ledger, markdown
 from ensembles.claims.schema import all_claims
 from ensembles.claims.verdicts import OUTCOMES
 from ensembles.cli import complain
+from ensembles.cli.program import program
 from ensembles.errors import UserError
 from ensembles.files import write_text
 
 
+@program()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(

@@ -70,7 +70,6 @@ TAKEN = {
     "min_steps": LONG,
     "max_time": LONG,
     "check_val_every_n_epoch": VALIDATED,
-    "val_check_interval": VALIDATED,
     "num_sanity_val_steps": VALIDATED,
     "fast_dev_run": "trainer=debug takes two steps of everything",
     "overfit_batches": "data.train_size makes the training set small",

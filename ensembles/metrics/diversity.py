@@ -112,6 +112,6 @@ class Diversity(EnsembleMetric):
 
 def diversity(logits: Tensor, labels: Tensor) -> dict[str, float]:
     """What `Diversity` says of logits (M, N, K) and labels (N,)."""
-    metric = Diversity(len(logits)).to(logits.device)
+    metric = Diversity(len(logits), sync_on_compute=False).to(logits.device)  # no other process takes part
     metric.update(logits, labels)
     return {name: value.item() for name, value in metric.compute().items()}

@@ -31,7 +31,7 @@ class Interruption:
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Take the signals; afterwards they do what they did before."""
-        before, process = {signum: signal.getsignal(signum) for signum in SIGNALS}, self._process
+        before, came = {signum: signal.getsignal(signum) for signum in SIGNALS}, (self.signum, self._process)
         self.signum, self._process = None, os.getpid()
         self.take()
         try:
@@ -39,7 +39,7 @@ class Interruption:
         finally:
             for signum, handler in before.items():
                 signal.signal(signum, handler)
-            self._process = process
+            self.signum, self._process = came
 
     def take(self) -> None:
         """Take the signals again, if something else may have done so in between."""

@@ -122,10 +122,22 @@ def test_a_scatter_has_a_point_for_each_row(line):
 def test_sparsity_is_of_the_trained_numbers_in_the_tested_checkpoint(line):
     weights = torch.tensor([0.5, -0.2, 1e-5, -9e-5, 0.0, 2e-4])
     state = {"a.weight": weights, "a.bias": torch.zeros(2), "b.running_var": torch.ones(100)}
+    about = {
+        "method": {"_target_": "ensembles.methods.Deterministic"},
+        "model": {"_target_": "ensembles.backbones.mlp"},
+    }
+    about |= {
+        "num_classes": 2,
+        "in_channels": 1,
+        "image_size": 8,
+        "mean": [0.5],
+        "std": [0.2],
+        "class_names": ["a", "b"],
+    }
     sparse, dense = line({"M": "1", "λ": "1"}, {"test/acc": 0.5}), line({"M": "1", "λ": "0"}, {"test/acc": 0.7})
     for each, tensors in ((sparse, state), (dense, {"a.weight": torch.ones(8)})):
         each.runs[0].folder.mkdir()
-        torch.save({ABOUT: {}, "state_dict": tensors}, each.runs[0].last)
+        torch.save({ABOUT: about, "state_dict": tensors}, each.runs[0].last)
     assert nonzero(sparse.runs[0].last, 1e-4) == 3 / 8
     (axes,) = sparsity([sparse, dense], [["test/acc"]], group="M").figure.axes
     assert axes.lines[0].get_xydata().tolist() == [[37.5, 50], [100, 70]]
