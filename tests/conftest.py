@@ -64,11 +64,3 @@ def train(call):
 def tiny(train):
     """Call ``python train.py`` for a tiny run with further arguments."""
     return lambda *arguments: train(*(["-m"] if "-m" in arguments else []), *TINY, *(a for a in arguments if a != "-m"))
-
-
-def pytest_collection_modifyitems(items):
-    """Leave out what crashes torch 2.15 on processors without AVX-512: thin 1x1 convolutions of stride 2."""
-    if torch.backends.cpu.get_cpu_capability() == "AVX2":
-        for item in items:
-            if "test_training_lowers_the_loss[packed-resnet18]" in item.nodeid or "packed/speed-smoke" in item.nodeid:
-                item.add_marker(pytest.mark.skip(reason="torch crashes here without AVX-512"))

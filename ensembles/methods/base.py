@@ -11,6 +11,7 @@ from ensembles.dealing import Deal
 from ensembles.errors import UserError
 from ensembles.likelihoods import Categorical, Likelihood
 from ensembles.members import Ensemble
+from ensembles.members.layout import channels_last
 from ensembles.training.recipe import Recipe
 
 Backbone = Callable[[], nn.Module]
@@ -37,7 +38,7 @@ class Method(LightningModule):
         super().__init__()
         if reduction not in ("sum", "mean"):
             raise UserError(f"method.reduction is {reduction!r}, but must be sum or mean: the loss over the members.")
-        self.ensemble = ensemble.to(memory_format=self.memory_format)
+        self.ensemble = channels_last(ensemble)
         self.deal = deal or Deal()
         self.reduction = reduction
 

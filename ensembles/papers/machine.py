@@ -54,10 +54,11 @@ def _multiply_adds(seconds: float = 3.0) -> float:
 
     from ensembles import cost
     from ensembles.backbones import resnet18
+    from ensembles.members.layout import channels_last
 
     size = 32
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    network = resnet18(10).to(device, memory_format=torch.channels_last)
+    network = channels_last(resnet18(10).to(device))
     images = torch.randn(size, 3, 32, 32, device=device).contiguous(memory_format=torch.channels_last)
     each = cost.multiply_adds(network, images.shape[1:])
     steps, started, elapsed = 0, 0.0, 0.0
