@@ -13,7 +13,17 @@ from ensembles.cli.overrides import check
 from ensembles.errors import UserError, reason
 from ensembles.runs import Run
 
-DATA = ("val_fraction", "train_size", "classes", "augment", "mix", "corrupt", "corruptions", "corrupted_size", "ood_sets")
+DATA = (
+    "val_fraction",
+    "train_size",
+    "classes",
+    "augment",
+    "mix",
+    "corrupt",
+    "corruptions",
+    "corrupted_size",
+    "ood_sets",
+)
 
 
 class Search(BaseModel):
