@@ -85,13 +85,13 @@ class Collection:
     def images_file(self, row: str, seed: int) -> Path:
         return self.folder / "images" / f"{row}-{seed}.npz"
 
-    def images(self, row: str) -> dict[str, np.ndarray]:
-        """What the row's runs say of each test image: correct (S, N), log_likelihood and confidence, float64.
+    def images(self, row: str, seeds: Sequence[int]) -> dict[str, np.ndarray]:
+        """What the row's runs of S seeds say of N test images: correct, log_likelihood, confidence; (S, N), float64.
 
         Raises:
             UserError: a file that is missing or damaged.
         """
-        parts: Sequence[dict] = [_read(self.images_file(row, seed)) for seed in self.seeds(row)]
+        parts = [_read(self.images_file(row, seed)) for seed in seeds]
         return {key: np.stack([part[key] for part in parts]) for key in parts[0]}
 
 
