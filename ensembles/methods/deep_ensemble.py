@@ -1,4 +1,4 @@
-"""Deep Ensembles (Lakshminarayanan et al., 2017)."""
+"""Deep Ensembles (Lakshminarayanan et al., 2017): M networks from M initialisations."""
 
 import re
 from collections import defaultdict
@@ -6,11 +6,21 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from ensembles.dealing import Deal
 from ensembles.errors import UserError
-from ensembles.members import deep_ensemble
-from ensembles.methods.base import Backbone, Method
+from ensembles.limits import require
+from ensembles.methods.base import Backbone, Method, Separate, fresh
+from ensembles.methods.deal import Deal
 from ensembles.training.checkpoints import read
+
+
+def deep_ensemble(backbone: Backbone, M: int = 4, input_shape: tuple[int, ...] = (3, 32, 32)) -> Separate:
+    """M networks that differ in their initialisation; (B, *input_shape) -> (M, B, K).
+
+    Args:
+        backbone: a network (member 0; the others' layers are drawn anew, see `redraw`), or a function that builds one.
+    """
+    require(M=M)
+    return Separate(fresh(backbone, M), input_shape)
 
 
 class DeepEnsemble(Method):

@@ -8,7 +8,7 @@ import torch
 from ensembles.analysis.between import Between, networks, predictions
 from ensembles.analysis.interpolation import along
 from ensembles.backbones import wrn
-from ensembles.members import mixture
+from ensembles.methods.mixture import mixture
 
 SHAPE = (1, 8, 8)
 

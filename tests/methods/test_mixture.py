@@ -9,8 +9,7 @@ from torch import nn
 from ensembles import cost
 from ensembles.backbones import resnet18, small_cnn, timm_model, wrn
 from ensembles.errors import UserError
-from ensembles.members import mixture
-from ensembles.members.templates import dealt
+from ensembles.methods.mixture import dealt, mixture
 
 SHAPE = (3, 16, 16)
 CIFAR100 = 36_536_884

@@ -3,6 +3,9 @@
 import copy
 from abc import abstractmethod
 from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import MethodType
 
 import torch
 from torch import Tensor, nn
@@ -13,10 +16,8 @@ from ensembles.backbones.ghost import members_in_batch
 from ensembles.backbones.trace import trace
 from ensembles.errors import UserError
 from ensembles.limits import require
-from ensembles.members.ensemble import Ensemble
-from ensembles.members.forwards import forwards, member_by_member, once, once_for_all
-from ensembles.members.layers import Layer
-from ensembles.members.norms import MemberNorms
+from ensembles.methods.base import Ensemble
+from ensembles.methods.layers import Layer
 
 
 class Folded(Ensemble):
@@ -113,3 +114,101 @@ class Folded(Ensemble):
 
 def _has_attention(network: nn.Module) -> bool:
     return any(isinstance(module, nn.MultiheadAttention) for module in network.modules())
+
+
+BATCH_NORMS = (_BatchNorm,)
+NORMS = (_BatchNorm, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
+
+
+class MemberNorms(nn.Module):
+    """M copies of a network's normalisation layers, whose own numbers the network then no longer stores."""
+
+    def __init__(self, network: nn.Module, M: int, kinds: tuple[type, ...]) -> None:
+        super().__init__()
+        self.names = [name for name, module in network.named_modules() if isinstance(module, kinds)]
+        norms = [network.get_submodule(name) for name in self.names]
+        self.members = nn.ModuleList(nn.ModuleList(copy.deepcopy(norm) for norm in norms) for _ in range(M))
+        for name, norm in zip(self.names, norms, strict=True):
+            take(network, *(f"{name}.{key}" for key in _tensors(norm)))
+
+    def weights(self, m: int) -> dict[str, Tensor]:
+        """Member m's parameters and statistics by their names in the network."""
+        pairs = zip(self.names, self.members[m], strict=True)
+        return {f"{name}.{key}": tensor for name, norm in pairs for key, tensor in _tensors(norm).items()}
+
+
+def _tensors(module: nn.Module) -> dict[str, Tensor]:
+    return dict([*module.named_parameters(), *module.named_buffers()])
+
+
+def take(network: nn.Module, *names: str) -> list[Tensor]:
+    """Take tensors out of a network by their dotted names; their places stay, empty."""
+    taken = []
+    for name in names:
+        owner, _, key = name.rpartition(".")
+        module = network.get_submodule(owner)
+        taken.append(getattr(module, key))
+        setattr(module, key, None)
+    return taken
+
+
+@contextmanager
+def forwards(replacements: Mapping[nn.Module, Callable[[Tensor], Tensor]]) -> Iterator[None]:
+    """Let modules run these functions in the place of their own forward."""
+    before = {module: vars(module).get("forward") for module in replacements}
+    for module, forward in replacements.items():
+        module.forward = forward
+    try:
+        yield
+    finally:
+        for module, forward in before.items():
+            if forward is None and not torch.compiler.is_compiling():
+                del module.forward
+            else:  # the compiler cannot take back an attribute that it has set
+                module.forward = forward or _own(module)
+
+
+def once(layer: nn.Module, common: Tensor) -> Callable[[Tensor], Tensor]:
+    """The layer's forward, computed once for however many members hand it the very tensor ``common``.
+
+    What follows may work in place, so each gets a copy.
+    """
+    compute, kept = layer.forward, []
+
+    def forward(x: Tensor) -> Tensor:
+        if x is not common:
+            return compute(x)
+        if not kept:
+            kept.append(compute(x))
+        return kept[0].clone()
+
+    return forward
+
+
+def once_for_all(layer: nn.Module, common: Tensor, batch: Tensor, M: int) -> Callable[[Tensor], Tensor]:
+    """The layer's forward, computed on ``common`` where it is handed ``batch``, which is ``common`` M times."""
+    compute = layer.forward
+
+    def forward(x: Tensor) -> Tensor:
+        return torch.cat([compute(common)] * M) if x is batch else compute(x)
+
+    return forward
+
+
+def member_by_member(layer: nn.Module, tensors: list[dict[str, Tensor]]) -> Callable[[Tensor], Tensor]:
+    """A forward for a batch that is M members' after each other: each part with its member's tensors in the layer."""
+
+    def forward(x: Tensor) -> Tensor:
+        replaced, layer.forward = layer.forward, _own(layer)
+        try:
+            parts = zip(tensors, x.chunk(len(tensors)), strict=True)
+            return torch.cat([functional_call(layer, own, (part,)) for own, part in parts])
+        finally:
+            layer.forward = replaced
+
+    return forward
+
+
+def _own(module: nn.Module) -> Callable[[Tensor], Tensor]:
+    """The forward of the module's class."""
+    return MethodType(type(module).forward, module)

@@ -32,24 +32,6 @@ class Deal:
     positions: Callable[[int, torch.Generator], Tensor] = everything
 
 
-def mimo_positions(batch_size: int, generator: torch.Generator, M: int, rho: float, batch_repetition: int) -> Tensor:
-    """Positions of each subnetwork's inputs, shape (M, B * batch_repetition) (MIMO, section 3.5).
-
-    The batch is tiled and shuffled once; each member then shuffles the first (1 - rho) share of the positions again and
-    leaves the rest, so a share rho of the positions (and chance matches) is alike in all members.
-    """
-    tiled = torch.arange(batch_size).repeat(batch_repetition)
-    main = tiled[torch.randperm(len(tiled), generator=generator)]
-    apart = round((1 - rho) * len(main))
-    return torch.stack(
-        [torch.cat([main[:apart][torch.randperm(apart, generator=generator)], main[apart:]]) for _ in range(M)]
-    )
-
-
-def mimo(M: int, rho: float, batch_repetition: int) -> Deal:
-    return Deal(positions=partial(mimo_positions, M=M, rho=rho, batch_repetition=batch_repetition))
-
-
 def share_positions(batch_size: int, generator: torch.Generator, M: int) -> Tensor:
     """Positions of each member's own share of the batch, shape (M, B / M); the batch's order is random already.
 
