@@ -10,8 +10,9 @@ import torch
 from torch import nn
 from torchvision import models
 
-from ensembles.backbones.fit import MISFITS, fit, reason
-from ensembles.errors import UserError
+from ensembles.backbones.fit import MISFITS, fit
+from ensembles.errors import UserError, reason
+from ensembles.limits import settings_of
 
 
 def require_known(library: str, name: str, names: Collection[str]) -> None:
@@ -22,7 +23,7 @@ def require_known(library: str, name: str, names: Collection[str]) -> None:
         raise UserError(f"model.name={name} is no classifier of {library}: {hint}")
 
 
-def require_trained_numbers(pretrained: bool, width: float, init: str | None) -> None:
+def require_trained_numbers(pretrained: bool, width: float = 1, init: str | None = None, **_) -> None:
     """Raise a UserError where nothing would be left of pretrained weights."""
     if pretrained and width != 1:
         raise UserError("model.pretrained needs the trained width: set model.width=1 or model.pretrained=false.")
@@ -30,30 +31,29 @@ def require_trained_numbers(pretrained: bool, width: float, init: str | None) ->
         raise UserError("model.init draws anew what model.pretrained loads: set one of them to null or false.")
 
 
+@settings_of(fit)
 def torchvision_model(
     name: str,
     num_classes: int,
     in_channels: int = 3,
     image_size: int = 32,
-    width: float = 1.0,
     pretrained: bool = False,
     kwargs: dict[str, Any] | None = None,
-    ghost_batch: int | None = None,
-    init: str | None = None,
+    **settings,
 ) -> nn.Module:
-    """torchvision's model ``name``, (B, in_channels, image_size, image_size) -> (B, num_classes), one head only.
+    """Build torchvision's model ``name``, (B, in_channels, image_size, image_size) -> (B, num_classes), one head only.
 
     Args:
         pretrained: start from torchvision's default ImageNet weights. Unless there are 1000 classes, the last layer
             starts anew; channels other than three repeat the first layer's weights, a single one sums them.
         kwargs: more arguments for torchvision's constructor.
-        ghost_batch, init: as `fit` takes them.
+        settings: as `fit` takes them.
 
     Raises:
         UserError: an unknown name or argument, no weights to be had, images or a width that do not suit the model.
     """
     require_known("torchvision", name, models.list_models(module=models))
-    require_trained_numbers(pretrained, width, init)
+    require_trained_numbers(pretrained, **settings)
     weights = models.get_model_weights(name).DEFAULT if pretrained else None
     classes = {} if pretrained else {"num_classes": num_classes}
     try:
@@ -71,7 +71,7 @@ def torchvision_model(
     _drop_auxiliary_heads(network)
     _give_classes(network, num_classes)
     _read_channels(network, in_channels, pretrained)
-    return fit(network, num_classes, in_channels, image_size, width, ghost_batch, init)
+    return fit(network, num_classes, in_channels, image_size, **settings)
 
 
 def _drop_auxiliary_heads(network: nn.Module) -> None:
@@ -115,24 +115,23 @@ def _read_channels(network: nn.Module, in_channels: int, pretrained: bool) -> No
         network.transform_input = False
 
 
+@settings_of(fit)
 def timm_model(
     name: str,
     num_classes: int,
     in_channels: int = 3,
     image_size: int = 32,
-    width: float = 1.0,
     pretrained: bool = False,
     kwargs: dict[str, Any] | None = None,
-    ghost_batch: int | None = None,
-    init: str | None = None,
+    **settings,
 ) -> nn.Module:
-    """timm's model ``name``, (B, in_channels, image_size, image_size) -> (B, num_classes).
+    """Build timm's model ``name``, (B, in_channels, image_size, image_size) -> (B, num_classes).
 
     Args:
         name: an architecture, or one with the tag of its weights, such as resnet26.bt_in1k.
         pretrained: start from timm's weights, which timm fits to the channels, classes and image size.
         kwargs: more arguments for timm's constructor, such as drop_path_rate.
-        ghost_batch, init: as `fit` takes them.
+        settings: as `fit` takes them.
 
     Raises:
         UserError: an unknown name or argument, no weights to be had, images or a width that do not suit the model.
@@ -140,7 +139,7 @@ def timm_model(
     import timm
 
     require_known("timm", name, {*timm.list_models(), *timm.list_models(pretrained=True)})
-    require_trained_numbers(pretrained, width, init)
+    require_trained_numbers(pretrained, **settings)
     if pretrained and not timm.models.is_model_pretrained(name):
         raise UserError(f"timm has no weights of {name}: set model.pretrained=false or choose another model.name.")
     published = timm.get_pretrained_cfg(name)
@@ -161,4 +160,4 @@ def timm_model(
             f"data.image_size: timm cannot build {name} for {image_size} pixels ({reason(error)}); "
             f"set it to {published.input_size[-1]}, as published, or choose another model."
         ) from error
-    return fit(network, num_classes, in_channels, image_size, width, ghost_batch, init)
+    return fit(network, num_classes, in_channels, image_size, **settings)

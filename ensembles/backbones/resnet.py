@@ -1,64 +1,46 @@
-"""ResNets (He et al., 2016): torchvision's, with a stem for small images; the last settings as `fit` takes them."""
+"""ResNets, torchvision's with a stem for small images, and Wide ResNets; settings as `fit` takes them.
+
+ResNets are of He et al., 2016; Wide ResNets of Zagoruyko & Komodakis, 2016, as MIMO and Mixture train them, and as
+Packed-Ensembles does.
+"""
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 from torch import Tensor, nn
 from torchvision import models
 
 from ensembles.backbones.fit import fit, he, he_by_outputs, initialise, tell, torch_default
 from ensembles.errors import UserError
+from ensembles.limits import settings_of
 
 
-def resnet18(
-    num_classes: int,
-    in_channels: int = 3,
-    image_size: int = 32,
-    width: float = 1.0,
-    ghost_batch: int | None = None,
-    init: str | None = None,
-    redraw: str = "initialiser",
-) -> nn.Module:
-    """ResNet-18, (B, in_channels, image_size, image_size) -> (B, num_classes); 11,173,962 parameters on CIFAR-10."""
-    network = models.resnet18(num_classes=num_classes)
-    _renew_stem(network, in_channels, image_size)
-    return fit(network, num_classes, in_channels, image_size, width, ghost_batch, init, redraw)
+@settings_of(fit)
+def resnet18(num_classes: int, in_channels: int = 3, image_size: int = 32, **settings) -> nn.Module:
+    """Build ResNet-18, (B, in_channels, size, size) -> (B, num_classes); 11,173,962 parameters on CIFAR-10."""
+    return _resnet(models.resnet18, num_classes, in_channels, image_size, **settings)
 
 
-def resnet34(
-    num_classes: int,
-    in_channels: int = 3,
-    image_size: int = 32,
-    width: float = 1.0,
-    ghost_batch: int | None = None,
-    init: str | None = None,
-    redraw: str = "initialiser",
-) -> nn.Module:
-    """ResNet-34, (B, in_channels, image_size, image_size) -> (B, num_classes)."""
-    network = models.resnet34(num_classes=num_classes)
-    _renew_stem(network, in_channels, image_size)
-    return fit(network, num_classes, in_channels, image_size, width, ghost_batch, init, redraw)
+@settings_of(fit)
+def resnet34(num_classes: int, in_channels: int = 3, image_size: int = 32, **settings) -> nn.Module:
+    """Build ResNet-34, (B, in_channels, image_size, image_size) -> (B, num_classes)."""
+    return _resnet(models.resnet34, num_classes, in_channels, image_size, **settings)
 
 
-def resnet50(
-    num_classes: int,
-    in_channels: int = 3,
-    image_size: int = 32,
-    width: float = 1.0,
-    ghost_batch: int | None = None,
-    init: str | None = None,
-    redraw: str = "initialiser",
-) -> nn.Module:
-    """ResNet-50, (B, in_channels, image_size, image_size) -> (B, num_classes); 23,520,842 parameters on CIFAR-10.
+@settings_of(fit)
+def resnet50(num_classes: int, in_channels: int = 3, image_size: int = 32, **settings) -> nn.Module:
+    """Build ResNet-50, (B, in_channels, image_size, image_size) -> (B, num_classes); 23,520,842 parameters on CIFAR-10.
 
     Packed-Ensembles' "ResNet-50x4" is ``width=4``.
     """
-    network = models.resnet50(num_classes=num_classes)
-    _renew_stem(network, in_channels, image_size)
-    return fit(network, num_classes, in_channels, image_size, width, ghost_batch, init, redraw)
+    return _resnet(models.resnet50, num_classes, in_channels, image_size, **settings)
 
 
-def _renew_stem(network: models.ResNet, in_channels: int, image_size: int) -> None:
+def _resnet(
+    constructor: Callable[..., models.ResNet], num_classes: int, in_channels: int, image_size: int, **settings
+) -> nn.Module:
     """For images of up to 64 pixels a 3x3 stem of stride 1 without max-pooling, as on CIFAR; else torchvision's 7x7."""
+    network = constructor(num_classes=num_classes)
     small = image_size <= 64
     kernel, stride = (3, 1) if small else (7, 2)
     network.conv1 = nn.Conv2d(in_channels, 64, kernel, stride, padding=kernel // 2, bias=False)
@@ -66,6 +48,7 @@ def _renew_stem(network: models.ResNet, in_channels: int, image_size: int) -> No
     if small:
         network.maxpool = nn.Identity()
     tell(network, {nn.Conv2d: he_by_outputs, nn.Linear: torch_default})
+    return fit(network, num_classes, in_channels, image_size, **settings)
 
 
 class Block(nn.Module):
@@ -106,21 +89,19 @@ class PostActBlock(Block):
         return self.relu(self.bn2(out + self.projection(x)))
 
 
+@settings_of(fit)
 def wrn(
     depth: int,
     widen_factor: int,
     num_classes: int,
     in_channels: int = 3,
     image_size: int = 32,
-    width: float = 1.0,
     late_stride: bool = False,
     conv_bias: bool = False,
     preactivation: bool = True,
-    ghost_batch: int | None = None,
-    init: str | None = None,
-    redraw: str = "initialiser",
+    **settings,
 ) -> nn.Sequential:
-    """WRN-depth-widen_factor, (B, in_channels, image_size, image_size) -> (B, num_classes).
+    """Build WRN-depth-widen_factor, (B, in_channels, image_size, image_size) -> (B, num_classes).
 
     The default is MIMO's: WRN-28-10 has 36,479,194 parameters and 5.24 G multiply-adds on CIFAR-10. The code of
     Packed-Ensembles has ``late_stride`` (5.95 G) and no ``preactivation``. In its Table 1 the single network has
@@ -130,12 +111,10 @@ def wrn(
     Args:
         depth: 6n + 4 layers, n blocks in each of three groups.
         widen_factor: the groups have 16, 32 and 64 times as many channels, the stem 16.
-        width: factor on every hidden width, the stem's too.
         late_stride: a block that halves the image does so in its second convolution, not in its first.
         conv_bias: convolutions have biases.
         preactivation: norm and ReLU come before a convolution, and the sum is passed on as it is; else they come after
             it, the stem's too, and after the sum. Both have as many parameters.
-        ghost_batch, init, redraw: as `fit` takes them.
 
     Raises:
         UserError: a depth that is not 6n + 4, or a widen_factor that is no positive integer.
@@ -167,4 +146,4 @@ def wrn(
         )
     )
     initialise(network, he)
-    return fit(network, num_classes, in_channels, image_size, width, ghost_batch, init, redraw)
+    return fit(network, num_classes, in_channels, image_size, **settings)

@@ -1,4 +1,4 @@
-"""The two small networks of MIMO (Havasi et al., 2021); ``init`` and ``redraw`` as `fit` takes them."""
+"""Networks for small budgets: the two of MIMO (Havasi et al., 2021), and airbench's; settings as `fit` takes them."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -8,17 +8,17 @@ from torch import nn
 from ensembles.backbones.fit import fit, tell, torch_default
 from ensembles.backbones.trace import LAYERS
 from ensembles.errors import UserError
+from ensembles.limits import settings_of
 
 
+@settings_of(fit)
 def small_cnn(
     num_classes: int,
     in_channels: int = 3,
     image_size: int = 32,
-    width: float = 1.0,
-    init: str | None = None,
-    redraw: str = "initialiser",
+    **settings,
 ) -> nn.Sequential:
-    """MIMO's SmallCNN (section 3): three 3x3 convolutions, each halving the image; -> (B, num_classes).
+    """Build MIMO's SmallCNN (section 3): three 3x3 convolutions, each halving the image; -> (B, num_classes).
 
     Raises:
         UserError: images of fewer than 8 pixels.
@@ -41,18 +41,17 @@ def small_cnn(
         )
     )
     tell(network, dict.fromkeys(LAYERS, torch_default))
-    return fit(network, num_classes, in_channels, image_size, width, init=init, redraw=redraw)
+    return fit(network, num_classes, in_channels, image_size, **settings)
 
 
+@settings_of(fit)
 def mlp(
     num_classes: int,
     in_channels: int = 3,
     image_size: int = 32,
-    width: float = 1.0,
-    init: str | None = None,
-    redraw: str = "initialiser",
+    **settings,
 ) -> nn.Sequential:
-    """MIMO's MLP (section 2.1) of 32 and 128 units: (B, in_channels, image_size, image_size) -> (B, num_classes).
+    """Build MIMO's MLP (section 2.1) of 32 and 128 units: (B, in_channels, image_size, image_size) -> (B, num_classes).
 
     With an image size of 1 it also takes plain vectors, (B, in_channels).
     """
@@ -67,28 +66,26 @@ def mlp(
         )
     )
     tell(network, dict.fromkeys(LAYERS, torch_default))
-    return fit(network, num_classes, in_channels, image_size, width, init=init, redraw=redraw)
+    return fit(network, num_classes, in_channels, image_size, **settings)
 
 
+@settings_of(fit)
 def airbench(
     num_classes: int,
     in_channels: int = 3,
     image_size: int = 32,
     widths: Sequence[int] = (64, 256, 256),
-    width: float = 1.0,
-    ghost_batch: int | None = None,
-    init: str | None = None,
-    redraw: str = "initialiser",
+    **settings,
 ) -> nn.Sequential:
-    """Build three groups of two 3x3 convolutions, the first of each behind max-pooling; -> (B, num_classes).
+    """Build airbench's network: three groups of two 3x3 convolutions, each pooled in between; -> (B, num_classes).
+
+    It is that of Jordan, 2024, "94% on CIFAR-10 in 3.29 seconds on a single GPU".
 
     With 64, 256 and 256 filters a 32x32 image costs 0.13 G multiply-adds. Of the published network this has neither the
     whitening first layer nor the fixed scale of the logits: a method replaces first and last layers by its own.
 
     Args:
         widths: filters of the three groups.
-        width: factor on every hidden width.
-        ghost_batch, init, redraw: as `fit` takes them.
 
     Raises:
         UserError: images of fewer than 8 pixels, or widths that are not three positive integers.
@@ -108,7 +105,7 @@ def airbench(
         )
     )
     tell(network, dict.fromkeys(LAYERS, torch_default))
-    return fit(network, num_classes, in_channels, image_size, width, ghost_batch, init, redraw)
+    return fit(network, num_classes, in_channels, image_size, **settings)
 
 
 def _group(in_channels: int, out_channels: int) -> nn.Sequential:

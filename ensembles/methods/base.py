@@ -55,8 +55,7 @@ class Separate(Ensemble):
 
     def __init__(self, networks: Sequence[nn.Module], input_shape: tuple[int, ...]) -> None:
         super().__init__()
-        self.M = len(networks)
-        self.input_shape = tuple(input_shape)
+        self.M, self.input_shape = len(networks), tuple(input_shape)
         self.networks = nn.ModuleList(networks)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -76,7 +75,7 @@ Backbone = nn.Module | Callable[[], nn.Module]
 
 
 def fresh(backbone: Backbone, M: int) -> list[nn.Module]:
-    """M networks that start apart: built anew by a function, or copies of a network with their numbers drawn again.
+    """Make M networks that start apart: built anew by a function, or copies of a network, drawn again.
 
     Raises:
         UserError: more than fit this machine's memory.
@@ -92,9 +91,6 @@ def fresh(backbone: Backbone, M: int) -> list[nn.Module]:
             if isinstance(layer, LAYERS):
                 redraw(layer, tuple(layer.weight.shape))
     return networks
-
-
-Backbone = Callable[[], nn.Module]
 
 
 class Method(LightningModule):
@@ -172,8 +168,8 @@ class Method(LightningModule):
         return self(batch[0]).float()
 
 
-def apart(module: nn.Module, *groups: dict, others: dict | None = None) -> list[dict]:
-    """Parameter groups of a module: all others, with what differs for them if anything, then these groups."""
+def param_groups(module: nn.Module, *groups: dict, others: dict | None = None) -> list[dict]:
+    """List a module's parameter groups: all others, with what differs for them if anything, then these groups."""
     groups = tuple({**group, "params": list(group["params"])} for group in groups)
     listed = {id(parameter) for group in groups for parameter in group["params"]}
     rest = [parameter for parameter in module.parameters() if id(parameter) not in listed]

@@ -7,29 +7,41 @@ import torch
 from torch import Tensor, nn
 
 from ensembles.errors import UserError
-from ensembles.limits import require
-from ensembles.methods.base import Backbone, Method, apart, fresh
+from ensembles.limits import require, settings_of
+from ensembles.methods.base import Backbone, Method, fresh, param_groups
 from ensembles.methods.deal import whole_or_shares
 from ensembles.methods.folded import BATCH_NORMS, Folded, take
 from ensembles.methods.layers import Layer, layers
 
 
 class BatchEnsembleNetwork(Folded):
-    """Member m's weight of each layer is W o (r_m s_m^T) (section 3.1), its biases are its own.
+    """Member m's weight of each layer is W o (r_m s_m^T) (section 3.1), its biases are its own; -> (M, B, K).
+
+    With M = 4 on CIFAR-10 a ResNet-18 stores 11.21 M parameters. In training, batch norms see all members' activations.
 
     Args:
+        backbone: a freshly initialised network, or a function that builds one.
         init: how the fast weights r and s start: ``normal``, N(1, 0.5^2), or ``signs``, +1 or -1 at even odds.
         member_batch_norm: each member has its own batch norms ("EnsembleBN").
+
+    Raises:
+        UserError: a setting out of its range.
     """
 
     def __init__(
         self,
-        network: nn.Module,
-        M: int,
-        input_shape: tuple[int, ...],
+        backbone: Backbone,
+        M: int = 4,
         init: Literal["normal", "signs"] = "normal",
         member_batch_norm: bool = False,
+        input_shape: tuple[int, ...] = (3, 32, 32),
     ) -> None:
+        require(M=M)
+        if init not in ("normal", "signs"):
+            raise UserError(
+                f"method.init is {init!r}, but must be normal or signs: how the fast weights r and s start."
+            )
+        (network,) = fresh(backbone, 1)
         super().__init__(network, M, input_shape, BATCH_NORMS if member_batch_norm else ())
         self.layers = layers(network)
         self.fast = nn.ModuleList(FastWeights(layer, network, M, init) for layer in self.layers)
@@ -88,58 +100,36 @@ def _initial(init: str, weight: Tensor, M: int, size: int) -> Tensor:
     return 1 + 0.5 * normal if init == "normal" else torch.where(normal < 0, -1.0, 1.0).to(weight.dtype)
 
 
-def batch_ensemble(
-    backbone: Backbone,
-    M: int = 4,
-    init: Literal["normal", "signs"] = "normal",
-    member_batch_norm: bool = False,
-    input_shape: tuple[int, ...] = (3, 32, 32),
-) -> BatchEnsembleNetwork:
-    """Give each member a rank-one matrix on every convolution and linear layer; (B, *input_shape) -> (M, B, K).
-
-    With M = 4 on CIFAR-10 a ResNet-18 stores 11.21 M parameters. In training, batch norms see all members' activations.
-
-    Args:
-        backbone: a freshly initialised network, or a function that builds one.
-        init, member_batch_norm: as `BatchEnsemble` takes them.
-
-    Raises:
-        UserError: a setting out of its range.
-    """
-    require(M=M)
-    if init not in ("normal", "signs"):
-        raise UserError(f"method.init is {init!r}, but must be normal or signs: how the fast weights r and s start.")
-    return BatchEnsembleNetwork(fresh(backbone, 1)[0], M, input_shape, init, member_batch_norm)
+batch_ensemble = BatchEnsembleNetwork
 
 
 class BatchEnsemble(Method):
     """One set of weights times each member's rank-one matrix; the authors' loss is the mean over members.
 
     Args:
-        M, init, member_batch_norm: as `ensembles.batch_ensemble` takes them.
+        settings: as `batch_ensemble` takes them.
         fast_lr: factor on the learning rate of the fast weights r and s.
         decay_fast: whether weight decay and penalties act on them as on all other weights.
         deal: each member sees the ``whole`` batch, or members see ``shares`` of it.
     """
 
+    @settings_of(batch_ensemble)
     def __init__(
         self,
         backbone: Backbone,
         input_shape: tuple[int, ...],
-        M: int = 4,
-        init: str = "normal",
         fast_lr: float = 0.5,
-        deal: str = "whole",
-        member_batch_norm: bool = False,
-        reduction: str = "mean",
         decay_fast: bool = False,
+        deal: str = "whole",
+        reduction: str = "mean",
+        **settings,
     ) -> None:
         require("method.", fast_lr=fast_lr, decay_fast=decay_fast)
-        ensemble = batch_ensemble(backbone, M, init, member_batch_norm, input_shape)
-        super().__init__(ensemble, whole_or_shares(deal, M), reduction)
+        ensemble = batch_ensemble(backbone, input_shape=input_shape, **settings)
+        super().__init__(ensemble, whole_or_shares(deal, ensemble.M), reduction)
         self.fast_lr, self.decay_fast = fast_lr, decay_fast
 
     def parameter_groups(self) -> list[dict]:
         fast = {"params": self.ensemble.fast_weights(), "lr_factor": self.fast_lr}
         undecayed = {} if self.decay_fast else {"weight_decay": 0.0}
-        return apart(self, fast | undecayed, {"params": self.ensemble.biases(), "norms": True})
+        return param_groups(self, fast | undecayed, {"params": self.ensemble.biases(), "norms": True})

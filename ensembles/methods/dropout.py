@@ -10,25 +10,43 @@ from torch import Tensor, nn
 from ensembles.backbones.trace import first_layers, inner_layers, trace
 from ensembles.errors import UserError
 from ensembles.keyed import seed_of
-from ensembles.limits import require
+from ensembles.limits import require, settings_of
 from ensembles.methods.base import Backbone, Ensemble, Method, fresh
 
 
 class DropoutNetwork(Ensemble):
-    """A network with dropout inside its residual blocks, see `sites`.
+    """A network with dropout inside its residual blocks, see `sites`; (B, *input_shape) -> (samples, B, K).
 
     At test member m's masks follow from the image and m alone. A pass in training mode is a single sample, so
     that its logits are (1, B, K).
 
+    Args:
+        backbone: a freshly initialised network, or a function that builds one.
+        rate: share of the elements that are zeroed.
+        samples: passes at test, the members; in training there is one. The papers take one at test too.
+        site: inside residual blocks before each of the ``convolutions`` but the first, as MIMO's text says; or
+            ``residual``, once a block after the first convolution, as in its released code's residual mode.
+
     Attributes:
         salt: what a training pass's masks follow from, besides the images; None draws it from torch's generator.
+
+    Raises:
+        UserError: a setting out of its range, a network of one layer, or one without residual blocks where they are
+            needed.
     """
 
-    def __init__(self, network: nn.Module, rate: float, samples: int, input_shape: tuple[int, ...], site: str) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        rate: float = 0.1,
+        samples: int = 1,
+        input_shape: tuple[int, ...] = (3, 32, 32),
+        site: Literal["convolutions", "residual"] = "convolutions",
+    ) -> None:
         super().__init__()
         require("method.", rate=rate, samples=samples, site=site)
-        self.M = samples
-        self.input_shape = tuple(input_shape)
+        (network,) = fresh(backbone, 1)
+        self.M, self.input_shape = samples, tuple(input_shape)
         self.network = network
         self.salt: int | None = None
         self._draw = _Draw(rate)
@@ -119,49 +137,18 @@ def sites(network: nn.Module, input_shape: tuple[int, ...], site: str = "convolu
     return found
 
 
-def dropout(
-    backbone: Backbone,
-    rate: float = 0.1,
-    samples: int = 1,
-    input_shape: tuple[int, ...] = (3, 32, 32),
-    site: Literal["convolutions", "residual"] = "convolutions",
-) -> DropoutNetwork:
-    """Give a network dropout that stays on at test; (B, *input_shape) -> (samples, B, K).
-
-    Args:
-        backbone: a freshly initialised network, or a function that builds one.
-        rate: share of the elements that are zeroed.
-        samples: passes at test, the members; in training there is one.
-        site: inside residual blocks before each of the ``convolutions`` but the first, as MIMO's text says; or
-            ``residual``, once a block after the first convolution, as in its released code's residual mode.
-
-    Raises:
-        UserError: a setting out of its range, a network of one layer, or one without residual blocks where they are
-            needed.
-    """
-    return DropoutNetwork(fresh(backbone, 1)[0], rate, samples, input_shape, site)
+dropout = DropoutNetwork
 
 
 class Dropout(Method):
-    """One network trained with dropout that stays on at test.
+    """One network trained with dropout that stays on at test; settings as `dropout` takes them.
 
     A step's masks follow from the data's seed, the epoch, the step and the images, so several processes draw as one.
-
-    Args:
-        rate: share of the elements that are zeroed before a layer.
-        samples: passes at test; the papers take one.
-        site: where it sits, as `ensembles.dropout` takes it.
     """
 
-    def __init__(
-        self,
-        backbone: Backbone,
-        input_shape: tuple[int, ...],
-        rate: float = 0.1,
-        samples: int = 1,
-        site: str = "convolutions",
-    ) -> None:
-        super().__init__(dropout(backbone, rate, samples, input_shape, site))
+    @settings_of(dropout)
+    def __init__(self, backbone: Backbone, input_shape: tuple[int, ...], **settings) -> None:
+        super().__init__(dropout(backbone, input_shape=input_shape, **settings))
 
     def on_train_batch_start(self, batch, batch_idx: int) -> None:
         seed = getattr(self.trainer.datamodule, "seed", 0)

@@ -1,5 +1,6 @@
-"""A network's weight matrices and filters: what methods share out among members."""
+"""A network's layers: their weights, which methods share out among members, their outputs and their layout."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -39,34 +40,31 @@ class Layer:
     @property
     def size(self) -> int:
         """Numbers in the weight."""
-        size = 1
-        for extent in self.shape:
-            size *= extent
-        return size
+        return math.prod(self.shape)
 
 
 def layers(network: nn.Module) -> list[Layer]:
-    """All layers with a weight matrix, in the network's order."""
+    """List all layers with a weight matrix, in the network's order."""
     found = []
     for name, module in network.named_modules():
         if isinstance(module, LAYERS):
-            found.append(_layer(name, module, "weight", "bias"))
+            weight, bias = "weight", "bias"
         elif isinstance(module, nn.MultiheadAttention) and module.in_proj_weight is not None:
-            found.append(_layer(name, module, "in_proj_weight", "in_proj_bias"))
+            weight, bias = "in_proj_weight", "in_proj_bias"
+        else:
+            continue
+        prefix = f"{name}." if name else ""
+        found.append(
+            Layer(
+                name=name,
+                weight=f"{prefix}{weight}",
+                bias=None if getattr(module, bias) is None else f"{prefix}{bias}",
+                kind=type(module),
+                shape=tuple(getattr(module, weight).shape),
+                groups=getattr(module, "groups", 1),
+            )
+        )
     return found
-
-
-def _layer(name: str, module: nn.Module, weight: str, bias: str) -> Layer:
-    dotted = [f"{name}.{key}" if name else key for key in (weight, bias)]
-    tensor: Tensor = getattr(module, weight)
-    return Layer(
-        name=name,
-        weight=dotted[0],
-        bias=None if getattr(module, bias) is None else dotted[1],
-        kind=type(module),
-        shape=tuple(tensor.shape),
-        groups=getattr(module, "groups", 1),
-    )
 
 
 def widen_outputs(layer: nn.Conv2d | nn.Linear, M: int) -> None:
@@ -96,16 +94,11 @@ def channels_last(network: nn.Module) -> nn.Module:
     """
     if torch.backends.cpu.get_cpu_capability() == "AVX2":
         for layer in network.modules():
-            if isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1) and layer.padding == (0, 0):
-                _stride_before(layer)
+            pointwise = isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1) and layer.padding == (0, 0)
+            if pointwise and max(layer.stride) > 1:
+                layer.register_forward_pre_hook(_Strided(*layer.stride))
+                layer.stride = (1, 1)
     return network.to(memory_format=torch.channels_last)
-
-
-def _stride_before(layer: nn.Conv2d) -> None:
-    down, right = layer.stride
-    if down * right > 1:
-        layer.stride = (1, 1)
-        layer.register_forward_pre_hook(_Strided(down, right))
 
 
 class _Strided:

@@ -3,11 +3,11 @@
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ensembles.backbones.trace import trace
 from ensembles.keyed import generator
-from ensembles.limits import require
+from ensembles.limits import require, settings_of
 from ensembles.methods.base import Backbone, Method, fresh
 from ensembles.methods.deal import whole_or_shares
 from ensembles.methods.folded import Folded
@@ -15,7 +15,7 @@ from ensembles.methods.layers import layers
 
 
 class MasksemblesNetwork(Folded):
-    """Member m masks the input channels of every layer but the first: its weights are W o 1 mask_m^T.
+    """Member m masks the input channels of every layer but the first: its weights are W o 1 mask_m^T; -> (M, B, K).
 
     Kept channels are not scaled up, as in the authors' code: batch norm or training makes up for the scale. The masks
     follow from the layer, M and the scale alone, and are kept as buffers.
@@ -24,9 +24,20 @@ class MasksemblesNetwork(Folded):
     ResNet-50, 36.48 M in WRN-28-10. Packed-Ensembles' Table 1 prints 11.24, 23.81 and 36.53 M. Its WRN is the one with
     biases on convolutions, masks counted, a number for each member and masked input channel: 36,527,178. For the
     ResNets that count gives 11.19 and 23.62 M, and no other count is known to give the table's.
+
+    Args:
+        backbone: a freshly initialised network, or a function that builds one.
+        scale: from 1, where masks are all ones, to 6; the larger, the less members' channels overlap.
+
+    Raises:
+        UserError: a setting out of its range.
     """
 
-    def __init__(self, network: nn.Module, M: int, input_shape: tuple[int, ...], scale: float) -> None:
+    def __init__(
+        self, backbone: Backbone, M: int = 4, scale: float = 2.0, input_shape: tuple[int, ...] = (3, 32, 32)
+    ) -> None:
+        require("method.", M=M, scale=scale)
+        (network,) = fresh(backbone, 1)
         super().__init__(network, M, input_shape)
         pixels = {step.name: step.pixels for step in trace(network, input_shape).steps}
         self.layers = [layer for layer in layers(network) if layer.name != self.first]
@@ -48,40 +59,28 @@ class MasksemblesNetwork(Folded):
         return weights
 
 
-def masksembles(
-    backbone: Backbone, M: int = 4, scale: float = 2.0, input_shape: tuple[int, ...] = (3, 32, 32)
-) -> MasksemblesNetwork:
-    """M subnetworks behind fixed masks over channels; (B, *input_shape) -> (M, B, K).
-
-    Args:
-        backbone: a freshly initialised network, or a function that builds one.
-        scale: from 1, where masks are all ones, to 6; the larger, the less members' channels overlap.
-
-    Raises:
-        UserError: a setting out of its range.
-    """
-    require("method.", M=M, scale=scale)
-    return MasksemblesNetwork(fresh(backbone, 1)[0], M, input_shape, scale)
+masksembles = MasksemblesNetwork
 
 
 class Masksembles(Method):
     """One network behind M fixed masks over channels; the loss is the mean over members.
 
     Args:
-        M, scale: as `ensembles.masksembles` takes them.
+        settings: as `masksembles` takes them.
         deal: each member sees the ``whole`` batch, or members see ``shares`` of it.
     """
 
+    @settings_of(masksembles)
     def __init__(
         self,
         backbone: Backbone,
         input_shape: tuple[int, ...],
-        M: int = 4,
-        scale: float = 2.0,
         deal: str = "whole",
         reduction: str = "mean",
+        **settings,
     ) -> None:
-        super().__init__(masksembles(backbone, M, scale, input_shape), whole_or_shares(deal, M), reduction)
+        ensemble = masksembles(backbone, input_shape=input_shape, **settings)
+        super().__init__(ensemble, whole_or_shares(deal, ensemble.M), reduction)
 
 
 def channel_masks(channels: int, M: int, scale: float, generator: torch.Generator) -> Tensor:

@@ -13,20 +13,24 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ensembles.backbones.resize import redraw
 from ensembles.backbones.trace import LAYERS, trace
 from ensembles.errors import UserError
-from ensembles.limits import require
-from ensembles.methods.base import Backbone, Ensemble, Method, apart, fresh
+from ensembles.limits import require, settings_of
+from ensembles.methods.base import Backbone, Ensemble, Method, fresh, param_groups
 from ensembles.methods.deal import Deal
 from ensembles.methods.layers import keep_outputs, widen_outputs
 
 
 class MIMONetwork(Ensemble):
-    """A network whose first layer reads M inputs side by side and whose last layer gives M predictions (section 2)."""
+    """A network whose first layer reads M inputs side by side and whose last layer gives M predictions (section 2).
 
-    def __init__(self, network: nn.Module, M: int, input_shape: tuple[int, ...]) -> None:
+    Args:
+        backbone: a freshly initialised network, or a function that builds one.
+    """
+
+    def __init__(self, backbone: Backbone, M: int = 3, input_shape: tuple[int, ...] = (3, 32, 32)) -> None:
         super().__init__()
         require(M=M)
-        self.M = M
-        self.input_shape = tuple(input_shape)
+        (network,) = fresh(backbone, 1)
+        self.M, self.input_shape = M, tuple(input_shape)
         plan = trace(network, input_shape)
         if len(plan.output) != 2:
             raise UserError(f"MIMO needs a network that gives (B, K) logits; this one gives {tuple(plan.output)}.")
@@ -65,13 +69,7 @@ class MIMONetwork(Ensemble):
         return outputs.unflatten(1, (self.M, -1)).transpose(0, 1)
 
 
-def mimo(backbone: Backbone, M: int = 3, input_shape: tuple[int, ...] = (3, 32, 32)) -> MIMONetwork:
-    """Turn a network into M subnetworks; (B, *input_shape) -> (M, B, K).
-
-    Args:
-        backbone: a freshly initialised network, or a function that builds one.
-    """
-    return MIMONetwork(fresh(backbone, 1)[0], M, input_shape)
+mimo = MIMONetwork
 
 
 def _widen_inputs(layer: nn.Conv2d | nn.Linear, M: int) -> None:
@@ -86,7 +84,7 @@ def _set_inputs(layer: nn.Conv2d | nn.Linear, weight: Tensor) -> None:
     setattr(layer, "in_channels" if isinstance(layer, nn.Conv2d) else "in_features", weight.shape[1])
 
 
-def positions(batch_size: int, generator: torch.Generator, M: int, rho: float, batch_repetition: int) -> Tensor:
+def mimo_positions(batch_size: int, generator: torch.Generator, M: int, rho: float, batch_repetition: int) -> Tensor:
     """Positions of each subnetwork's inputs, shape (M, B * batch_repetition) (MIMO, section 3.5).
 
     The batch is tiled and shuffled once; each member then shuffles the first (1 - rho) share of the positions again and
@@ -94,21 +92,22 @@ def positions(batch_size: int, generator: torch.Generator, M: int, rho: float, b
     """
     tiled = torch.arange(batch_size).repeat(batch_repetition)
     main = tiled[torch.randperm(len(tiled), generator=generator)]
-    apart = round((1 - rho) * len(main))
+    own = round((1 - rho) * len(main))
     return torch.stack(
-        [torch.cat([main[:apart][torch.randperm(apart, generator=generator)], main[apart:]]) for _ in range(M)]
+        [torch.cat([main[:own][torch.randperm(own, generator=generator)], main[own:]]) for _ in range(M)]
     )
 
 
 def deal(M: int, rho: float, batch_repetition: int) -> Deal:
-    return Deal(positions=partial(positions, M=M, rho=rho, batch_repetition=batch_repetition))
+    """Deal each subnetwork its own shuffle of the batch, see `mimo_positions`."""
+    return Deal(positions=partial(mimo_positions, M=M, rho=rho, batch_repetition=batch_repetition))
 
 
 class MIMO(Method):
     """M subnetworks of one network, each on its own shuffle of the batch.
 
     Args:
-        M: number of subnetworks.
+        settings: as `mimo` takes them.
         rho: share of positions where all subnetworks see the same example (section 3.5, input repetition).
         batch_repetition: times that each example stands in a step (section 3.5).
         penalty: what the recipe's l1 and l2 act on: ``all`` parameters, or ``layers``, as in the released code of
@@ -117,19 +116,21 @@ class MIMO(Method):
         norm_l2: with ``layers``, the L2 penalty of batch norms, which the recipe's do not act on.
     """
 
+    @settings_of(mimo)
     def __init__(
         self,
         backbone: Backbone,
         input_shape: tuple[int, ...],
-        M: int = 3,
         rho: float = 0.0,
         batch_repetition: int = 4,
         reduction: str = "sum",
         penalty: Literal["all", "layers"] = "all",
         norm_l2: float = 0,
+        **settings,
     ) -> None:
         require("method.", rho=rho, batch_repetition=batch_repetition, penalty=penalty, norm_l2=norm_l2)
-        super().__init__(mimo(backbone, M, input_shape), deal(M, rho, batch_repetition), reduction)
+        ensemble = mimo(backbone, input_shape=input_shape, **settings)
+        super().__init__(ensemble, deal(ensemble.M, rho, batch_repetition), reduction)
         self.penalty, self.norm_l2 = penalty, norm_l2
 
     def parameter_groups(self) -> list[dict]:
@@ -143,7 +144,7 @@ class MIMO(Method):
         ]
         norms = [p for norm in network.modules() if isinstance(norm, _BatchNorm) for p in norm.parameters()]
         l1, l2 = (self.ensemble.M * strength for strength in (self.recipe.l1, self.recipe.l2))
-        return apart(
+        return param_groups(
             self,
             {"params": inner},
             {"params": ends, "norms": False, "l1": l1, "l2": l2},

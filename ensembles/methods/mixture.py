@@ -10,44 +10,65 @@ import torch
 from torch import Tensor, nn
 
 from ensembles.errors import UserError
-from ensembles.limits import require
-from ensembles.methods.base import Backbone, Method, apart, fresh
+from ensembles.limits import require, settings_of
+from ensembles.methods.base import Backbone, Method, fresh, param_groups
 from ensembles.methods.folded import NORMS, Folded, take
 from ensembles.methods.layers import Layer, layers
 
 
 class MixtureNetwork(Folded):
-    """Member i's weight of layer j is the sum of a_lij T_l over the layer's templates l (equation 2).
+    """Member i's weight of layer j is the sum of a_lij T_l over the layer's templates l (equation 2); -> (M, B, K).
 
     Members share templates and biases, and have their own mixing weights and normalisation layers: batch norms as in
     the paper, and so layer and group norms, whose scales go with a member's features too.
 
+    Args:
+        backbone: a freshly initialised network, or a function that builds one. Only the spread of its mixed layers'
+            numbers is kept, so there is no use in pretrained ones.
+        budget: parameters to store besides the members' own mixing weights and norms, as a multiple of the backbone's,
+            or from 1000 on as a number.
+        templates: that a layer mixes, dealt round robin from its group's.
+        grouping: ``shape``, banks for layers of one type and shape (section 3.1), each with its layers' share of the
+            budget; or ``flat``, one for all layers (section 5.1), for small budgets.
+        single_layer_banks: a layer alone in its group has a bank too, given a budget of two templates, as in the
+            paper's thin networks; else it is an ordinary layer that all members share.
+        disjoint: deal corresponding layers of different members different templates first, as on ImageNet.
+
     Attributes:
         banks: of groups whose layers are mixed.
-        alone: names of the layers of each group that is one ordinary layer, shared by all members.
+        shared_layers: names of the layers of each group that is one ordinary layer, shared by all members.
+
+    Raises:
+        UserError: a setting out of its range, nothing that would be mixed, or a budget that cannot be kept.
     """
 
     def __init__(
         self,
-        network: nn.Module,
-        M: int,
-        input_shape: tuple[int, ...],
-        budget: float,
-        templates: int,
-        grouping: Literal["shape", "flat"],
-        single_layer_banks: bool,
-        disjoint: bool,
+        backbone: Backbone,
+        M: int = 4,
+        budget: float = 1.0,
+        templates: int = 5,
+        grouping: Literal["shape", "flat"] = "shape",
+        single_layer_banks: bool = False,
+        disjoint: bool = False,
+        input_shape: tuple[int, ...] = (3, 32, 32),
     ) -> None:
+        require(M=M, budget=budget, templates=templates)
+        if grouping not in ("shape", "flat"):
+            raise UserError(
+                f"method.grouping is {grouping!r}, but must be shape or flat: which layers share templates."
+            )
+        (network,) = fresh(backbone, 1)
         params = sum(parameter.numel() for parameter in network.parameters())
         share = multiple(budget, params)
         super().__init__(network, M, input_shape, NORMS)
         self.banks = nn.ModuleList()
-        self.alone: list[list[str]] = []
-        hands = M if disjoint else 1
+        self.shared_layers: list[list[str]] = []
+        template_sets = M if disjoint else 1
         if grouping == "flat":
-            self._mix_flat(floor(share * params), templates, hands)
+            self._mix_flat(floor(share * params), templates, template_sets)
         else:
-            self._mix_by_shape(share, templates, hands, single_layer_banks)
+            self._mix_by_shape(share, templates, template_sets, single_layer_banks)
             self._require_mixed()
             own = {id(parameter) for parameter in self.own_parameters()}
             shared = (parameter for parameter in self.parameters() if id(parameter) not in own)
@@ -65,27 +86,28 @@ class MixtureNetwork(Folded):
         yield from self.mixing_weights()
         yield from self.norms.parameters()
 
-    def _mix_by_shape(self, share: Fraction, each: int, hands: int, single_layer_banks: bool) -> None:
+    def _mix_by_shape(self, share: Fraction, each: int, template_sets: int, single_layer_banks: bool) -> None:
         for group in by_shape(layers(self.network)):
             # The group's share of the budget over a layer's size is the budget in backbones times the group's layers.
             n = floor(share * len(group))
             if n < 2 or (len(group) == 1 and not single_layer_banks):
-                self.alone.append([layer.name for layer in group])
+                self.shared_layers.append([layer.name for layer in group])
                 first = take(self.network, *(layer.weight for layer in group))[0]
                 for layer in group:
                     owner, _, key = layer.weight.rpartition(".")
                     setattr(self.network.get_submodule(owner), key, first)
             else:
                 weights = take(self.network, *(layer.weight for layer in group))
-                self.banks.append(Bank(group, weights, self.M, min(n, each * len(group) * hands), each, hands > 1))
+                n = min(n, each * len(group) * template_sets)
+                self.banks.append(Bank(group, weights, self.M, n, each, template_sets > 1))
 
-    def _mix_flat(self, budget: int, each: int, hands: int) -> None:
+    def _mix_flat(self, budget: int, each: int, template_sets: int) -> None:
         group = layers(self.network)
         weights = take(self.network, *(layer.weight for layer in group))
         unmixed = sum(parameter.numel() for parameter in self.network.parameters())
         _require_budget(budget, unmixed + 1)
-        needed, size = each * hands * sum(layer.size for layer in group), budget - unmixed
-        self.banks.append(FlatBank(group, weights, self.M, min(size, needed), each, hands > 1))
+        needed, size = each * template_sets * sum(layer.size for layer in group), budget - unmixed
+        self.banks.append(FlatBank(group, weights, self.M, min(size, needed), each, template_sets > 1))
 
     def _require_mixed(self) -> None:
         if not self.banks:
@@ -104,68 +126,23 @@ def _require_budget(budget: int, shared: int) -> None:
         )
 
 
-def mixture(
-    backbone: Backbone,
-    M: int = 4,
-    budget: float = 1.0,
-    templates: int = 5,
-    grouping: Literal["shape", "flat"] = "shape",
-    single_layer_banks: bool = False,
-    disjoint: bool = False,
-    input_shape: tuple[int, ...] = (3, 32, 32),
-) -> MixtureNetwork:
-    """M members that mix their layers from shared templates; (B, *input_shape) -> (M, B, K).
-
-    Args:
-        backbone: a freshly initialised network, or a function that builds one. Only the spread of its mixed layers'
-            numbers is kept, so there is no use in pretrained ones.
-        budget: parameters to store besides the members' own mixing weights and norms, as a multiple of the backbone's,
-            or from 1000 on as a number.
-        templates: that a layer mixes, dealt round robin from its group's.
-        grouping: ``shape``, banks for layers of one type and shape (section 3.1), each with its layers' share of the
-            budget; or ``flat``, one for all layers (section 5.1), for small budgets.
-        single_layer_banks: a layer alone in its group has a bank too, given a budget of two templates, as in the
-            paper's thin networks; else it is an ordinary layer that all members share.
-        disjoint: deal corresponding layers of different members different templates first, as on ImageNet.
-
-    Raises:
-        UserError: a setting out of its range, nothing that would be mixed, or a budget that cannot be kept.
-    """
-    require(M=M, budget=budget, templates=templates)
-    if grouping not in ("shape", "flat"):
-        raise UserError(f"method.grouping is {grouping!r}, but must be shape or flat: which layers share templates.")
-    network = fresh(backbone, 1)[0]
-    return MixtureNetwork(network, M, input_shape, budget, templates, grouping, single_layer_banks, disjoint)
+mixture = MixtureNetwork
 
 
 class Mixture(Method):
     """Members mixed from shared templates, each trained on the batch with its own loss (section 3.2).
 
-    Mixing weights get no weight decay.
-
-    Args:
-        M, budget, templates, grouping, single_layer_banks, disjoint: as `ensembles.mixture` takes them.
+    Mixing weights get no weight decay. Settings are as `mixture` takes them.
     """
 
     keeps_pretrained = False
 
-    def __init__(
-        self,
-        backbone: Backbone,
-        input_shape: tuple[int, ...],
-        M: int = 4,
-        budget: float = 1.0,
-        templates: int = 5,
-        grouping: str = "shape",
-        single_layer_banks: bool = False,
-        disjoint: bool = False,
-        reduction: str = "sum",
-    ) -> None:
-        ensemble = mixture(backbone, M, budget, templates, grouping, single_layer_banks, disjoint, input_shape)
-        super().__init__(ensemble, reduction=reduction)
+    @settings_of(mixture)
+    def __init__(self, backbone: Backbone, input_shape: tuple[int, ...], reduction: str = "sum", **settings) -> None:
+        super().__init__(mixture(backbone, input_shape=input_shape, **settings), reduction=reduction)
 
     def parameter_groups(self) -> list[dict]:
-        return apart(self, {"params": self.ensemble.mixing_weights(), "weight_decay": 0.0})
+        return param_groups(self, {"params": self.ensemble.mixing_weights(), "weight_decay": 0.0})
 
 
 AS_ABSOLUTE = 1000  # a budget from here on is a number of parameters, below it a multiple of the backbone's
@@ -190,9 +167,9 @@ def dealt(templates: int, layers: int, M: int, each: int, disjoint: bool) -> Ten
     Corresponding layers of all members get the same ones; with ``disjoint`` each member in turn gets the next ones, so
     they differ until all are dealt.
     """
-    hands = M if disjoint else 1
-    order = torch.arange(layers * hands * each, device="cpu") % templates
-    return order.view(layers, hands, each).transpose(0, 1).expand(M, -1, -1).contiguous()
+    template_sets = M if disjoint else 1
+    order = torch.arange(layers * template_sets * each, device="cpu") % templates
+    return order.view(layers, template_sets, each).transpose(0, 1).expand(M, -1, -1).contiguous()
 
 
 class Bank(nn.Module):

@@ -1,4 +1,4 @@
-"""Naive multi-head (MIMO, section 3.2): M last layers on one body, which all members share with the input."""
+"""Naive multi-head (MIMO, Havasi et al., 2021, section 3.2): M last layers on one body, which all members share."""
 
 import copy
 from collections.abc import Iterable
@@ -7,19 +7,25 @@ from torch import Tensor, nn
 
 from ensembles.backbones.trace import trace
 from ensembles.errors import UserError
-from ensembles.limits import require
+from ensembles.limits import require, settings_of
 from ensembles.methods.base import Backbone, Ensemble, Method, fresh
 from ensembles.methods.layers import keep_outputs, widen_outputs
 
 
 class NaiveMultiheadNetwork(Ensemble):
-    """A network whose last layer gives M predictions; member m's are outputs mK to (m + 1)K."""
+    """A network whose last layer gives M predictions, (B, *input_shape) -> (M, B, K).
 
-    def __init__(self, network: nn.Module, M: int, input_shape: tuple[int, ...]) -> None:
+    Member m's are outputs mK to (m + 1)K.
+
+    Args:
+        backbone: a freshly initialised network, or a function that builds one.
+    """
+
+    def __init__(self, backbone: Backbone, M: int = 4, input_shape: tuple[int, ...] = (3, 32, 32)) -> None:
         super().__init__()
         require(M=M)
-        self.M = M
-        self.input_shape = tuple(input_shape)
+        (network,) = fresh(backbone, 1)
+        self.M, self.input_shape = M, tuple(input_shape)
         plan = trace(network, input_shape)
         self.last = plan.last
         if M > 1:
@@ -36,7 +42,7 @@ class NaiveMultiheadNetwork(Ensemble):
         return all_heads.diagonal(dim1=0, dim2=2).movedim(-1, 0)
 
     def member(self, m: int) -> nn.Module:
-        """Member m as an ordinary network, a copy."""
+        """Copy member m out as an ordinary network."""
         network = copy.deepcopy(self.network)
         keep_outputs(network.get_submodule(self.last), m, self.M)
         return network
@@ -57,23 +63,12 @@ class NaiveMultiheadNetwork(Ensemble):
             )
 
 
-def naive_multihead(
-    backbone: Backbone, M: int = 4, input_shape: tuple[int, ...] = (3, 32, 32)
-) -> NaiveMultiheadNetwork:
-    """Give a network M last layers; (B, *input_shape) -> (M, B, K).
-
-    Args:
-        backbone: a freshly initialised network, or a function that builds one.
-    """
-    return NaiveMultiheadNetwork(fresh(backbone, 1)[0], M, input_shape)
+naive_multihead = NaiveMultiheadNetwork
 
 
 class NaiveMultihead(Method):
-    """M last layers on one body, all trained on the same batch.
+    """M last layers on one body, all trained on the same batch; settings as `naive_multihead` takes them."""
 
-    Args:
-        M: number of last layers.
-    """
-
-    def __init__(self, backbone: Backbone, input_shape: tuple[int, ...], M: int = 4, reduction: str = "sum") -> None:
-        super().__init__(naive_multihead(backbone, M, input_shape), reduction=reduction)
+    @settings_of(naive_multihead)
+    def __init__(self, backbone: Backbone, input_shape: tuple[int, ...], reduction: str = "sum", **settings) -> None:
+        super().__init__(naive_multihead(backbone, input_shape=input_shape, **settings), reduction=reduction)

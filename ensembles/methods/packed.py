@@ -7,7 +7,7 @@ from torch import nn
 
 from ensembles.backbones.resize import require_room, resize, resized_size
 from ensembles.errors import UserError
-from ensembles.limits import require
+from ensembles.limits import require, settings_of
 from ensembles.methods.base import Backbone, Method, Separate, fresh
 from ensembles.methods.deal import Deal
 
@@ -22,7 +22,7 @@ def packed(
     min_channels: int = 64,
     input_shape: tuple[int, ...] = (3, 32, 32),
 ) -> Separate:
-    """M networks of alpha / M times the backbone's width, gamma groups in their convolutions; -> (M, B, K).
+    """Make M networks of alpha / M times the backbone's width, gamma groups in their convolutions; -> (M, B, K).
 
     The paper writes them as one network of grouped convolutions (equation 5, Figure 3c). Its block-diagonal weights are
     M networks' weights, and M thin ordinary convolutions cost no more than the grouped one.
@@ -72,28 +72,26 @@ class Packed(Method):
     """M thin networks that see the same batches; the authors' loss is the mean over members.
 
     Args:
-        M, alpha, gamma, min_channels: as `ensembles.packed` takes them.
+        settings: as `packed` takes them.
         initialisation: each member's own, or the first one's for all (section 5, sources of stochasticity).
         batches: common to all members, or each member's own.
     """
 
     keeps_pretrained = False
 
+    @settings_of(packed)
     def __init__(
         self,
         backbone: Backbone,
         input_shape: tuple[int, ...],
-        M: int = 4,
-        alpha: float = 2,
-        gamma: int = 1,
-        min_channels: int = 64,
         initialisation: Literal["own", "common"] = "own",
         batches: Literal["common", "own"] = "common",
         reduction: str = "mean",
+        **settings,
     ) -> None:
         require(initialisation=initialisation, batches=batches)
-        ensemble = packed(backbone, M, alpha, gamma, min_channels, input_shape)
+        ensemble = packed(backbone, input_shape=input_shape, **settings)
         if initialisation == "common":
             for network in ensemble.networks[1:]:
                 network.load_state_dict(ensemble.networks[0].state_dict())
-        super().__init__(ensemble, Deal(shuffles=M) if batches == "own" else None, reduction)
+        super().__init__(ensemble, Deal(shuffles=ensemble.M) if batches == "own" else None, reduction)

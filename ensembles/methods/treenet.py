@@ -1,8 +1,8 @@
-"""TreeNet (Lee et al., 2015): a trunk that all members share, and a branch for each."""
+"""TreeNet (Lee et al., 2015; a baseline of MIMO, section 3.2): a trunk that all members share, a branch for each."""
 
 import difflib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -12,23 +12,35 @@ from torch.utils._pytree import tree_leaves
 
 from ensembles.backbones.trace import on_meta, trace
 from ensembles.errors import UserError, reason
-from ensembles.limits import require
+from ensembles.limits import require, settings_of
 from ensembles.methods.base import Backbone, Ensemble, Method, fresh
 from ensembles.methods.folded import forwards
 
 
 class TreeNetwork(Ensemble):
-    """M networks that hold the same modules up to ``split``, which run once for all members.
+    """M networks that hold the same modules up to ``split``, which run once for all members; -> (M, B, K).
+
+    Args:
+        backbone: a network (member 0; the other branches' layers are drawn anew), or a function that builds one.
+        split: name of the module with which the branches begin. None is what MIMO (section 3.2) compares with, the
+            third residual group: stem and first two groups are shared; in other networks the block at two thirds of
+            the depth.
+        input_shape: shape of one input, (C, H, W) for images.
 
     Attributes:
         networks: the members, ordinary networks; the trunk's modules are the same objects in all of them.
-        split: name of the module with which the branches begin.
+
+    Raises:
+        UserError: M out of its range, or a network that cannot be cut there.
     """
 
-    def __init__(self, networks: Sequence[nn.Module], split: str | None, input_shape: tuple[int, ...]) -> None:
+    def __init__(
+        self, backbone: Backbone, M: int = 4, split: str | None = None, input_shape: tuple[int, ...] = (3, 32, 32)
+    ) -> None:
         super().__init__()
-        self.M = len(networks)
-        self.input_shape = tuple(input_shape)
+        require(M=M)
+        networks = fresh(backbone, M)
+        self.M, self.input_shape = M, tuple(input_shape)
         self.split = default_split(networks[0], input_shape) if split is None else str(split)
         self.trunk = before(networks[0], self.split, input_shape)
         for network in networks[1:]:
@@ -79,42 +91,15 @@ class TreeNetwork(Ensemble):
             )
 
 
-def treenet(
-    backbone: Backbone, M: int = 4, split: str | None = None, input_shape: tuple[int, ...] = (3, 32, 32)
-) -> TreeNetwork:
-    """A trunk that M members share and M branches of their own initialisation; (B, *input_shape) -> (M, B, K).
-
-    Args:
-        backbone: a network (member 0; the other branches' layers are drawn anew), or a function that builds one.
-        split: name of the module with which the branches begin. None is what MIMO (section 3.2) compares with, the
-            third residual group: stem and first two groups are shared; in other networks the block at two thirds of
-            the depth.
-        input_shape: shape of one input, (C, H, W) for images.
-
-    Raises:
-        UserError: M out of its range, or a network that cannot be cut there.
-    """
-    require(M=M)
-    return TreeNetwork(fresh(backbone, M), split, input_shape)
+treenet = TreeNetwork
 
 
 class TreeNet(Method):
-    """A shared trunk with M branches, all trained on the same batch.
+    """A shared trunk with M branches, all trained on the same batch; settings as `treenet` takes them."""
 
-    Args:
-        M: number of branches.
-        split: name of the backbone's module with which the branches begin; None as `ensembles.treenet` finds it.
-    """
-
-    def __init__(
-        self,
-        backbone: Backbone,
-        input_shape: tuple[int, ...],
-        M: int = 4,
-        split: str | None = None,
-        reduction: str = "sum",
-    ) -> None:
-        super().__init__(treenet(backbone, M, split, input_shape), reduction=reduction)
+    @settings_of(treenet)
+    def __init__(self, backbone: Backbone, input_shape: tuple[int, ...], reduction: str = "sum", **settings) -> None:
+        super().__init__(treenet(backbone, input_shape=input_shape, **settings), reduction=reduction)
 
 
 STAGE = "layer3"  # what follows the stem and the first two groups, in this package's and in most libraries' ResNets
