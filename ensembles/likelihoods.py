@@ -29,7 +29,7 @@ class Likelihood(ABC):
 
     @abstractmethod
     def loss(self, outputs: Tensor, targets: Tensor, recipe: Recipe | None = None) -> Tensor:
-        """The mean loss over members and examples.
+        """Compute the mean loss over members and examples.
 
         Args:
             outputs: (M, B, K).
@@ -46,7 +46,7 @@ class Likelihood(ABC):
 
     @abstractmethod
     def summary(self, **settings: bool) -> Summary | RegressionSummary:
-        """What takes in the predictions on each set and reduces them to results.
+        """Make what takes in the predictions on each set and reduces them to results.
 
         Args:
             settings: of the evaluation, as `ensembles.metrics.Summary` takes them.
@@ -60,7 +60,7 @@ class Regression(Likelihood):
 
     @abstractmethod
     def moments(self, outputs: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Mean and variance of each member's prediction, (..., K) -> (...) each; no variance is None."""
+        """Compute mean and variance of each member's prediction, (..., K) -> (...) each; no variance is None."""
 
     def validation_metrics(self) -> RegressionScores:
         return RegressionScores(self.moments)
@@ -79,7 +79,7 @@ class Categorical(Likelihood):
     monitor = ("val/acc", "max")
 
     def loss(self, outputs: Tensor, targets: Tensor, recipe: Recipe | None = None) -> Tensor:
-        """As `Likelihood.loss`; targets can also be each class's share, (B, K) or (M, B, K)."""
+        """Compute it as `Likelihood.loss` says; targets can also be each class's share, (B, K) or (M, B, K)."""
         each = outputs.shape if targets.is_floating_point() else outputs.shape[:2]
         criterion = recipe.criterion if recipe else F.cross_entropy
         return criterion(outputs.flatten(0, 1), targets.expand(each).flatten(0, 1))

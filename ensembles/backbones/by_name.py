@@ -75,7 +75,7 @@ def torchvision_model(
 
 
 def _drop_auxiliary_heads(network: nn.Module) -> None:
-    """Inception and GoogLeNet give tuples of several heads' logits in training."""
+    """Drop the heads by which Inception and GoogLeNet give tuples of several heads' logits in training."""
     if hasattr(network, "aux_logits"):
         network.aux_logits = False
         for head in ("AuxLogits", "aux1", "aux2"):

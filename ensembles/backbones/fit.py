@@ -1,6 +1,6 @@
 """What every builder does last: see that the network suits its images, and bring it to its width.
 
-A layer tells its initialiser (`initialise`, `tell`), so that it can be drawn anew at another size.
+A layer tells its initialiser (`initialise`, `note_initialisers`), so that it can be drawn anew at another size.
 """
 
 from collections.abc import Callable
@@ -51,7 +51,7 @@ def fit(
     if init is not None:
         initialise(network, INITIALISERS[init])
     if redraw == "bootstrap":
-        tell(network, dict.fromkeys(LAYERS))
+        note_initialisers(network, dict.fromkeys(LAYERS))
     network = resize(network, width, input_shape)
     return network if ghost_batch is None else ghost(network, ghost_batch)
 
@@ -128,7 +128,7 @@ def initialise(network: nn.Module, initialiser: Initialiser) -> None:
             layer.initialiser = initialiser
 
 
-def tell(network: nn.Module, kinds: dict[type, Initialiser | None]) -> None:
+def note_initialisers(network: nn.Module, kinds: dict[type, Initialiser | None]) -> None:
     """Note by which initialiser the layers of each kind have been drawn; None takes the note away."""
     for layer in network.modules():
         for kind, initialiser in kinds.items():

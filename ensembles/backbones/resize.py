@@ -64,10 +64,10 @@ def resize(
 def resized_size(
     network: nn.Module, ratio: float, input_shape: tuple[int, ...], gamma: int = 1, min_channels: int = 64
 ) -> int:
-    """Number of parameters that `resize` would give a network, which stays as it is."""
+    """Count the parameters that `resize` would give a network, which stays as it is."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return size(resize(on_meta(network), ratio, input_shape, gamma, min_channels))
+        return parameter_count(resize(on_meta(network), ratio, input_shape, gamma, min_channels))
 
 
 def _is_on_meta(network: nn.Module) -> bool:
@@ -128,7 +128,7 @@ def _resize_layer(
 
 
 def subgroups(in_channels: int, out_channels: int, gamma: int, min_channels: int) -> int:
-    """The most groups, up to gamma, that divide the channels and keep at least ``min_channels`` input channels each."""
+    """Find the most groups, up to gamma, that divide the channels and keep ``min_channels`` input channels each."""
     for groups in range(min(gamma, in_channels // min_channels), 1, -1):
         if in_channels % groups == 0 and out_channels % groups == 0:
             return groups
@@ -214,8 +214,8 @@ MEMORY_SHARE = 0.7  # of this machine's, for networks
 PARAMETER_BYTES = 4
 
 
-def size(network: nn.Module) -> int:
-    """Number of a network's parameters."""
+def parameter_count(network: nn.Module) -> int:
+    """Count a network's parameters."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 

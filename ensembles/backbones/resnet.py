@@ -10,7 +10,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 from torchvision import models
 
-from ensembles.backbones.fit import fit, he, he_by_outputs, initialise, tell, torch_default
+from ensembles.backbones.fit import fit, he, he_by_outputs, initialise, note_initialisers, torch_default
 from ensembles.errors import UserError
 from ensembles.limits import settings_of
 
@@ -39,7 +39,7 @@ def resnet50(num_classes: int, in_channels: int = 3, image_size: int = 32, **set
 def _resnet(
     constructor: Callable[..., models.ResNet], num_classes: int, in_channels: int, image_size: int, **settings
 ) -> nn.Module:
-    """For images of up to 64 pixels a 3x3 stem of stride 1 without max-pooling, as on CIFAR; else torchvision's 7x7."""
+    """Build a ResNet; up to 64 pixels get a 3x3 stem of stride 1 without max-pooling, as on CIFAR, others the 7x7."""
     network = constructor(num_classes=num_classes)
     small = image_size <= 64
     kernel, stride = (3, 1) if small else (7, 2)
@@ -47,7 +47,7 @@ def _resnet(
     nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
     if small:
         network.maxpool = nn.Identity()
-    tell(network, {nn.Conv2d: he_by_outputs, nn.Linear: torch_default})
+    note_initialisers(network, {nn.Conv2d: he_by_outputs, nn.Linear: torch_default})
     return fit(network, num_classes, in_channels, image_size, **settings)
 
 

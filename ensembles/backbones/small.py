@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from ensembles.backbones.fit import fit, tell, torch_default
+from ensembles.backbones.fit import fit, note_initialisers, torch_default
 from ensembles.backbones.trace import LAYERS
 from ensembles.errors import UserError
 from ensembles.limits import settings_of
@@ -40,7 +40,7 @@ def small_cnn(
             fc=nn.Linear(32 * (image_size // 8) ** 2, num_classes),
         )
     )
-    tell(network, dict.fromkeys(LAYERS, torch_default))
+    note_initialisers(network, dict.fromkeys(LAYERS, torch_default))
     return fit(network, num_classes, in_channels, image_size, **settings)
 
 
@@ -65,7 +65,7 @@ def mlp(
             fc=nn.Linear(128, num_classes),
         )
     )
-    tell(network, dict.fromkeys(LAYERS, torch_default))
+    note_initialisers(network, dict.fromkeys(LAYERS, torch_default))
     return fit(network, num_classes, in_channels, image_size, **settings)
 
 
@@ -104,7 +104,7 @@ def airbench(
             fc=nn.Linear(widths[-1], num_classes, bias=False),
         )
     )
-    tell(network, dict.fromkeys(LAYERS, torch_default))
+    note_initialisers(network, dict.fromkeys(LAYERS, torch_default))
     return fit(network, num_classes, in_channels, image_size, **settings)
 
 

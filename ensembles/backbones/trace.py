@@ -77,7 +77,7 @@ def trace(network: nn.Module, input_shape: tuple[int, ...]) -> Trace:
 
 
 def on_meta(network: nn.Module) -> nn.Module:
-    """A copy in evaluation mode that has shapes but no numbers."""
+    """Copy the network in evaluation mode that has shapes but no numbers."""
     memo = {id(t): t.to("meta") for t in (*network.parameters(), *network.buffers())}
     memo |= {id(p): nn.Parameter(p.to("meta"), p.requires_grad) for p in network.parameters()}
     return copy.deepcopy(network, memo).eval()
@@ -98,7 +98,7 @@ class _Call:
 
 
 def inner_layers(network: nn.Module, input_shape: tuple[int, ...]) -> list[str]:
-    """Names of the layers in residual blocks that read what another layer of their block has computed.
+    """Name the layers in residual blocks that read what another layer of their block has computed.
 
     So neither a block's first convolution nor that of its shortcut is among them; a network without blocks gives [].
     """
@@ -106,12 +106,12 @@ def inner_layers(network: nn.Module, input_shape: tuple[int, ...]) -> list[str]:
 
 
 def first_layers(network: nn.Module, input_shape: tuple[int, ...]) -> list[str]:
-    """Names of the layers that residual blocks begin with: of each block the first of which another layer reads."""
+    """Name the layers that residual blocks begin with: of each block the first of which another layer reads."""
     return [next(name for reads in block.values() for name in reads) for block in _blocks(network, input_shape)]
 
 
 def _blocks(network: nn.Module, input_shape: tuple[int, ...]) -> list[dict[str, list[str]]]:
-    """The residual blocks, which are the innermost modules that add, in the order in which they end.
+    """Find the residual blocks, which are the innermost modules that add, in the order in which they end.
 
     A block has its layers' names in the order in which they run, each with those of the block that its input follows
     from. One in which no layer reads another is left out.
@@ -153,7 +153,7 @@ def _node(value: object) -> Node | None:
 
 
 def _adds(call: _Call) -> bool:
-    """Whether two paths from the call's input meet in a sum."""
+    """Tell whether two paths from the call's input meet in a sum."""
     if call.start is None or call.end is None:
         return False
     leads = {call.start}
@@ -167,7 +167,7 @@ def _adds(call: _Call) -> bool:
 
 
 def _read(layer: _Call, block: _Call) -> list[_Call]:
-    """The block's other layers from which the layer's input follows."""
+    """Find the block's other layers from which the layer's input follows."""
     if layer.start is None or layer.start is block.start:
         return []
     leads = set(_inputs_first(layer.start, stop=block.start))
@@ -175,7 +175,7 @@ def _read(layer: _Call, block: _Call) -> list[_Call]:
 
 
 def _inputs_first(end: Node, stop: Node | None) -> Iterator[Node]:
-    """The nodes that lead to ``end``, each after those that lead to it, none beyond ``stop``."""
+    """Yield the nodes that lead to ``end``, each after those that lead to it, none beyond ``stop``."""
     seen, stack = {stop, None}, [(end, False)]
     while stack:
         node, expanded = stack.pop()

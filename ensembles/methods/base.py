@@ -9,7 +9,7 @@ import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
-from ensembles.backbones.resize import redraw, require_room, size
+from ensembles.backbones.resize import parameter_count, redraw, require_room
 from ensembles.backbones.trace import LAYERS
 from ensembles.errors import UserError
 from ensembles.likelihoods import Categorical, Likelihood
@@ -31,22 +31,22 @@ class Ensemble(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (M, B, K) of all members on a common batch (B, *input_shape)."""
+        """Compute logits (M, B, K) of all members on a common batch (B, *input_shape)."""
 
     @abstractmethod
     def each(self, x: Tensor) -> Tensor:
-        """Logits (M, B, K) where member m sees its own batch ``x[m]``, of (M, B, *input_shape)."""
+        """Compute logits (M, B, K) where member m sees its own batch ``x[m]``, of (M, B, *input_shape)."""
 
     @abstractmethod
     def member(self, m: int) -> nn.Module:
-        """Member m as an ordinary network, (B, *input_shape) -> (B, K)."""
+        """Give member m as an ordinary network, (B, *input_shape) -> (B, K)."""
 
     def own_parameters(self) -> Iterable[nn.Parameter]:
-        """Stored parameters of which each member has an equal part of its own; all members share the others."""
+        """List stored parameters of which each member has an equal part of its own; all members share the others."""
         return ()
 
     def predict(self, x: Tensor) -> Tensor:
-        """Predictive probabilities (B, K): the mean of the members' softmax."""
+        """Compute predictive probabilities (B, K), the mean of the members' softmax."""
         return torch.softmax(self(x), dim=-1).mean(dim=0)
 
 
@@ -82,9 +82,9 @@ def fresh(backbone: Backbone, M: int) -> list[nn.Module]:
     """
     if not isinstance(backbone, nn.Module):
         first = backbone()
-        require_room(size(first), M)
+        require_room(parameter_count(first), M)
         return [first, *(backbone() for _ in range(M - 1))]
-    require_room(size(backbone), M)
+    require_room(parameter_count(backbone), M)
     networks = [copy.deepcopy(backbone) for _ in range(M)]
     for network in networks[1:]:
         for layer in network.modules():
@@ -119,14 +119,14 @@ class Method(LightningModule):
         self.reduction = reduction
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (M, B, K) of a common batch (B, *input_shape), or of each member's own, (M, B, *input_shape)."""
+        """Compute logits (M, B, K) of a common batch (B, *input_shape), or each member's own (M, B, *input_shape)."""
         common = x.dim() == len(self.ensemble.input_shape) + 1
         if x.dim() == 4:
             x = x.contiguous(memory_format=self.memory_format)
         return self.ensemble(x) if common else self.ensemble.each(x)
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Each member's mean loss, by default cross-entropy, summed over the members or averaged.
+        """Compute each member's mean loss, by default cross-entropy, summed over the members or averaged.
 
         Args:
             logits: (M, B, K), of a regression the outputs.
@@ -146,14 +146,14 @@ class Method(LightningModule):
         self.recipe.penalise(optimizer)
 
     def parameter_groups(self) -> list[dict]:
-        """Parameters with what differs from the recipe for them, as torch.optim takes them."""
+        """List parameters with what differs from the recipe for them, as torch.optim takes them."""
         return [{"params": list(self.parameters())}]
 
     def on_validation_epoch_start(self) -> None:
         self._validation = self.likelihood.validation_metrics().to(self.device)
 
     def validation_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
-        """The members' logits (M, B, K), float32."""
+        """Compute the members' logits (M, B, K), float32."""
         x, y = batch
         logits = self(x).float()
         self._validation.update(logits, y)
@@ -164,7 +164,7 @@ class Method(LightningModule):
         self.log_dict(values, rank_zero_only=False, sync_dist=False)
 
     def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int, dataloader_idx: int = 0) -> Tensor:
-        """The members' logits (M, B, K), float32."""
+        """Compute the members' logits (M, B, K), float32."""
         return self(batch[0]).float()
 
 

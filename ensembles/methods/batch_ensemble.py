@@ -10,7 +10,7 @@ from ensembles.errors import UserError
 from ensembles.limits import require, settings_of
 from ensembles.methods.base import Backbone, Method, fresh, param_groups
 from ensembles.methods.deal import whole_or_shares
-from ensembles.methods.folded import BATCH_NORMS, Folded, take
+from ensembles.methods.folded import BATCH_NORMS, Folded, pop_tensors
 from ensembles.methods.layers import Layer, layers
 
 
@@ -55,12 +55,12 @@ class BatchEnsembleNetwork(Folded):
         return weights
 
     def fast_weights(self) -> Iterator[nn.Parameter]:
-        """All r and s."""
+        """Yield all r and s."""
         for fast in self.fast:
             yield from (fast.r, fast.s)
 
     def biases(self) -> Iterator[nn.Parameter]:
-        """All members' biases (M, outputs)."""
+        """Yield all members' biases (M, outputs)."""
         yield from (fast.bias for fast in self.fast if fast.bias is not None)
 
     def own_parameters(self) -> Iterator[nn.Parameter]:
@@ -85,11 +85,11 @@ class FastWeights(nn.Module):
         self.s = nn.Parameter(_initial(init, weight, M, layer.inputs))
         self.bias = None
         if layer.bias:
-            (bias,) = take(network, layer.bias)
+            (bias,) = pop_tensors(network, layer.bias)
             self.bias = nn.Parameter(bias.detach().repeat(M, 1))
 
     def fold(self, weight: Tensor, m: int) -> Tensor:
-        """W o (r_m s_m^T); W is (outputs, inputs / groups, ...), and each group reads its own inputs."""
+        """Compute W o (r_m s_m^T); W is (outputs, inputs / groups, ...), and each group reads its own inputs."""
         r = self.r[m].view(self.groups, -1, 1)
         s = self.s[m].view(self.groups, 1, -1)
         return weight * (r * s).view(*weight.shape[:2], *[1] * (weight.dim() - 2))

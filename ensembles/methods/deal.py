@@ -15,7 +15,7 @@ from ensembles.errors import UserError
 
 
 def everything(batch_size: int, generator: torch.Generator) -> Tensor:
-    """Every member sees the batch: positions, shape (B,)."""
+    """Let every member see the batch: positions, shape (B,)."""
     return torch.arange(batch_size)
 
 
@@ -33,7 +33,7 @@ class Deal:
 
 
 def share_positions(batch_size: int, generator: torch.Generator, M: int) -> Tensor:
-    """Positions of each member's own share of the batch, shape (M, B / M); the batch's order is random already.
+    """Give each member its own share of the batch: positions, shape (M, B / M); the batch's order is random already.
 
     Raises:
         UserError: the batch does not divide among the members.
@@ -47,7 +47,7 @@ def share_positions(batch_size: int, generator: torch.Generator, M: int) -> Tens
 
 
 def whole_or_shares(deal: str, M: int) -> Deal:
-    """The deal that ``method.deal`` names: ``whole``, where every member sees the batch, or ``shares`` of it.
+    """Make the deal that ``method.deal`` names: ``whole``, where every member sees the batch, or ``shares`` of it.
 
     Raises:
         UserError: another name.

@@ -53,7 +53,7 @@ class DeepEnsemble(Method):
 
 
 def _networks_in(path: str) -> list[tuple[str, dict[str, Tensor]]]:
-    """The path with each network's state, as many as the checkpoint has members."""
+    """Pair the path with each network's state, as many as the checkpoint has members."""
     networks: dict[str, dict[str, Tensor]] = defaultdict(dict)
     for key, tensor in read(path)["state_dict"].items():
         place = re.fullmatch(r"ensemble\.networks\.(\d+)\.(.+)", key)

@@ -15,7 +15,7 @@ from ensembles.methods.base import Backbone, Ensemble, Method, fresh
 
 
 class DropoutNetwork(Ensemble):
-    """A network with dropout inside its residual blocks, see `sites`; (B, *input_shape) -> (samples, B, K).
+    """A network with dropout inside its residual blocks, see `dropout_sites`; (B, *input_shape) -> (samples, B, K).
 
     At test member m's masks follow from the image and m alone. A pass in training mode is a single sample, so
     that its logits are (1, B, K).
@@ -50,7 +50,7 @@ class DropoutNetwork(Ensemble):
         self.network = network
         self.salt: int | None = None
         self._draw = _Draw(rate)
-        for number, name in enumerate(sites(network, input_shape, site)):
+        for number, name in enumerate(dropout_sites(network, input_shape, site)):
             layer = network.get_submodule(name)
             if site == "residual":
                 layer.register_forward_hook(partial(_drop_output, self._draw, number))
@@ -65,19 +65,19 @@ class DropoutNetwork(Ensemble):
         return torch.stack([self.sample(own, m) for m, own in enumerate(x)])
 
     def sample(self, x: Tensor, m: int) -> Tensor:
-        """Logits (B, K) of one pass with member m's masks."""
+        """Compute logits (B, K) of one pass with member m's masks."""
         if self.training:
             salt = int(torch.randint(2**31, ())) if self.salt is None else self.salt
-            self._draw.keys = keys(x, seed_of("dropout", "train", salt, m))
+            self._draw.keys = image_keys(x, seed_of("dropout", "train", salt, m))
         else:
-            self._draw.keys = keys(x, seed_of("dropout", "test", m))
+            self._draw.keys = image_keys(x, seed_of("dropout", "test", m))
         try:
             return self.network(x)
         finally:
             self._draw.keys = None
 
     def member(self, m: int) -> nn.Module:
-        """Sample m as a network: its weights are the stored ones, its masks its own."""
+        """Give sample m as a network: its weights are the stored ones, its masks its own."""
         return Sample(self, m)
 
 
@@ -108,8 +108,8 @@ def _drop_output(draw: _Draw, number: int, layer: nn.Module, inputs: tuple, outp
     return drop(output, draw.keys, number, draw.rate)
 
 
-def sites(network: nn.Module, input_shape: tuple[int, ...], site: str = "convolutions") -> list[str]:
-    """Names of the layers that dropout sits before; with ``site="residual"``, after.
+def dropout_sites(network: nn.Module, input_shape: tuple[int, ...], site: str = "convolutions") -> list[str]:
+    """Name the layers that dropout sits before; with ``site="residual"``, after.
 
     That one is the residual mode of MIMO's released baseline: a single dropout a block, between its first convolution
     and what follows it, in a wide residual network the second norm.
@@ -160,8 +160,8 @@ MULTIPLIERS = (0x7FEB352D, 0x846CA68B - 2**32)  # of Wellons' "lowbias32" hash, 
 MIXED = -0x61C88647  # odd, so that its multiples tell layers apart
 
 
-def keys(x: Tensor, salt: int) -> Tensor:
-    """A number for each image, (B, ...) -> (B,) int32."""
+def image_keys(x: Tensor, salt: int) -> Tensor:
+    """Hash each image, (B, ...) -> (B,) int32."""
     levels = (x.detach().float() * LEVELS).round().to(torch.int32).flatten(1)
     places = _mix(torch.arange(levels.shape[1], dtype=torch.int32, device=x.device))
     return _mix((levels * places).sum(1).to(torch.int32) ^ _signed(salt))
@@ -171,7 +171,7 @@ def drop(x: Tensor, keys: Tensor, layer: int, rate: float) -> Tensor:
     """Zero a share ``rate`` of the elements of x, (B, ...), and scale the others up to keep the mean.
 
     Args:
-        keys: (B,), from `keys`.
+        keys: (B,), from `image_keys`.
         layer: tells the places in a network where elements are dropped.
     """
     parts = x.shape[0] // keys.shape[0]  # windows, say, into which an image was cut
@@ -200,5 +200,5 @@ def _scramble(numbers: Tensor) -> Tensor:
 
 
 def _signed(number: int) -> int:
-    """The number modulo 2^32 as a signed 32-bit integer."""
+    """Take the number modulo 2^32 as a signed 32-bit integer."""
     return (number + 2**31) % 2**32 - 2**31

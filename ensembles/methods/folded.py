@@ -41,8 +41,7 @@ class Folded(Ensemble):
     ) -> None:
         super().__init__()
         require(M=M)
-        self.M = M
-        self.input_shape = tuple(input_shape)
+        self.M, self.input_shape = M, tuple(input_shape)
         self.first = trace(network, input_shape).first
         self.norms = MemberNorms(network, M, own_norms) if own_norms else None
         self.network = network
@@ -54,10 +53,10 @@ class Folded(Ensemble):
 
     @abstractmethod
     def folded(self, m: int) -> dict[str, Tensor]:
-        """Member m's layer weights, by their names in the network, computed from the stored numbers."""
+        """Compute member m's layer weights, by their names in the network, computed from the stored numbers."""
 
     def weights(self, m: int) -> dict[str, Tensor]:
-        """Member m's plain parameters and buffers, by their names in the network; the others are the network's own."""
+        """Give member m's plain parameters and buffers by their names in the network, which has all others."""
         return self.folded(m) | (self.norms.weights(m) if self.norms else {})
 
     def forward(self, x: Tensor) -> Tensor:
@@ -73,7 +72,7 @@ class Folded(Ensemble):
         return torch.stack([functional_call(self.network, self.weights(m), (x[m],)) for m in range(self.M)])
 
     def member(self, m: int) -> nn.Module:
-        """Member m as an ordinary network with plain weights, a copy."""
+        """Copy member m as an ordinary network with plain weights."""
         network = copy.deepcopy(self.network)
         for name, tensor in self.weights(m).items():
             owner, _, key = name.rpartition(".")
@@ -82,7 +81,7 @@ class Folded(Ensemble):
         return network
 
     def _together(self, batch: Tensor, common: Tensor | None = None) -> Tensor:
-        """Logits (M, B, K) of all members' inputs one after another, (M B, ...); ``common`` if each has the same."""
+        """Compute logits (M, B, K) of members' inputs after each other, (M B, ...); ``common`` if each has the same."""
         tensors: dict[str, list[dict[str, Tensor]]] = defaultdict(lambda: [{} for _ in range(self.M)])
         for m in range(self.M):
             for name, tensor in self.weights(m).items():
@@ -100,7 +99,7 @@ class Folded(Ensemble):
 
     @property
     def _shares_first(self) -> bool:
-        """Whether the first layer is the same in all members, so that a common input needs it once."""
+        """Tell whether the first layer is the same in all members, so that a common input needs it once."""
         return all(layer.name != self.first for layer in self.layers)
 
     def _shared_batch_norms(self) -> list[nn.Module]:
@@ -129,10 +128,10 @@ class MemberNorms(nn.Module):
         norms = [network.get_submodule(name) for name in self.names]
         self.members = nn.ModuleList(nn.ModuleList(copy.deepcopy(norm) for norm in norms) for _ in range(M))
         for name, norm in zip(self.names, norms, strict=True):
-            take(network, *(f"{name}.{key}" for key in _tensors(norm)))
+            pop_tensors(network, *(f"{name}.{key}" for key in _tensors(norm)))
 
     def weights(self, m: int) -> dict[str, Tensor]:
-        """Member m's parameters and statistics by their names in the network."""
+        """Give member m's parameters and statistics by their names in the network."""
         pairs = zip(self.names, self.members[m], strict=True)
         return {f"{name}.{key}": tensor for name, norm in pairs for key, tensor in _tensors(norm).items()}
 
@@ -141,7 +140,7 @@ def _tensors(module: nn.Module) -> dict[str, Tensor]:
     return dict([*module.named_parameters(), *module.named_buffers()])
 
 
-def take(network: nn.Module, *names: str) -> list[Tensor]:
+def pop_tensors(network: nn.Module, *names: str) -> list[Tensor]:
     """Take tensors out of a network by their dotted names; their places stay, empty."""
     taken = []
     for name in names:
@@ -169,7 +168,7 @@ def forwards(replacements: Mapping[nn.Module, Callable[[Tensor], Tensor]]) -> It
 
 
 def once(layer: nn.Module, common: Tensor) -> Callable[[Tensor], Tensor]:
-    """The layer's forward, computed once for however many members hand it the very tensor ``common``.
+    """Make the layer's forward compute once for however many members hand it the very tensor ``common``.
 
     What follows may work in place, so each gets a copy.
     """
@@ -186,7 +185,7 @@ def once(layer: nn.Module, common: Tensor) -> Callable[[Tensor], Tensor]:
 
 
 def once_for_all(layer: nn.Module, common: Tensor, batch: Tensor, M: int) -> Callable[[Tensor], Tensor]:
-    """The layer's forward, computed on ``common`` where it is handed ``batch``, which is ``common`` M times."""
+    """Make the layer's forward compute on ``common`` where it is handed ``batch``, which is ``common`` M times."""
     compute = layer.forward
 
     def forward(x: Tensor) -> Tensor:
@@ -196,7 +195,7 @@ def once_for_all(layer: nn.Module, common: Tensor, batch: Tensor, M: int) -> Cal
 
 
 def member_by_member(layer: nn.Module, tensors: list[dict[str, Tensor]]) -> Callable[[Tensor], Tensor]:
-    """A forward for a batch that is M members' after each other: each part with its member's tensors in the layer."""
+    """Make a forward for M members' batches after each other: each part with its member's tensors in the layer."""
 
     def forward(x: Tensor) -> Tensor:
         replaced, layer.forward = layer.forward, _own(layer)
@@ -210,5 +209,5 @@ def member_by_member(layer: nn.Module, tensors: list[dict[str, Tensor]]) -> Call
 
 
 def _own(module: nn.Module) -> Callable[[Tensor], Tensor]:
-    """The forward of the module's class."""
+    """Give the forward of the module's class."""
     return MethodType(type(module).forward, module)

@@ -39,7 +39,7 @@ class Layer:
 
     @property
     def size(self) -> int:
-        """Numbers in the weight."""
+        """Count the numbers in the weight."""
         return math.prod(self.shape)
 
 
@@ -74,7 +74,7 @@ def widen_outputs(layer: nn.Conv2d | nn.Linear, M: int) -> None:
 
 
 def keep_outputs(layer: nn.Conv2d | nn.Linear, m: int, M: int) -> None:
-    """Leave the layer member m's part of its outputs."""
+    """Leave the layer only member m's part of its outputs."""
     set_outputs(layer, *(t.detach().chunk(M)[m].clone() for t in (layer.weight, layer.bias) if t is not None))
 
 

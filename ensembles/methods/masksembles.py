@@ -84,7 +84,7 @@ class Masksembles(Method):
 
 
 def channel_masks(channels: int, M: int, scale: float, generator: torch.Generator) -> Tensor:
-    """M masks of 0 and 1, (M, channels), each with equally many ones, such that each channel is some mask's.
+    """Draw M masks of 0 and 1, (M, channels), with equally many ones, such that each channel is some mask's.
 
     The paper puts a mask's ones at random among ``scale`` times as many places and drops the places that no mask uses.
     What is left is random in width; here the width is given. So the number of ones is the one with which that many
@@ -93,7 +93,7 @@ def channel_masks(channels: int, M: int, scale: float, generator: torch.Generato
     Args:
         scale: 1 for masks that are all ones; the larger, the less masks overlap.
     """
-    ones = active(channels, M, scale)
+    ones = active_channels(channels, M, scale)
     if ones * M == channels:  # nothing may overlap
         order = torch.randperm(channels, generator=generator, device="cpu")
         return torch.nn.functional.one_hot(order % M, M).T.float()
@@ -107,14 +107,14 @@ def channel_masks(channels: int, M: int, scale: float, generator: torch.Generato
             return used
 
 
-def active(channels: int, M: int, scale: float) -> int:
-    """How many channels a mask keeps: M masks use a share 1 - (1 - 1/scale)^M of scale times as many places."""
+def active_channels(channels: int, M: int, scale: float) -> int:
+    """Count the channels a mask keeps: M masks use a share 1 - (1 - 1/scale)^M of scale times as many places."""
     ones = channels / (scale * (1 - (1 - 1 / scale) ** M))
     return max(round(ones), math.ceil(channels / M))
 
 
 def _places(channels: int, M: int, ones: int) -> int:
-    """The number of places of which M masks with so many ones are expected to use ``channels``."""
+    """Count the places of which M masks with so many ones are expected to use ``channels``."""
     places = channels
     while places * (1 - (1 - ones / places) ** M) < channels:
         places += 1

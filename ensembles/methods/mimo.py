@@ -42,15 +42,15 @@ class MIMONetwork(Ensemble):
         self.network = network
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (M, B, K) on a common batch, tiled M times (section 2)."""
+        """Compute logits (M, B, K) on a common batch, tiled M times (section 2)."""
         return self._split(functional_call(self.network, {f"{self.first}.weight": self._folded()}, (x,)))
 
     def each(self, x: Tensor) -> Tensor:
-        """Logits (M, B, K) where subnetwork m predicts for its own input x[m], of (M, B, *input_shape)."""
+        """Compute logits (M, B, K) where subnetwork m predicts for its own input x[m], of (M, B, *input_shape)."""
         return self._split(self.network(torch.cat(x.unbind(0), dim=1)))
 
     def member(self, m: int) -> nn.Module:
-        """Subnetwork m on a common input: an ordinary network with the folded first layer and its own last layer."""
+        """Copy subnetwork m on a common input: a network with the folded first layer and its own last layer."""
         network = copy.deepcopy(self.network)
         first, last = network.get_submodule(self.first), network.get_submodule(self.last)
         _set_inputs(first, self._folded().detach())
@@ -62,7 +62,7 @@ class MIMONetwork(Ensemble):
         return (first.weight, *last.parameters())
 
     def _folded(self) -> Tensor:
-        """A layer that reads one input M times is a layer with the sum of its M slices of weights, so it runs once."""
+        """Sum the first layer's M slices: a layer that reads one input M times is one with the sum, so it runs once."""
         return torch.stack(self.network.get_submodule(self.first).weight.chunk(self.M, dim=1)).sum(dim=0)
 
     def _split(self, outputs: Tensor) -> Tensor:
@@ -85,7 +85,7 @@ def _set_inputs(layer: nn.Conv2d | nn.Linear, weight: Tensor) -> None:
 
 
 def mimo_positions(batch_size: int, generator: torch.Generator, M: int, rho: float, batch_repetition: int) -> Tensor:
-    """Positions of each subnetwork's inputs, shape (M, B * batch_repetition) (MIMO, section 3.5).
+    """Draw positions of each subnetwork's inputs, shape (M, B * batch_repetition) (MIMO, section 3.5).
 
     The batch is tiled and shuffled once; each member then shuffles the first (1 - rho) share of the positions again and
     leaves the rest, so a share rho of the positions (and chance matches) is alike in all members.

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ensembles.errors import UserError
 from ensembles.limits import require, settings_of
 from ensembles.methods.base import Backbone, Method, fresh, param_groups
-from ensembles.methods.folded import NORMS, Folded, take
+from ensembles.methods.folded import NORMS, Folded, pop_tensors
 from ensembles.methods.layers import Layer, layers
 
 
@@ -60,7 +60,7 @@ class MixtureNetwork(Folded):
             )
         (network,) = fresh(backbone, 1)
         params = sum(parameter.numel() for parameter in network.parameters())
-        share = multiple(budget, params)
+        share = budget_share(budget, params)
         super().__init__(network, M, input_shape, NORMS)
         self.banks = nn.ModuleList()
         self.shared_layers: list[list[str]] = []
@@ -92,18 +92,18 @@ class MixtureNetwork(Folded):
             n = floor(share * len(group))
             if n < 2 or (len(group) == 1 and not single_layer_banks):
                 self.shared_layers.append([layer.name for layer in group])
-                first = take(self.network, *(layer.weight for layer in group))[0]
+                first = pop_tensors(self.network, *(layer.weight for layer in group))[0]
                 for layer in group:
                     owner, _, key = layer.weight.rpartition(".")
                     setattr(self.network.get_submodule(owner), key, first)
             else:
-                weights = take(self.network, *(layer.weight for layer in group))
+                weights = pop_tensors(self.network, *(layer.weight for layer in group))
                 n = min(n, each * len(group) * template_sets)
                 self.banks.append(Bank(group, weights, self.M, n, each, template_sets > 1))
 
     def _mix_flat(self, budget: int, each: int, template_sets: int) -> None:
         group = layers(self.network)
-        weights = take(self.network, *(layer.weight for layer in group))
+        weights = pop_tensors(self.network, *(layer.weight for layer in group))
         unmixed = sum(parameter.numel() for parameter in self.network.parameters())
         _require_budget(budget, unmixed + 1)
         needed, size = each * template_sets * sum(layer.size for layer in group), budget - unmixed
@@ -148,13 +148,13 @@ class Mixture(Method):
 AS_ABSOLUTE = 1000  # a budget from here on is a number of parameters, below it a multiple of the backbone's
 
 
-def multiple(budget: float, params: int) -> Fraction:
-    """The budget over the backbone's parameters, exactly as it is written."""
+def budget_share(budget: float, params: int) -> Fraction:
+    """Divide the budget by the backbone's parameters, exactly as it is written."""
     return Fraction(str(budget)) if budget < AS_ABSOLUTE else Fraction(int(budget), params)
 
 
 def by_shape(layers: list[Layer]) -> list[list[Layer]]:
-    """Layers of one type and shape together, in the network's order."""
+    """Group layers of one type and shape, in the network's order."""
     groups: dict[tuple, list[Layer]] = defaultdict(list)
     for layer in layers:
         groups[layer.kind, layer.shape, layer.groups].append(layer)
@@ -162,7 +162,7 @@ def by_shape(layers: list[Layer]) -> list[list[Layer]]:
 
 
 def dealt(templates: int, layers: int, M: int, each: int, disjoint: bool) -> Tensor:
-    """Which templates member m mixes in layer j: indices (M, layers, each), dealt round robin.
+    """Deal the templates that member m mixes in layer j: indices (M, layers, each), dealt round robin.
 
     Corresponding layers of all members get the same ones; with ``disjoint`` each member in turn gets the next ones, so
     they differ until all are dealt.
@@ -191,7 +191,7 @@ class Bank(nn.Module):
         self.register_buffer("dealt", index, persistent=False)
 
     def weights(self, m: int) -> dict[str, Tensor]:
-        """Member m's weights of the group's layers."""
+        """Mix member m's weights of the group's layers."""
         mixing = self.mixing[m]
         dense = mixing.new_zeros(len(mixing), len(self.templates)).scatter(1, self.dealt[m], mixing)
         mixed = (dense @ self.templates).unbind(0)
@@ -224,7 +224,7 @@ class FlatBank(nn.Module):
                     start = (start + each * layer.size) % size
 
     def weights(self, m: int) -> dict[str, Tensor]:
-        """Member m's weights of all layers."""
+        """Mix member m's weights of all layers."""
         mixed = _MixPieces.apply(self.blob, self.mixing[m], [layer.size for layer in self.group], self.pieces[m])
         return {layer.weight: _shaped(weight, layer) for layer, weight in zip(self.group, mixed, strict=True)}
 
@@ -270,12 +270,12 @@ class _MixPieces(torch.autograd.Function):
 
 
 def _spread(numbers: Tensor) -> Tensor:
-    """Root mean square; not zero, since templates of zeros would never learn."""
+    """Compute the root mean square; not zero, since templates of zeros would never learn."""
     return numbers.detach().square().mean().sqrt().clamp_min(1e-3)
 
 
 def _start(M: int, each: int, weights: list[Tensor], spread: Tensor) -> Tensor:
-    """Mixing weights (M, layers, each), random in direction, with which mixed weights have their layer's own variance.
+    """Draw mixing weights (M, layers, each) with which mixed weights have their layer's own variance.
 
     Templates are independent, so the variance of a mix is theirs times the sum of the squared mixing weights.
     """
@@ -286,6 +286,6 @@ def _start(M: int, each: int, weights: list[Tensor], spread: Tensor) -> Tensor:
 
 
 def _shaped(flat: Tensor, layer: Layer) -> Tensor:
-    """A weight (outputs, inputs / groups, ...) out of numbers that have the inputs' dimension last."""
+    """Make a weight (outputs, inputs / groups, ...) out of numbers that have the inputs' dimension last."""
     outputs, inputs, *space = layer.shape
     return flat.view(outputs, *space, inputs).movedim(-1, 1)

@@ -51,7 +51,7 @@ class NaiveMultiheadNetwork(Ensemble):
         return self.network.get_submodule(self.last).parameters()
 
     def _split(self, outputs: Tensor) -> Tensor:
-        """(N, M K) -> (N, M, K)."""
+        """Split (N, M K) into (N, M, K)."""
         return outputs.unflatten(1, (self.M, -1))
 
     def _require_split(self, network: nn.Module, output: tuple[int, ...]) -> None:

@@ -42,7 +42,7 @@ class TreeNetwork(Ensemble):
         networks = fresh(backbone, M)
         self.M, self.input_shape = M, tuple(input_shape)
         self.split = default_split(networks[0], input_shape) if split is None else str(split)
-        self.trunk = before(networks[0], self.split, input_shape)
+        self.trunk = find_trunk(networks[0], self.split, input_shape)
         for network in networks[1:]:
             self.trunk.share(networks[0], network)
         self.networks = nn.ModuleList(networks)
@@ -127,15 +127,15 @@ class Trunk:
             setattr(network.get_submodule(owner), key, source.get_parameter(name))
 
 
-def before(network: nn.Module, split: str, input_shape: tuple[int, ...]) -> Trunk:
-    """The trunk of a network whose rest begins with the module ``split``, found by a pass on the meta device.
+def find_trunk(network: nn.Module, split: str, input_shape: tuple[int, ...]) -> Trunk:
+    """Find, by a pass on the meta device, the trunk of a network whose rest begins with the module ``split``.
 
     Raises:
         UserError: the network has no such module, or does not run it.
     """
     _require_module(network, split)
     shadow = on_meta(network)
-    pass_ = _Pass(shadow, shadow.get_submodule(split))
+    pass_ = _TrunkPass(shadow, shadow.get_submodule(split))
     with torch.enable_grad():
         pass_.run(torch.empty(2, *input_shape, device="meta"))
     if pass_.reached is None:
@@ -151,7 +151,7 @@ def before(network: nn.Module, split: str, input_shape: tuple[int, ...]) -> Trun
     return Trunk(dict(calls), tuple(_that_reach(pass_.reached, outside)))
 
 
-class _Pass:
+class _TrunkPass:
     """One pass through a network, followed until ``split`` begins.
 
     Attributes:
@@ -203,7 +203,7 @@ def _require_module(network: nn.Module, split: str) -> None:
 
 
 def default_split(network: nn.Module, input_shape: tuple[int, ...]) -> str:
-    """The third group of a residual network; in others the block that holds the layer at two thirds of the depth.
+    """Name the third group of a residual network; in others the block that holds the layer at two thirds of the depth.
 
     A block is what stands in the network's chain of modules: an `nn.Sequential` is part of the chain, anything else a
     block.

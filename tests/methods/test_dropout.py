@@ -11,7 +11,7 @@ from ensembles.backbones import mlp, resnet50, small_cnn, timm_model, torchvisio
 from ensembles.data import Digits
 from ensembles.errors import UserError
 from ensembles.methods import Dropout
-from ensembles.methods.dropout import drop, keys, sites
+from ensembles.methods.dropout import drop, dropout_sites, image_keys
 from ensembles.training.recipe import Recipe
 
 SHAPE = (3, 32, 32)
@@ -19,31 +19,31 @@ SHAPE = (3, 32, 32)
 
 def test_sits_inside_residual_blocks_before_each_convolution_but_the_first():
     blocks = [f"layer{group}.{block}" for group in (1, 2, 3) for block in (0, 1)]
-    assert sites(wrn(16, 1, 10), SHAPE) == [f"{block}.conv2" for block in blocks]
+    assert dropout_sites(wrn(16, 1, 10), SHAPE) == [f"{block}.conv2" for block in blocks]
     counts = (3, 4, 6, 3)
     bottlenecks = [f"layer{group + 1}.{block}" for group in range(4) for block in range(counts[group])]
     expected = [f"{block}.conv{number}" for block in bottlenecks for number in (2, 3)]
-    assert sites(resnet50(10, width=0.125), SHAPE) == expected
+    assert dropout_sites(resnet50(10, width=0.125), SHAPE) == expected
 
 
 def test_sits_between_the_layers_of_plain_networks():
-    assert sites(small_cnn(10), SHAPE) == ["conv2", "conv3"]
-    assert sites(mlp(10), SHAPE) == ["fc2", "fc"]
-    dense = sites(torchvision_model("densenet121", 10, image_size=32), SHAPE)
+    assert dropout_sites(small_cnn(10), SHAPE) == ["conv2", "conv3"]
+    assert dropout_sites(mlp(10), SHAPE) == ["fc2", "fc"]
+    dense = dropout_sites(torchvision_model("densenet121", 10, image_size=32), SHAPE)
     assert len(dense) == 119 and "features.conv0" not in dense and "classifier" not in dense
     kwargs = {"patch_size": 8, "embed_dim": 24, "depth": 1, "num_heads": 3}
     vit = timm_model("vit_tiny_patch16_224", 10, image_size=16, kwargs=kwargs)
-    assert sites(vit, (3, 16, 16)) == ["blocks.0.attn.proj", "blocks.0.mlp.fc1", "blocks.0.mlp.fc2"]
+    assert dropout_sites(vit, (3, 16, 16)) == ["blocks.0.attn.proj", "blocks.0.mlp.fc1", "blocks.0.mlp.fc2"]
 
 
 def test_the_residual_site_is_after_a_blocks_first_convolution():
     blocks = [f"layer{group}.{block}" for group in (1, 2, 3) for block in (0, 1)]
     for preactivation in (True, False):
-        found = sites(wrn(16, 2, 10, preactivation=preactivation), SHAPE, "residual")
+        found = dropout_sites(wrn(16, 2, 10, preactivation=preactivation), SHAPE, "residual")
         assert found == [f"{block}.conv1" for block in blocks]
     counts = (3, 4, 6, 3)
     bottlenecks = [f"layer{group + 1}.{block}" for group in range(4) for block in range(counts[group])]
-    assert sites(resnet50(10, width=0.125), SHAPE, "residual") == [f"{block}.conv1" for block in bottlenecks]
+    assert dropout_sites(resnet50(10, width=0.125), SHAPE, "residual") == [f"{block}.conv1" for block in bottlenecks]
     with pytest.raises(UserError, match=r"method\.site=residual needs residual blocks, and this Sequential has none"):
         ensembles.dropout(small_cnn(10), site="residual")
     with pytest.raises(UserError, match=r"method\.site is 'everywhere', but must be convolutions or residual"):
@@ -91,7 +91,7 @@ def test_masks_are_as_random_as_coins():
     x, rate = torch.randn(400, 3, 8, 8), 0.1
     ones = torch.ones(400, 64, 4, 4)
     kept = {
-        (salt, layer): (drop(ones, keys(x, salt), layer, rate) > 0).flatten(1).double()
+        (salt, layer): (drop(ones, image_keys(x, salt), layer, rate) > 0).flatten(1).double()
         for salt in (0, 1)
         for layer in (0, 1)
     }
@@ -144,7 +144,7 @@ def test_training_takes_one_sample_and_draws_it_anew():
 
 
 def test_windows_of_one_image_have_masks_of_their_own():
-    kept = drop(torch.ones(8, 50, 4), keys(torch.randn(2, 3, 4, 4), 0), 0, 0.5)
+    kept = drop(torch.ones(8, 50, 4), image_keys(torch.randn(2, 3, 4, 4), 0), 0, 0.5)
     assert len({tuple(window.flatten().tolist()) for window in kept}) == 8
 
 
