@@ -1,9 +1,9 @@
-"""The old place of the ensembles' modules, which are in `ensembles.methods` now: importable, with a warning."""
+"""The old place of what is in `ensembles.methods` now: its names are still importable, with a warning."""
 
 import warnings
 from importlib import import_module
 
-_MOVED = {
+_CLASSES = {
     "MIMO": "mimo.MIMONetwork",
     "BatchEnsemble": "batch_ensemble.BatchEnsembleNetwork",
     "Dropout": "dropout.DropoutNetwork",
@@ -13,16 +13,9 @@ _MOVED = {
     "NaiveMultihead": "naive_multihead.NaiveMultiheadNetwork",
     "Separate": "base.Separate",
     "TreeNet": "treenet.TreeNetwork",
-    "batch_ensemble": "batch_ensemble.batch_ensemble",
-    "deep_ensemble": "deep_ensemble.deep_ensemble",
-    "dropout": "dropout.dropout",
-    "masksembles": "masksembles.masksembles",
-    "mimo": "mimo.mimo",
-    "mixture": "mixture.mixture",
-    "naive_multihead": "naive_multihead.naive_multihead",
-    "packed": "packed.packed",
-    "treenet": "treenet.treenet",
 }
+_FUNCTIONS = "batch_ensemble deep_ensemble dropout masksembles mimo mixture naive_multihead packed treenet".split()
+_MOVED = _CLASSES | {name: f"{name}.{name}" for name in _FUNCTIONS}
 
 
 def __getattr__(name: str):

@@ -36,7 +36,6 @@ class BatchEnsembleNetwork(Folded):
         member_batch_norm: bool = False,
         input_shape: tuple[int, ...] = (3, 32, 32),
     ) -> None:
-        require(M=M)
         if init not in ("normal", "signs"):
             raise UserError(
                 f"method.init is {init!r}, but must be normal or signs: how the fast weights r and s start."

@@ -53,7 +53,7 @@ class MixtureNetwork(Folded):
         disjoint: bool = False,
         input_shape: tuple[int, ...] = (3, 32, 32),
     ) -> None:
-        require(M=M, budget=budget, templates=templates)
+        require(budget=budget, templates=templates)
         if grouping not in ("shape", "flat"):
             raise UserError(
                 f"method.grouping is {grouping!r}, but must be shape or flat: which layers share templates."
