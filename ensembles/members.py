@@ -14,8 +14,17 @@ _CLASSES = {
     "Separate": "base.Separate",
     "TreeNet": "treenet.TreeNetwork",
 }
-_FUNCTIONS = "batch_ensemble deep_ensemble dropout masksembles mimo mixture naive_multihead packed treenet".split()
-_MOVED = _CLASSES | {name: f"{name}.{name}" for name in _FUNCTIONS}
+_FUNCTIONS = (
+    "batch_ensemble",
+    "deep_ensemble",
+    "dropout",
+    "masksembles",
+    "mimo",
+    "mixture",
+    "naive_multihead",
+    "packed",
+)
+_MOVED = _CLASSES | {name: f"{name}.{name}" for name in (*_FUNCTIONS, "treenet")}
 
 
 def __getattr__(name: str):
