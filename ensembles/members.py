@@ -3,6 +3,8 @@
 import warnings
 from importlib import import_module
 
+from ensembles import _HOME
+
 _CLASSES = {
     "MIMO": "mimo.MIMONetwork",
     "BatchEnsemble": "batch_ensemble.BatchEnsembleNetwork",
@@ -14,17 +16,7 @@ _CLASSES = {
     "Separate": "base.Separate",
     "TreeNet": "treenet.TreeNetwork",
 }
-_FUNCTIONS = (
-    "batch_ensemble",
-    "deep_ensemble",
-    "dropout",
-    "masksembles",
-    "mimo",
-    "mixture",
-    "naive_multihead",
-    "packed",
-)
-_MOVED = _CLASSES | {name: f"{name}.{name}" for name in (*_FUNCTIONS, "treenet")}
+_MOVED = _CLASSES | {name: f"{name}.{name}" for name, home in _HOME.items() if home == f"ensembles.methods.{name}"}
 
 
 def __getattr__(name: str):

@@ -155,7 +155,7 @@ class Method(LightningModule):
     def validation_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         """Compute the members' logits (M, B, K), float32."""
         x, y = batch
-        logits = self(x).float()
+        logits = self._logits(x)
         self._validation.update(logits, y)
         return logits
 
@@ -165,7 +165,12 @@ class Method(LightningModule):
 
     def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Compute the members' logits (M, B, K), float32."""
-        return self(batch[0]).float()
+        return self._logits(batch[0])
+
+    def _logits(self, x: Tensor) -> Tensor:
+        """Compute logits in single precision, whatever ``trainer.precision`` training has: measures are of weights."""
+        with torch.autocast(self.device.type, enabled=False):
+            return self(x).float()
 
 
 def param_groups(module: nn.Module, *groups: dict, others: dict | None = None) -> list[dict]:

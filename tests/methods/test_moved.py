@@ -13,6 +13,7 @@ def test_old_names_are_found_and_say_where_they_are_now():
         DeprecationWarning, match=r"ensembles\.members\.Separate is ensembles\.methods\.base\.Separate now"
     ):
         from ensembles.members import Separate
+    assert len(old._MOVED) == 18
     for name in old._MOVED:
         with pytest.warns(DeprecationWarning, match=name):
             assert callable(getattr(old, name))
