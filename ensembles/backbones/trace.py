@@ -1,4 +1,8 @@
-"""What a network does with an image, seen in one pass on the meta device: no numbers, no time."""
+"""What a network does with an image, seen in one pass on the meta device: no numbers, no time.
+
+A pass shows its layers (`trace`), and its residual blocks by what they compute: a sum of two things that both follow from
+the block's input.
+"""
 
 import copy
 from collections.abc import Iterator
@@ -77,7 +81,7 @@ def trace(network: nn.Module, input_shape: tuple[int, ...]) -> Trace:
 
 
 def on_meta(network: nn.Module) -> nn.Module:
-    """Copy the network in evaluation mode that has shapes but no numbers."""
+    """Copy the network, in evaluation mode, with its shapes but no numbers."""
     memo = {id(t): t.to("meta") for t in (*network.parameters(), *network.buffers())}
     memo |= {id(p): nn.Parameter(p.to("meta"), p.requires_grad) for p in network.parameters()}
     return copy.deepcopy(network, memo).eval()
