@@ -1,7 +1,7 @@
 """What a network does with an image, seen in one pass on the meta device: no numbers, no time.
 
-A pass shows its layers (`trace`), and its residual blocks by what they compute: a sum of two things that both follow from
-the block's input.
+A pass shows its layers (`trace`), and its residual blocks by what they compute: a sum of two things that both follow
+from the block's input.
 """
 
 import copy

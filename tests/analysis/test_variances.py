@@ -9,7 +9,7 @@ from ensembles.analysis.separation import shares
 from ensembles.analysis.variances import conditional_variances
 from ensembles.backbones import mlp, small_cnn
 from ensembles.errors import UserError
-from ensembles.methods.deal import mimo
+from ensembles.methods.mimo import mimo
 from ensembles.methods.naive_multihead import naive_multihead
 
 
