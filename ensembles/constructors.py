@@ -62,9 +62,7 @@ def is_own(target: str) -> bool:
 def _own(kind: str) -> dict[str, Callable]:
     module = importlib.import_module(f"ensembles.{kind}")
     listed = {name: getattr(module, name) for name in module.__all__}
-    if kind == "backbones":
-        return {name: value for name, value in listed.items() if name != "check"}
-    base = {"methods": "Method", "likelihoods": "Likelihood"}[kind]
+    base = {"methods": "Method", "likelihoods": "Likelihood"}.get(kind)
     return {name: value for name, value in listed.items() if name != base}
 
 

@@ -7,7 +7,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ensembles.backbones.trace import on_meta
-from ensembles.members import Ensemble
+from ensembles.methods.base import Ensemble
 
 
 def parameters(module: nn.Module) -> int:

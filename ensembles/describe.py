@@ -10,7 +10,7 @@ from pytorch_lightning import LightningDataModule
 from torch import nn
 
 from ensembles import build, cost
-from ensembles.members import Ensemble
+from ensembles.methods.base import Ensemble
 
 
 @dataclass

@@ -14,8 +14,7 @@ from ensembles.data.base import DataModule
 from ensembles.descriptions import refusal, require_predictions
 from ensembles.errors import UserError
 from ensembles.files import write_text
-from ensembles.likelihoods import Categorical, Likelihood
-from ensembles.likelihoods.base import Regression
+from ensembles.likelihoods import Categorical, Likelihood, Regression
 from ensembles.methods import Method
 from ensembles.metrics import Predicted, RegressionSummary, Summary
 from ensembles.provenance import provenance

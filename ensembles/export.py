@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from ensembles.errors import UserError, reason
 from ensembles.files import replacing
-from ensembles.members import Ensemble, Separate
-from ensembles.members.folded import Folded
+from ensembles.methods.base import Ensemble, Separate
+from ensembles.methods.folded import Folded
 from ensembles.predictor import Predictor, load
 from ensembles.runs import file_digest
 from ensembles.training.checkpoints import ABOUT, read

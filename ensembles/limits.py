@@ -1,7 +1,8 @@
 """What values the papers' symbols and the settings can take: one table, for the command line and for Python callers."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from inspect import Parameter, signature
 
 from ensembles.errors import UserError
 
@@ -220,3 +221,22 @@ def _require_there(where: str, settings: object, names: Sequence[str] | None = N
 def _require(limit: tuple | None, key: str, value: object) -> None:
     if limit is not None and not limit[0](value):
         raise UserError(f"{key} is {value!r}, but must be {limit[1]}.")
+
+
+def settings_of(constructor: Callable) -> Callable[[Callable], Callable]:
+    """Show a function's ``**settings`` as those of the constructor that it hands them to, where their defaults stand.
+
+    So `inspect.signature`, against which a checkpoint's settings are held, has them all.
+    """
+
+    def shown(function: Callable) -> Callable:
+        own = signature(function)
+        given = [
+            parameter.replace(kind=Parameter.KEYWORD_ONLY)
+            for name, parameter in signature(constructor).parameters.items()
+            if name not in own.parameters and parameter.default is not Parameter.empty
+        ]
+        function.__signature__ = own.replace(parameters=[*list(own.parameters.values())[:-1], *given])
+        return function
+
+    return shown

@@ -14,9 +14,9 @@ from ensembles.allocation import Limited
 from ensembles.constructors import construct
 from ensembles.descriptions import built_otherwise, refusal, require_constructors
 from ensembles.errors import UserError
-from ensembles.likelihoods.base import Regression
-from ensembles.members import Ensemble
+from ensembles.likelihoods import Regression
 from ensembles.methods import Method
+from ensembles.methods.base import Ensemble
 from ensembles.metrics.ood import criteria
 from ensembles.regressor import Regressor, as_tensor
 from ensembles.training.checkpoints import ABOUT, put_weights, read

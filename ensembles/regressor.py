@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from ensembles.errors import UserError
-from ensembles.likelihoods.base import Regression
-from ensembles.members import Ensemble
+from ensembles.likelihoods import Regression
+from ensembles.methods.base import Ensemble
 from ensembles.metrics.regression import mixture_sd
 
 

@@ -16,9 +16,9 @@ from pytorch_lightning import LightningDataModule, Trainer
 from sklearn.metrics import log_loss
 from torch.utils.data import DataLoader, TensorDataset
 
-from ensembles.dealing import Deal
 from ensembles.errors import UserError
 from ensembles.methods import Method
+from ensembles.methods.deal import Deal
 from ensembles.metrics import Predicted, scores
 from ensembles.metrics.temperature import fit
 from ensembles.predictions import saved, saving

@@ -12,8 +12,7 @@ from ensembles.errors import UserError
 MODULE = """
 from torch import nn
 
-from ensembles.members import Separate
-from ensembles.methods import Method
+from ensembles.methods.base import Method, Separate
 
 
 def network(num_classes, in_channels, image_size, hidden=16):

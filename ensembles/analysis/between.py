@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ensembles.members import MIMO, Ensemble
+from ensembles.methods.base import Ensemble
+from ensembles.methods.mimo import MIMONetwork
 
 BATCH = 500  # images of a pass
 
@@ -20,10 +21,12 @@ def networks(ensemble: Ensemble) -> list[nn.Module]:
     the body, and its last layer, with nothing at the other inputs. (With the same image at all inputs all subnetworks
     have one first layer, the sum of the slices.)
     """
-    return [_subnetwork(ensemble, m) if isinstance(ensemble, MIMO) else ensemble.member(m) for m in range(ensemble.M)]
+    return [
+        _subnetwork(ensemble, m) if isinstance(ensemble, MIMONetwork) else ensemble.member(m) for m in range(ensemble.M)
+    ]
 
 
-def _subnetwork(ensemble: MIMO, m: int) -> nn.Module:
+def _subnetwork(ensemble: MIMONetwork, m: int) -> nn.Module:
     network = ensemble.member(m)
     slices = ensemble.network.get_submodule(ensemble.first).weight.detach().chunk(ensemble.M, dim=1)
     network.get_submodule(ensemble.first).weight = nn.Parameter(slices[m].clone())

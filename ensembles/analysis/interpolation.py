@@ -10,7 +10,7 @@ from torch import Tensor
 from ensembles.analysis.between import Between, networks, predictions
 from ensembles.analysis.drawing import Drawing, Line
 from ensembles.analysis.trained import Trained
-from ensembles.members import Ensemble
+from ensembles.methods.base import Ensemble
 from ensembles.reports import style
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from ensembles.analysis.between import Between, networks, predictions
 from ensembles.analysis.plane import Plane, vectors
 from ensembles.errors import UserError
-from ensembles.members import Ensemble
+from ensembles.methods.base import Ensemble
 
 MEMBERS = 3
 

@@ -11,7 +11,7 @@ from ensembles import build
 from ensembles.data.splits import stratified
 from ensembles.errors import UserError
 from ensembles.keyed import generator
-from ensembles.members import Ensemble
+from ensembles.methods.base import Ensemble
 from ensembles.runs import Run
 from ensembles.training.checkpoints import load_weights
 

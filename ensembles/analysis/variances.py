@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from ensembles.errors import UserError
 from ensembles.keyed import generator
-from ensembles.members import MIMO, Ensemble
+from ensembles.methods.base import Ensemble
+from ensembles.methods.mimo import MIMONetwork
 
 
 @torch.inference_mode()
@@ -27,13 +28,13 @@ def conditional_variances(ensemble: Ensemble, images: Tensor, fixed: int = 16) -
     Raises:
         UserError: no MIMO network, or one without ReLU modules.
     """
-    if not isinstance(ensemble, MIMO):
+    if not isinstance(ensemble, MIMONetwork):
         raise UserError(f"Only method=mimo has an input for each subnetwork, and this is a {type(ensemble).__name__}.")
     draws = generator("conditional variances")
     return torch.stack([_of_input(ensemble, images, m, fixed, draws) for m in range(ensemble.M)])
 
 
-def _of_input(ensemble: MIMO, images: Tensor, m: int, fixed: int, draws: torch.Generator) -> Tensor:
+def _of_input(ensemble: MIMONetwork, images: Tensor, m: int, fixed: int, draws: torch.Generator) -> Tensor:
     """Of input m: (units,)."""
     total: Tensor | float = 0.0
     for _ in range(fixed):

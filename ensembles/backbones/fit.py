@@ -1,14 +1,20 @@
-"""What every builder does last: see that the network suits its images, and bring it to its width."""
+"""What every builder does last: see that the network suits its images, and bring it to its width.
+
+A layer tells its initialiser (`initialise`, `note_initialisers`), so that it can be drawn anew at another size.
+"""
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from ensembles.backbones.ghost import ghost
-from ensembles.backbones.initialise import INITIALISERS, initialise, tell
 from ensembles.backbones.resize import resize
 from ensembles.backbones.trace import LAYERS, on_meta
 from ensembles.errors import UserError, reason
 from ensembles.limits import require
+
+Initialiser = Callable[[nn.Conv2d | nn.Linear], None]
 
 # Image sizes to name in the error where the asked one is too small.
 SIZES = (8, 16, 32, 64, 96, 128, 160, 224, 256, 299, 384)
@@ -22,12 +28,12 @@ def fit(
     num_classes: int,
     in_channels: int,
     image_size: int,
-    width: float,
+    width: float = 1.0,
     ghost_batch: int | None = None,
     init: str | None = None,
     redraw: str = "initialiser",
 ) -> nn.Module:
-    """The network at ``width`` times its hidden widths, checked on (B, in_channels, image_size, image_size).
+    """Bring the network to ``width`` times its hidden widths, and check it on (B, in_channels, image_size, image_size).
 
     Args:
         ghost_batch: examples over which batch norms take their statistics in training; None for the whole batch.
@@ -45,7 +51,7 @@ def fit(
     if init is not None:
         initialise(network, INITIALISERS[init])
     if redraw == "bootstrap":
-        tell(network, dict.fromkeys(LAYERS))
+        note_initialisers(network, dict.fromkeys(LAYERS))
     network = resize(network, width, input_shape)
     return network if ghost_batch is None else ghost(network, ghost_batch)
 
@@ -87,3 +93,44 @@ def _size_that_works(shadow: nn.Module, input_shape: tuple[int, ...]) -> int | N
                 continue
             return size
     return None
+
+
+def torch_default(layer: nn.Conv2d | nn.Linear) -> None:
+    """Draw weight and bias from U(-1/sqrt(fan_in), 1/sqrt(fan_in)), PyTorch's own default."""
+    layer.reset_parameters()
+
+
+def he(layer: nn.Conv2d | nn.Linear) -> None:
+    """Draw the weight from N(0, 2 / fan_in) (He et al., 2015); the bias is zero."""
+    _normal(layer, "fan_in")
+
+
+def he_by_outputs(layer: nn.Conv2d | nn.Linear) -> None:
+    """Draw the weight from N(0, 2 / fan_out), as in torchvision's ResNets; the bias is zero."""
+    _normal(layer, "fan_out")
+
+
+def _normal(layer: nn.Conv2d | nn.Linear, mode: str) -> None:
+    nn.init.kaiming_normal_(layer.weight, mode=mode, nonlinearity="relu")
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+
+
+# What ``model.init`` can name.
+INITIALISERS = {"torch": torch_default, "he": he}
+
+
+def initialise(network: nn.Module, initialiser: Initialiser) -> None:
+    """Draw all convolutions and linear layers by one initialiser, which they tell from then on."""
+    for layer in network.modules():
+        if isinstance(layer, LAYERS):
+            initialiser(layer)
+            layer.initialiser = initialiser
+
+
+def note_initialisers(network: nn.Module, kinds: dict[type, Initialiser | None]) -> None:
+    """Note by which initialiser the layers of each kind have been drawn; None takes the note away."""
+    for layer in network.modules():
+        for kind, initialiser in kinds.items():
+            if isinstance(layer, kind):
+                layer.initialiser = initialiser

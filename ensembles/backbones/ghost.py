@@ -87,7 +87,7 @@ def members_in_batch(network: nn.Module, M: int) -> Iterator[None]:
 
 @cache
 def _ghostly(kind: type[_BatchNorm]) -> type[_BatchNorm]:
-    """A subclass of this very kind, since timm's batch norms do more than normalise."""
+    """Make a subclass of this very kind, since timm's batch norms do more than normalise."""
     return type(f"Ghost{kind.__name__}", (GhostBatchNorm, kind), {})
 
 

@@ -5,13 +5,13 @@ is drawn anew, see `redraw`.
 """
 
 import math
+import os
 import warnings
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ensembles.backbones.room import require_room, size
 from ensembles.backbones.trace import Step, on_meta, trace
 from ensembles.errors import UserError, reason
 from ensembles.limits import require
@@ -64,10 +64,10 @@ def resize(
 def resized_size(
     network: nn.Module, ratio: float, input_shape: tuple[int, ...], gamma: int = 1, min_channels: int = 64
 ) -> int:
-    """Number of parameters that `resize` would give a network, which stays as it is."""
+    """Count the parameters that `resize` would give a network, which stays as it is."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return size(resize(on_meta(network), ratio, input_shape, gamma, min_channels))
+        return parameter_count(resize(on_meta(network), ratio, input_shape, gamma, min_channels))
 
 
 def _is_on_meta(network: nn.Module) -> bool:
@@ -128,7 +128,7 @@ def _resize_layer(
 
 
 def subgroups(in_channels: int, out_channels: int, gamma: int, min_channels: int) -> int:
-    """The most groups, up to gamma, that divide the channels and keep at least ``min_channels`` input channels each."""
+    """Find the most groups, up to gamma, that divide the channels and keep ``min_channels`` input channels each."""
     for groups in range(min(gamma, in_channels // min_channels), 1, -1):
         if in_channels % groups == 0 and out_channels % groups == 0:
             return groups
@@ -207,4 +207,27 @@ def _check(network: nn.Module, input_shape: tuple[int, ...], output: torch.Size,
     if result != output:
         raise UserError(
             f"{type(network).__name__} at {ratio:g} times its width gives {tuple(result)}, not {tuple(output)}."
+        )
+
+
+MEMORY_SHARE = 0.7  # of this machine's, for networks
+PARAMETER_BYTES = 4
+
+
+def parameter_count(network: nn.Module) -> int:
+    """Count a network's parameters."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def require_room(parameters: int, copies: int = 1) -> None:
+    """Check that networks of so many parameters each can be held in memory.
+
+    Raises:
+        UserError: they take more than 70 % of this machine's memory.
+    """
+    needed, present = PARAMETER_BYTES * parameters * copies, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > MEMORY_SHARE * present:
+        raise UserError(
+            f"{copies} network(s) of {parameters:,} parameters take {needed / 2**30:,.0f} GiB, and this machine has "
+            f"{present / 2**30:,.0f} GiB of memory: set a smaller method.M, method.alpha, method.gamma or model.width."
         )

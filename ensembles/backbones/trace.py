@@ -1,10 +1,15 @@
-"""What a network does with an image, seen in one pass on the meta device: no numbers, no time."""
+"""What a network does with an image, seen in one pass on the meta device: no numbers, no time.
+
+A pass shows its layers (`trace`), and its residual blocks by what they compute: a sum of two things that both follow
+from the block's input.
+"""
 
 import copy
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ensembles.errors import Foreign, reason
 
@@ -76,7 +81,111 @@ def trace(network: nn.Module, input_shape: tuple[int, ...]) -> Trace:
 
 
 def on_meta(network: nn.Module) -> nn.Module:
-    """A copy in evaluation mode that has shapes but no numbers."""
+    """Copy the network, in evaluation mode, with its shapes but no numbers."""
     memo = {id(t): t.to("meta") for t in (*network.parameters(), *network.buffers())}
     memo |= {id(p): nn.Parameter(p.to("meta"), p.requires_grad) for p in network.parameters()}
     return copy.deepcopy(network, memo).eval()
+
+
+Node = torch.autograd.graph.Node
+
+
+@dataclass
+class _Call:
+    """One run of a module: the ends of its part of the autograd graph, and what is in it."""
+
+    module: nn.Module
+    start: Node | None
+    end: Node | None = None
+    layers: list["_Call"] = field(default_factory=list)
+    has_blocks: bool = False
+
+
+def inner_layers(network: nn.Module, input_shape: tuple[int, ...]) -> list[str]:
+    """Name the layers in residual blocks that read what another layer of their block has computed.
+
+    So neither a block's first convolution nor that of its shortcut is among them; a network without blocks gives [].
+    """
+    return [name for block in _blocks(network, input_shape) for name, reads in block.items() if reads]
+
+
+def first_layers(network: nn.Module, input_shape: tuple[int, ...]) -> list[str]:
+    """Name the layers that residual blocks begin with: of each block the first of which another layer reads."""
+    return [next(name for reads in block.values() for name in reads) for block in _blocks(network, input_shape)]
+
+
+def _blocks(network: nn.Module, input_shape: tuple[int, ...]) -> list[dict[str, list[str]]]:
+    """Find the residual blocks, which are the innermost modules that add, in the order in which they end.
+
+    A block has its layers' names in the order in which they run, each with those of the block that its input follows
+    from. One in which no layer reads another is left out.
+    """
+    shadow = on_meta(network)
+    names = {module: name for name, module in shadow.named_modules()}
+    running: list[_Call] = []
+    found: list[dict[str, list[str]]] = []
+
+    def begin(module: nn.Module, inputs: tuple) -> None:
+        running.append(_Call(module, _node(inputs[0]) if inputs else None))
+
+    def end(module: nn.Module, inputs: tuple, output: object) -> None:
+        call = running.pop()
+        call.end = _node(output)
+        if isinstance(module, LAYERS):
+            call.layers.append(call)
+        if not call.has_blocks and len(call.layers) > 1 and _adds(call):
+            block = {
+                names[layer.module]: [names[other.module] for other in _read(layer, call)] for layer in call.layers
+            }
+            if any(block.values()):
+                found.append(block)
+            call.has_blocks = True
+        if running:
+            running[-1].layers += call.layers
+            running[-1].has_blocks |= call.has_blocks
+
+    for module in shadow.modules():
+        module.register_forward_pre_hook(begin)
+        module.register_forward_hook(end)
+    with torch.enable_grad():
+        shadow(torch.empty(2, *input_shape, device="meta", requires_grad=True) * 1)
+    return found
+
+
+def _node(value: object) -> Node | None:
+    return value.grad_fn if isinstance(value, Tensor) else None
+
+
+def _adds(call: _Call) -> bool:
+    """Tell whether two paths from the call's input meet in a sum."""
+    if call.start is None or call.end is None:
+        return False
+    leads = {call.start}
+    for node in _inputs_first(call.end, stop=call.start):
+        parents = [parent for parent, _ in node.next_functions if parent in leads]
+        if parents:
+            leads.add(node)
+        if len(parents) > 1 and node.name().startswith("AddBackward"):
+            return True
+    return False
+
+
+def _read(layer: _Call, block: _Call) -> list[_Call]:
+    """Find the block's other layers from which the layer's input follows."""
+    if layer.start is None or layer.start is block.start:
+        return []
+    leads = set(_inputs_first(layer.start, stop=block.start))
+    return [other for other in block.layers if other is not layer and other.end in leads]
+
+
+def _inputs_first(end: Node, stop: Node | None) -> Iterator[Node]:
+    """Yield the nodes that lead to ``end``, each after those that lead to it, none beyond ``stop``."""
+    seen, stack = {stop, None}, [(end, False)]
+    while stack:
+        node, expanded = stack.pop()
+        if expanded:
+            yield node
+        elif node not in seen:
+            seen.add(node)
+            stack.append((node, True))
+            stack += [(parent, False) for parent, _ in node.next_functions]

@@ -9,8 +9,8 @@ from ensembles.data.augment import CropFlip
 from ensembles.data.examples import Examples
 from ensembles.data.loaders import EvalLoader, Picks, TrainLoader
 from ensembles.data.mixing import Mix
-from ensembles.dealing import Deal
 from ensembles.limits import require
+from ensembles.methods.deal import Deal
 
 
 class DataModule(LightningDataModule):

@@ -11,7 +11,7 @@ from ensembles.data.examples import Examples, Pool
 from ensembles.data.loaders import Picks
 from ensembles.errors import UserError
 from ensembles.keyed import generator
-from ensembles.likelihoods.base import Regression
+from ensembles.likelihoods import Regression
 from ensembles.limits import require
 
 EXTRAPOLATION = "shift/extrapolation"

@@ -1,27 +1,27 @@
-"""A LightningModule a method: where its members' weights come from, and which examples they see."""
+"""A LightningModule a method: where its members' weights come from, and which examples they see.
 
-from ensembles.methods.base import Method
-from ensembles.methods.batch_ensemble import BatchEnsemble
-from ensembles.methods.deep_ensemble import DeepEnsemble
-from ensembles.methods.deterministic import Deterministic
-from ensembles.methods.dropout import Dropout
-from ensembles.methods.masksembles import Masksembles
-from ensembles.methods.mimo import MIMO
-from ensembles.methods.mixture import Mixture
-from ensembles.methods.naive_multihead import NaiveMultihead
-from ensembles.methods.packed import Packed
-from ensembles.methods.treenet import TreeNet
+The modules load on first use, so that data sets know `ensembles.methods.deal` alone.
+"""
 
-__all__ = [
-    "MIMO",
-    "BatchEnsemble",
-    "DeepEnsemble",
-    "Deterministic",
-    "Dropout",
-    "Masksembles",
-    "Method",
-    "Mixture",
-    "NaiveMultihead",
-    "Packed",
-    "TreeNet",
-]
+from importlib import import_module
+
+_HOMES = {
+    "MIMO": "mimo",
+    "BatchEnsemble": "batch_ensemble",
+    "DeepEnsemble": "deep_ensemble",
+    "Deterministic": "deterministic",
+    "Dropout": "dropout",
+    "Masksembles": "masksembles",
+    "Method": "base",
+    "Mixture": "mixture",
+    "NaiveMultihead": "naive_multihead",
+    "Packed": "packed",
+    "TreeNet": "treenet",
+}
+__all__ = list(_HOMES)  # what a checkpoint may name, but for Method
+
+
+def __getattr__(name: str):
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

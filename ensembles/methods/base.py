@@ -1,20 +1,96 @@
-"""What all methods do alike: train M members on what they are dealt, and hand their logits to the metrics."""
+"""What all methods share: M networks of one architecture, and a LightningModule that trains them."""
 
-from collections.abc import Callable
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
-from ensembles.dealing import Deal
+from ensembles.backbones.resize import parameter_count, redraw, require_room
+from ensembles.backbones.trace import LAYERS
 from ensembles.errors import UserError
 from ensembles.likelihoods import Categorical, Likelihood
-from ensembles.members import Ensemble
-from ensembles.members.layout import channels_last
+from ensembles.methods.deal import Deal
+from ensembles.methods.layers import channels_last
 from ensembles.training.recipe import Recipe
 
-Backbone = Callable[[], nn.Module]
+
+class Ensemble(nn.Module, ABC):
+    """M networks of one architecture, however their weights are stored.
+
+    Attributes:
+        M: number of members.
+        input_shape: shape of one input, (C, H, W) for images.
+    """
+
+    M: int
+    input_shape: tuple[int, ...]
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute logits (M, B, K) of all members on a common batch (B, *input_shape)."""
+
+    @abstractmethod
+    def each(self, x: Tensor) -> Tensor:
+        """Compute logits (M, B, K) where member m sees its own batch ``x[m]``, of (M, B, *input_shape)."""
+
+    @abstractmethod
+    def member(self, m: int) -> nn.Module:
+        """Give member m as an ordinary network, (B, *input_shape) -> (B, K)."""
+
+    def own_parameters(self) -> Iterable[nn.Parameter]:
+        """List stored parameters of which each member has an equal part of its own; all members share the others."""
+        return ()
+
+    def predict(self, x: Tensor) -> Tensor:
+        """Compute predictive probabilities (B, K), the mean of the members' softmax."""
+        return torch.softmax(self(x), dim=-1).mean(dim=0)
+
+
+class Separate(Ensemble):
+    """M networks side by side: member m's weights are its own."""
+
+    def __init__(self, networks: Sequence[nn.Module], input_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.M, self.input_shape = len(networks), tuple(input_shape)
+        self.networks = nn.ModuleList(networks)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.stack([network(x) for network in self.networks])
+
+    def each(self, x: Tensor) -> Tensor:
+        return torch.stack([network(own) for network, own in zip(self.networks, x, strict=True)])
+
+    def member(self, m: int) -> nn.Module:
+        return self.networks[m]
+
+    def own_parameters(self) -> Iterable[nn.Parameter]:
+        return self.parameters()
+
+
+Backbone = nn.Module | Callable[[], nn.Module]
+
+
+def fresh(backbone: Backbone, M: int) -> list[nn.Module]:
+    """Make M networks that start apart: built anew by a function, or copies of a network, drawn again.
+
+    Raises:
+        UserError: more than fit this machine's memory.
+    """
+    if not isinstance(backbone, nn.Module):
+        first = backbone()
+        require_room(parameter_count(first), M)
+        return [first, *(backbone() for _ in range(M - 1))]
+    require_room(parameter_count(backbone), M)
+    networks = [copy.deepcopy(backbone) for _ in range(M)]
+    for network in networks[1:]:
+        for layer in network.modules():
+            if isinstance(layer, LAYERS):
+                redraw(layer, tuple(layer.weight.shape))
+    return networks
 
 
 class Method(LightningModule):
@@ -43,14 +119,14 @@ class Method(LightningModule):
         self.reduction = reduction
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (M, B, K) of a common batch (B, *input_shape), or of each member's own, (M, B, *input_shape)."""
+        """Compute logits (M, B, K) of a common batch (B, *input_shape), or each member's own (M, B, *input_shape)."""
         common = x.dim() == len(self.ensemble.input_shape) + 1
         if x.dim() == 4:
             x = x.contiguous(memory_format=self.memory_format)
         return self.ensemble(x) if common else self.ensemble.each(x)
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Each member's mean loss, by default cross-entropy, summed over the members or averaged.
+        """Compute each member's mean loss, by default cross-entropy, summed over the members or averaged.
 
         Args:
             logits: (M, B, K), of a regression the outputs.
@@ -70,14 +146,14 @@ class Method(LightningModule):
         self.recipe.penalise(optimizer)
 
     def parameter_groups(self) -> list[dict]:
-        """Parameters with what differs from the recipe for them, as torch.optim takes them."""
+        """List parameters with what differs from the recipe for them, as torch.optim takes them."""
         return [{"params": list(self.parameters())}]
 
     def on_validation_epoch_start(self) -> None:
         self._validation = self.likelihood.validation_metrics().to(self.device)
 
     def validation_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
-        """The members' logits (M, B, K), float32."""
+        """Compute the members' logits (M, B, K), float32."""
         x, y = batch
         logits = self._logits(x)
         self._validation.update(logits, y)
@@ -88,10 +164,18 @@ class Method(LightningModule):
         self.log_dict(values, rank_zero_only=False, sync_dist=False)
 
     def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int, dataloader_idx: int = 0) -> Tensor:
-        """The members' logits (M, B, K), float32."""
+        """Compute the members' logits (M, B, K), float32."""
         return self._logits(batch[0])
 
     def _logits(self, x: Tensor) -> Tensor:
-        """Computed in single precision, whatever ``trainer.precision`` the training has: measures are of weights."""
+        """Compute logits in single precision, whatever ``trainer.precision`` training has: measures are of weights."""
         with torch.autocast(self.device.type, enabled=False):
             return self(x).float()
+
+
+def param_groups(module: nn.Module, *groups: dict, others: dict | None = None) -> list[dict]:
+    """List a module's parameter groups: all others, with what differs for them if anything, then these groups."""
+    groups = tuple({**group, "params": list(group["params"])} for group in groups)
+    listed = {id(parameter) for group in groups for parameter in group["params"]}
+    rest = [parameter for parameter in module.parameters() if id(parameter) not in listed]
+    return [{**(others or {}), "params": rest}, *(group for group in groups if group["params"])]

@@ -1,7 +1,7 @@
 """The single network that every ensemble is measured against."""
 
-from ensembles.members import deep_ensemble
 from ensembles.methods.base import Backbone, Method
+from ensembles.methods.deep_ensemble import deep_ensemble
 
 
 class Deterministic(Method):

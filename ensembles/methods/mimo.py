@@ -1,22 +1,113 @@
-"""MIMO (Havasi et al., 2021)."""
+"""MIMO (Havasi et al., 2021): M subnetworks inside one network, with M inputs and M outputs."""
 
+import copy
+from collections.abc import Iterable
+from functools import partial
 from typing import Literal
 
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ensembles import dealing
-from ensembles.backbones.trace import LAYERS
-from ensembles.limits import require
-from ensembles.members import mimo
-from ensembles.methods.base import Backbone, Method
-from ensembles.methods.groups import apart
+from ensembles.backbones.resize import redraw
+from ensembles.backbones.trace import LAYERS, trace
+from ensembles.errors import UserError
+from ensembles.limits import require, settings_of
+from ensembles.methods.base import Backbone, Ensemble, Method, fresh, param_groups
+from ensembles.methods.deal import Deal
+from ensembles.methods.layers import keep_outputs, widen_outputs
+
+
+class MIMONetwork(Ensemble):
+    """A network whose first layer reads M inputs side by side and whose last layer gives M predictions (section 2).
+
+    Args:
+        backbone: a freshly initialised network, or a function that builds one.
+    """
+
+    def __init__(self, backbone: Backbone, M: int = 3, input_shape: tuple[int, ...] = (3, 32, 32)) -> None:
+        super().__init__()
+        require(M=M)
+        (network,) = fresh(backbone, 1)
+        self.M, self.input_shape = M, tuple(input_shape)
+        plan = trace(network, input_shape)
+        if len(plan.output) != 2:
+            raise UserError(f"MIMO needs a network that gives (B, K) logits; this one gives {tuple(plan.output)}.")
+        self.first, self.last = plan.first, plan.last
+        first, last = network.get_submodule(plan.first), network.get_submodule(plan.last)
+        if M > 1:
+            _widen_inputs(first, M)
+            widen_outputs(last, M)
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute logits (M, B, K) on a common batch, tiled M times (section 2)."""
+        return self._split(functional_call(self.network, {f"{self.first}.weight": self._folded()}, (x,)))
+
+    def each(self, x: Tensor) -> Tensor:
+        """Compute logits (M, B, K) where subnetwork m predicts for its own input x[m], of (M, B, *input_shape)."""
+        return self._split(self.network(torch.cat(x.unbind(0), dim=1)))
+
+    def member(self, m: int) -> nn.Module:
+        """Copy subnetwork m on a common input: a network with the folded first layer and its own last layer."""
+        network = copy.deepcopy(self.network)
+        first, last = network.get_submodule(self.first), network.get_submodule(self.last)
+        _set_inputs(first, self._folded().detach())
+        keep_outputs(last, m, self.M)
+        return network
+
+    def own_parameters(self) -> Iterable[nn.Parameter]:
+        first, last = self.network.get_submodule(self.first), self.network.get_submodule(self.last)
+        return (first.weight, *last.parameters())
+
+    def _folded(self) -> Tensor:
+        """Sum the first layer's M slices: a layer that reads one input M times is one with the sum, so it runs once."""
+        return torch.stack(self.network.get_submodule(self.first).weight.chunk(self.M, dim=1)).sum(dim=0)
+
+    def _split(self, outputs: Tensor) -> Tensor:
+        return outputs.unflatten(1, (self.M, -1)).transpose(0, 1)
+
+
+mimo = MIMONetwork
+
+
+def _widen_inputs(layer: nn.Conv2d | nn.Linear, M: int) -> None:
+    if isinstance(layer, nn.Conv2d) and layer.groups != 1:
+        raise UserError("MIMO needs a first convolution without groups: choose another model.")
+    redraw(layer, (layer.weight.shape[0], M * layer.weight.shape[1], *layer.weight.shape[2:]))
+    _set_inputs(layer, layer.weight)
+
+
+def _set_inputs(layer: nn.Conv2d | nn.Linear, weight: Tensor) -> None:
+    layer.weight = nn.Parameter(weight)
+    setattr(layer, "in_channels" if isinstance(layer, nn.Conv2d) else "in_features", weight.shape[1])
+
+
+def mimo_positions(batch_size: int, generator: torch.Generator, M: int, rho: float, batch_repetition: int) -> Tensor:
+    """Draw positions of each subnetwork's inputs, shape (M, B * batch_repetition) (MIMO, section 3.5).
+
+    The batch is tiled and shuffled once; each member then shuffles the first (1 - rho) share of the positions again and
+    leaves the rest, so a share rho of the positions (and chance matches) is alike in all members.
+    """
+    tiled = torch.arange(batch_size).repeat(batch_repetition)
+    main = tiled[torch.randperm(len(tiled), generator=generator)]
+    own = round((1 - rho) * len(main))
+    return torch.stack(
+        [torch.cat([main[:own][torch.randperm(own, generator=generator)], main[own:]]) for _ in range(M)]
+    )
+
+
+def deal(M: int, rho: float, batch_repetition: int) -> Deal:
+    """Deal each subnetwork its own shuffle of the batch, see `mimo_positions`."""
+    return Deal(positions=partial(mimo_positions, M=M, rho=rho, batch_repetition=batch_repetition))
 
 
 class MIMO(Method):
     """M subnetworks of one network, each on its own shuffle of the batch.
 
     Args:
-        M: number of subnetworks.
+        settings: as `mimo` takes them.
         rho: share of positions where all subnetworks see the same example (section 3.5, input repetition).
         batch_repetition: times that each example stands in a step (section 3.5).
         penalty: what the recipe's l1 and l2 act on: ``all`` parameters, or ``layers``, as in the released code of
@@ -25,19 +116,21 @@ class MIMO(Method):
         norm_l2: with ``layers``, the L2 penalty of batch norms, which the recipe's do not act on.
     """
 
+    @settings_of(mimo)
     def __init__(
         self,
         backbone: Backbone,
         input_shape: tuple[int, ...],
-        M: int = 3,
         rho: float = 0.0,
         batch_repetition: int = 4,
         reduction: str = "sum",
         penalty: Literal["all", "layers"] = "all",
         norm_l2: float = 0,
+        **settings,
     ) -> None:
         require("method.", rho=rho, batch_repetition=batch_repetition, penalty=penalty, norm_l2=norm_l2)
-        super().__init__(mimo(backbone, M, input_shape), dealing.mimo(M, rho, batch_repetition), reduction)
+        ensemble = mimo(backbone, input_shape=input_shape, **settings)
+        super().__init__(ensemble, deal(ensemble.M, rho, batch_repetition), reduction)
         self.penalty, self.norm_l2 = penalty, norm_l2
 
     def parameter_groups(self) -> list[dict]:
@@ -51,7 +144,7 @@ class MIMO(Method):
         ]
         norms = [p for norm in network.modules() if isinstance(norm, _BatchNorm) for p in norm.parameters()]
         l1, l2 = (self.ensemble.M * strength for strength in (self.recipe.l1, self.recipe.l2))
-        return apart(
+        return param_groups(
             self,
             {"params": inner},
             {"params": ends, "norms": False, "l1": l1, "l2": l2},

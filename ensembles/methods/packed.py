@@ -1,39 +1,97 @@
-"""Packed-Ensembles (Laurent et al., 2023)."""
+"""Packed-Ensembles (Laurent et al., 2023): M thin networks in the place of one."""
 
+import warnings
 from typing import Literal
 
-from ensembles.dealing import Deal
-from ensembles.limits import require
-from ensembles.members import packed
-from ensembles.methods.base import Backbone, Method
+from torch import nn
+
+from ensembles.backbones.resize import require_room, resize, resized_size
+from ensembles.errors import UserError
+from ensembles.limits import require, settings_of
+from ensembles.methods.base import Backbone, Method, Separate, fresh
+from ensembles.methods.deal import Deal
+
+WIDEST = 100  # times the backbone's width
+
+
+def packed(
+    backbone: Backbone,
+    M: int = 4,
+    alpha: float = 2,
+    gamma: int = 1,
+    min_channels: int = 64,
+    input_shape: tuple[int, ...] = (3, 32, 32),
+) -> Separate:
+    """Make M networks of alpha / M times the backbone's width, gamma groups in their convolutions; -> (M, B, K).
+
+    The paper writes them as one network of grouped convolutions (equation 5, Figure 3c). Its block-diagonal weights are
+    M networks' weights, and M thin ordinary convolutions cost no more than the grouped one.
+
+    Args:
+        backbone: a freshly initialised network, or a function that builds one.
+        alpha: width of all members together, in backbones; alpha = M is a deep ensemble.
+        gamma: groups of a member's convolutions, but for the stem and the first convolution of a ResNet's block.
+        min_channels: fewest input channels that a group keeps; where gamma leaves less, a layer has fewer groups.
+        input_shape: shape of one input, (C, H, W) for images.
+
+    Raises:
+        UserError: a setting out of its range, or a network that cannot be thinned.
+    """
+    require(M=M, alpha=alpha, gamma=gamma, min_channels=min_channels)
+    if alpha > WIDEST * M:
+        raise UserError(f"method.alpha is {alpha:g}, but must be at most {WIDEST} times method.M, {WIDEST * M}.")
+    networks = fresh(backbone, M)
+    shape = (networks[0], alpha / M, input_shape)
+    if alpha > M or gamma > 1:
+        grouped = resized_size(*shape, gamma, min_channels)
+        require_room(grouped, M)
+    groups = _groups(networks[0])
+    before = resized_size(*shape) if gamma > 1 else 0
+    networks = [resize(network, alpha / M, input_shape, gamma, min_channels) for network in networks]
+    if gamma > 1 and grouped > before:
+        warnings.warn(
+            f"gamma = {gamma} makes this ensemble larger, {M * grouped:,} parameters where gamma = 1 has "
+            f"{M * before:,}: widths are rounded up to multiples of gamma, and few or no layers keep min_channels = "
+            f"{min_channels} channels in each group.",
+            stacklevel=2,
+        )
+    elif gamma > 1 and _groups(networks[0]) == groups:
+        warnings.warn(
+            f"gamma = {gamma} changes nothing: no convolution would keep {min_channels} channels in each group; "
+            "lower min_channels for gamma to act on this network.",
+            stacklevel=2,
+        )
+    return Separate(networks, input_shape)
+
+
+def _groups(network: nn.Module) -> list[int]:
+    return [layer.groups for layer in network.modules() if isinstance(layer, nn.Conv2d)]
 
 
 class Packed(Method):
     """M thin networks that see the same batches; the authors' loss is the mean over members.
 
     Args:
-        M, alpha, gamma, min_channels: as `ensembles.packed` takes them.
+        settings: as `packed` takes them.
         initialisation: each member's own, or the first one's for all (section 5, sources of stochasticity).
         batches: common to all members, or each member's own.
     """
 
     keeps_pretrained = False
 
+    @settings_of(packed)
     def __init__(
         self,
         backbone: Backbone,
         input_shape: tuple[int, ...],
-        M: int = 4,
-        alpha: float = 2,
-        gamma: int = 1,
-        min_channels: int = 64,
         initialisation: Literal["own", "common"] = "own",
         batches: Literal["common", "own"] = "common",
         reduction: str = "mean",
+        **settings,
     ) -> None:
         require(initialisation=initialisation, batches=batches)
-        ensemble = packed(backbone, M, alpha, gamma, min_channels, input_shape)
+        ensemble = packed(backbone, input_shape=input_shape, **settings)
         if initialisation == "common":
             for network in ensemble.networks[1:]:
                 network.load_state_dict(ensemble.networks[0].state_dict())
-        super().__init__(ensemble, Deal(shuffles=M) if batches == "own" else None, reduction)
+        super().__init__(ensemble, Deal(shuffles=ensemble.M) if batches == "own" else None, reduction)

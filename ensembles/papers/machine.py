@@ -54,7 +54,7 @@ def _multiply_adds(seconds: float = 3.0) -> float:
 
     from ensembles import cost
     from ensembles.backbones import resnet18
-    from ensembles.members.layout import channels_last
+    from ensembles.methods.layers import channels_last
 
     size = 32
     device = "cuda" if torch.cuda.is_available() else "cpu"

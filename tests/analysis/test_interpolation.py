@@ -8,7 +8,7 @@ import torch
 from ensembles.analysis.between import Between, networks, predictions
 from ensembles.analysis.interpolation import along
 from ensembles.backbones import wrn
-from ensembles.members import mixture
+from ensembles.methods.mixture import mixture
 
 SHAPE = (1, 8, 8)
 
@@ -58,7 +58,7 @@ def test_the_line_ends_at_the_members(ensemble):
 
 def test_layers_that_share_one_weight_lie_between_too():
     ensemble = mixture(partial(wrn, 16, 1, 4, in_channels=1, image_size=8), M=2, budget=0.5, input_shape=SHAPE).eval()
-    assert any(len(group) > 1 for group in ensemble.alone)
+    assert any(len(group) > 1 for group in ensemble.shared_layers)
     images = torch.randn(3, *SHAPE)
     for m in range(2):
         found = Between(networks(ensemble)).at([1 - m, m])(images)

@@ -10,7 +10,9 @@ from ensembles.analysis.on_plane import measure
 from ensembles.analysis.plane import Plane, vectors
 from ensembles.backbones import small_cnn
 from ensembles.errors import UserError
-from ensembles.members import deep_ensemble, mimo, naive_multihead
+from ensembles.methods.deep_ensemble import deep_ensemble
+from ensembles.methods.mimo import mimo
+from ensembles.methods.naive_multihead import naive_multihead
 
 SHAPE = (1, 8, 8)
 

@@ -9,7 +9,8 @@ from ensembles.analysis.separation import shares
 from ensembles.analysis.variances import conditional_variances
 from ensembles.backbones import mlp, small_cnn
 from ensembles.errors import UserError
-from ensembles.members import mimo, naive_multihead
+from ensembles.methods.mimo import mimo
+from ensembles.methods.naive_multihead import naive_multihead
 
 
 def test_of_a_linear_layer_by_hand():

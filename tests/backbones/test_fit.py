@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from ensembles.backbones import check, small_cnn
+from ensembles.backbones import small_cnn
+from ensembles.backbones.fit import check
 from ensembles.errors import UserError
 
 

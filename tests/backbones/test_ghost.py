@@ -10,7 +10,8 @@ from torch import nn
 from ensembles.backbones import resnet18, small_cnn, timm_model, torchvision_model, wrn
 from ensembles.backbones.ghost import ghost
 from ensembles.errors import UserError
-from ensembles.members import batch_ensemble, mixture
+from ensembles.methods.batch_ensemble import batch_ensemble
+from ensembles.methods.mixture import mixture
 
 BACKBONES = {
     "wrn": lambda **settings: wrn(10, 1, 10, image_size=16, **settings),

@@ -9,7 +9,7 @@ from torch import nn
 import ensembles
 from ensembles.backbones import mlp, resnet18, small_cnn, timm_model, torchvision_model, wrn
 from ensembles.errors import UserError
-from ensembles.members.heads import widen_outputs
+from ensembles.methods.layers import widen_outputs
 
 BUILDERS = {
     "resnet18": resnet18,

@@ -8,9 +8,10 @@ from PIL import Image
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from ensembles import dealing
 from ensembles.data import ImageDataModule
 from ensembles.data.whole import Loaded
+from ensembles.methods import mimo
+from ensembles.methods.deal import Deal
 
 
 class OneEach(ImageDataModule):
@@ -75,9 +76,9 @@ def evaluated():
 
 
 DEALS = {
-    "plain": dealing.Deal(),
-    "shuffles": dealing.Deal(shuffles=3),
-    "mimo": dealing.mimo(M=3, rho=0.5, batch_repetition=2),
+    "plain": Deal(),
+    "shuffles": Deal(shuffles=3),
+    "mimo": mimo.deal(M=3, rho=0.5, batch_repetition=2),
 }
 
 

@@ -2,10 +2,10 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as F
 
-from ensembles import dealing
 from ensembles.data.augment import CropFlip
 from ensembles.errors import UserError
 from ensembles.keyed import generator
+from ensembles.methods.deal import Deal
 
 
 def filled(data, picks):
@@ -94,7 +94,7 @@ def test_a_set_smaller_than_the_batch_is_one_batch(one_each):
 
 def test_epochs_and_streams_and_seeds_have_orders_of_their_own(one_each):
     data, other = one_each(), one_each(seed=4)
-    data.deal = other.deal = dealing.Deal(shuffles=2)
+    data.deal = other.deal = Deal(shuffles=2)
     loader = data.train_dataloader()
     orders = [*loader.orders(0), *loader.orders(1), *other.train_dataloader().orders(0)]
     assert len({tuple(order.tolist()) for order in orders}) == 6

@@ -18,9 +18,9 @@ from ensembles.data.imagenet_views import InceptionCrop
 from ensembles.data.mixing import Mix
 from ensembles.data.synsets import synsets
 from ensembles.data.write_corrupted import write
-from ensembles.dealing import Deal
 from ensembles.errors import UserError
 from ensembles.keyed import generator
+from ensembles.methods.deal import Deal
 
 
 def jpeg(number, size=(40, 30)):

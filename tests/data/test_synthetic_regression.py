@@ -5,11 +5,12 @@ import math
 import pytest
 import torch
 
-from ensembles import dealing
 from ensembles.data import SyntheticRegression
 from ensembles.data.synthetic_regression import noisy
 from ensembles.errors import UserError
 from ensembles.likelihoods import Gaussian, SquaredError
+from ensembles.methods import mimo
+from ensembles.methods.deal import Deal
 
 
 def made(batch_size=32, **settings):
@@ -60,12 +61,12 @@ def test_batches_are_dealt_and_each_point_keeps_its_target():
     assert x.shape == (32, 1, 1, 1) and y.shape == (32,) and y.dtype == torch.float32
     seen = torch.cat([batch(data, step=step)[0].flatten() for step in range(2)])
     torch.testing.assert_close(seen.sort().values, points(data, "train")[0].sort().values)
-    data.deal = dealing.mimo(3, 0.0, 2)
+    data.deal = mimo.deal(3, 0.0, 2)
     x, y = batch(data)
     assert x.shape == (3, 64, 1, 1, 1) and y.shape == (3, 64)
     torch.testing.assert_close(y, noisy(x[..., 0, 0, 0]))
     assert not torch.equal(x[0], x[1])
-    data.deal = dealing.Deal(shuffles=2)
+    data.deal = Deal(shuffles=2)
     x, y = batch(data)
     assert x.shape == (2, 32, 1, 1, 1)
     torch.testing.assert_close(y, noisy(x[..., 0, 0, 0]))
@@ -73,7 +74,7 @@ def test_batches_are_dealt_and_each_point_keeps_its_target():
 
 def test_two_processes_see_what_one_sees():
     alone = made()
-    alone.deal = dealing.mimo(3, 0.0, 1)
+    alone.deal = mimo.deal(3, 0.0, 1)
     whole = batch(alone, epoch=4, step=1)
     shares, evaluated = [], []
     for rank in range(2):

@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 
 from ensembles.data.synsets import synsets
-from ensembles.dealing import Deal, mimo
+from ensembles.methods import mimo
+from ensembles.methods.deal import Deal
 from tests.faults.experiments import differences, only
 
 CLASSES = synsets()[:400:100]
@@ -120,7 +121,7 @@ def test_a_damaged_image(zygote, arguments, broken, tmp_path):
     assert f"1 broken training image was replaced by another: {broken}." in started.said
 
 
-@pytest.mark.parametrize("deal", [Deal(), mimo(M=3, rho=0.5, batch_repetition=2)])
+@pytest.mark.parametrize("deal", [Deal(), mimo.deal(M=3, rho=0.5, batch_repetition=2)])
 def test_another_image_stands_in_with_its_label(photos, broken, deal):
     from ensembles.data import ImageNet
 

@@ -10,7 +10,7 @@ from torch import nn
 from ensembles import cost
 from ensembles.backbones import resnet18, resnet50, torchvision_model, wrn
 from ensembles.errors import UserError
-from ensembles.members import batch_ensemble
+from ensembles.methods.batch_ensemble import batch_ensemble
 
 
 @pytest.mark.parametrize(

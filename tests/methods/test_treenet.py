@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-import ensembles.members as members
+import ensembles
 from ensembles import cost
 from ensembles.backbones import mlp, resnet18, resnet50, small_cnn, timm_model, torchvision_model, wrn
 from ensembles.errors import UserError
@@ -17,7 +17,7 @@ def tiny_vit():
 
 
 def test_equals_trunk_and_branches_run_by_hand():
-    ensemble = members.treenet(lambda: wrn(16, 1, 10), M=3).eval()
+    ensemble = ensembles.treenet(lambda: wrn(16, 1, 10), M=3).eval()
     x = torch.randn(4, 3, 32, 32)
     first = ensemble.networks[0]
     trunk = first.layer2(first.layer1(first.conv1(x)))
@@ -27,7 +27,7 @@ def test_equals_trunk_and_branches_run_by_hand():
 
 
 def test_branches_start_apart():
-    ensemble = members.treenet(wrn(16, 1, 10), M=3)
+    ensemble = ensembles.treenet(wrn(16, 1, 10), M=3)
     for place in ("layer3.0.conv1", "layer3.1.conv2", "fc"):
         weights = [network.get_submodule(place).weight for network in ensemble.networks]
         assert not torch.equal(weights[0], weights[1]) and not torch.equal(weights[1], weights[2])
@@ -37,7 +37,7 @@ def test_parameters_and_multiply_adds_of_wrn28_10():
     """Stem and two groups once; the third group, norm and last layer M times."""
     with torch.device("meta"):
         backbone = wrn(28, 10, 10)
-        ensemble = members.treenet(lambda: wrn(28, 10, 10), M=3)
+        ensemble = ensembles.treenet(lambda: wrn(28, 10, 10), M=3)
     rest = sum(cost.parameters(module) for module in (backbone.layer3, backbone.bn, backbone.fc))
     assert cost.parameters(ensemble) == 36_479_194 + 2 * rest
     group = 640 * 8 * 8 * (9 * (320 + 7 * 640) + 320) + 6400
@@ -60,7 +60,7 @@ def test_parameters_and_multiply_adds_of_wrn28_10():
     ],
 )
 def test_finds_where_branches_begin(backbone, split, size):
-    ensemble = members.treenet(backbone, M=2, input_shape=(3, size, size)).eval()
+    ensemble = ensembles.treenet(backbone, M=2, input_shape=(3, size, size)).eval()
     assert ensemble.split == split
     x = torch.randn(2, 3, size, size)
     for m in range(2):
@@ -68,13 +68,13 @@ def test_finds_where_branches_begin(backbone, split, size):
 
 
 def test_a_position_embedding_belongs_to_the_trunk():
-    first, second = members.treenet(tiny_vit, M=2, split="blocks.1", input_shape=(3, 16, 16)).networks
+    first, second = ensembles.treenet(tiny_vit, M=2, split="blocks.1", input_shape=(3, 16, 16)).networks
     assert first.pos_embed is second.pos_embed and first.cls_token is second.cls_token
     assert first.blocks[0] is second.blocks[0] and first.blocks[1] is not second.blocks[1]
 
 
 def test_gradients_are_those_of_whole_members():
-    ensemble = members.treenet(lambda: small_cnn(10), M=2)
+    ensemble = ensembles.treenet(lambda: small_cnn(10), M=2)
     x = torch.randn(4, 3, 32, 32)
     parameters = list(ensemble.parameters())
     together = torch.autograd.grad(ensemble(x).square().sum(), parameters)
@@ -83,7 +83,7 @@ def test_gradients_are_those_of_whole_members():
 
 
 def test_the_trunk_runs_once_a_pass():
-    ensemble = members.treenet(lambda: resnet18(10, width=0.125), M=3)
+    ensemble = ensembles.treenet(lambda: resnet18(10, width=0.125), M=3)
     ensemble(torch.randn(4, 3, 32, 32))
     assert [network.bn1.num_batches_tracked.item() for network in ensemble.networks] == [1, 1, 1]
     assert [network.layer3[0].bn1.num_batches_tracked.item() for network in ensemble.networks] == [1, 1, 1]
@@ -92,7 +92,7 @@ def test_the_trunk_runs_once_a_pass():
 
 def test_branches_that_begin_in_place_do_not_see_each_other():
     network = nn.Sequential(nn.Flatten(), nn.Linear(12, 8), nn.Hardtanh(-0.1, 0.1, inplace=True), nn.Linear(8, 3))
-    ensemble = members.treenet(network, M=2, split="2", input_shape=(3, 2, 2))
+    ensemble = ensembles.treenet(network, M=2, split="2", input_shape=(3, 2, 2))
     x = torch.randn(5, 3, 2, 2)
     expected = torch.stack([member(x) for member in ensemble.networks])
     torch.testing.assert_close(ensemble(x), expected)
@@ -108,7 +108,7 @@ def test_one_layer_used_on_both_sides_is_shared():
         def forward(self, x):
             return self.out(self.again(self.into(self.again(x))))
 
-    ensemble = members.treenet(Twice(), M=2, split="into", input_shape=(4,))
+    ensemble = ensembles.treenet(Twice(), M=2, split="into", input_shape=(4,))
     x = torch.randn(3, 4)
     for m, network in enumerate(ensemble.networks):
         assert network.again is ensemble.networks[0].again
@@ -140,9 +140,9 @@ class Touched(nn.Module):
 )
 def test_refuses_a_split(split, sentence):
     with pytest.raises(UserError, match=sentence):
-        members.treenet(Touched(), M=2, split=split, input_shape=(4,))
+        ensembles.treenet(Touched(), M=2, split=split, input_shape=(4,))
 
 
 def test_refuses_no_members():
     with pytest.raises(UserError, match="M is 0"):
-        members.treenet(small_cnn(10), M=0)
+        ensembles.treenet(small_cnn(10), M=0)

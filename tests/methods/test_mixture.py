@@ -9,8 +9,7 @@ from torch import nn
 from ensembles import cost
 from ensembles.backbones import resnet18, small_cnn, timm_model, wrn
 from ensembles.errors import UserError
-from ensembles.members import mixture
-from ensembles.members.templates import dealt
+from ensembles.methods.mixture import dealt, mixture
 
 SHAPE = (3, 16, 16)
 CIFAR100 = 36_536_884
@@ -160,9 +159,9 @@ def test_a_group_with_too_small_a_share_is_one_layer_that_all_share():
     """At 0.6x, four layers have two templates; three have one, which serves them all as an ordinary layer."""
     ensemble = mixture(small, budget=0.6, input_shape=SHAPE)
     assert [tuple(bank.templates.shape) for bank in ensemble.banks] == [(2, 9 * 16**2)]
-    assert sorted(len(names) for names in ensemble.alone)[-2:] == [3, 3]
+    assert sorted(len(names) for names in ensemble.shared_layers)[-2:] == [3, 3]
     network = ensemble.member(1)
-    for names in ensemble.alone:
+    for names in ensemble.shared_layers:
         assert len({network.get_submodule(name).weight.data_ptr() for name in names}) == 1
     shared, _, _ = counts(ensemble)
     assert shared <= 0.6 * cost.parameters(small())
@@ -173,10 +172,10 @@ def test_banks_for_single_layers():
     with torch.device("meta"):
         backbone = partial(wrn, 28, 5, 100)
         ensemble = mixture(backbone, budget=4.0, single_layer_banks=True)
-        assert not ensemble.alone
+        assert not ensemble.shared_layers
         assert {len(bank.templates) for bank in ensemble.banks if len(bank.group) == 1} == {4}
         assert counts(ensemble)[0] <= 4 * cost.parameters(backbone())
-        assert mixture(backbone, budget=1.0, single_layer_banks=True).alone  # a single template is no mix
+        assert mixture(backbone, budget=1.0, single_layer_banks=True).shared_layers  # a single template is no mix
     ensemble = mixture(lambda: small_cnn(10, image_size=16), budget=2, single_layer_banks=True, input_shape=SHAPE)
     assert [len(bank.templates) for bank in ensemble.banks] == [2] * 4
 

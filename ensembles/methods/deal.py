@@ -15,7 +15,7 @@ from ensembles.errors import UserError
 
 
 def everything(batch_size: int, generator: torch.Generator) -> Tensor:
-    """Every member sees the batch: positions, shape (B,)."""
+    """Let every member see the batch: positions, shape (B,)."""
     return torch.arange(batch_size)
 
 
@@ -32,26 +32,8 @@ class Deal:
     positions: Callable[[int, torch.Generator], Tensor] = everything
 
 
-def mimo_positions(batch_size: int, generator: torch.Generator, M: int, rho: float, batch_repetition: int) -> Tensor:
-    """Positions of each subnetwork's inputs, shape (M, B * batch_repetition) (MIMO, section 3.5).
-
-    The batch is tiled and shuffled once; each member then shuffles the first (1 - rho) share of the positions again and
-    leaves the rest, so a share rho of the positions (and chance matches) is alike in all members.
-    """
-    tiled = torch.arange(batch_size).repeat(batch_repetition)
-    main = tiled[torch.randperm(len(tiled), generator=generator)]
-    apart = round((1 - rho) * len(main))
-    return torch.stack(
-        [torch.cat([main[:apart][torch.randperm(apart, generator=generator)], main[apart:]]) for _ in range(M)]
-    )
-
-
-def mimo(M: int, rho: float, batch_repetition: int) -> Deal:
-    return Deal(positions=partial(mimo_positions, M=M, rho=rho, batch_repetition=batch_repetition))
-
-
 def share_positions(batch_size: int, generator: torch.Generator, M: int) -> Tensor:
-    """Positions of each member's own share of the batch, shape (M, B / M); the batch's order is random already.
+    """Give each member its own share of the batch: positions, shape (M, B / M); the batch's order is random already.
 
     Raises:
         UserError: the batch does not divide among the members.
@@ -65,7 +47,7 @@ def share_positions(batch_size: int, generator: torch.Generator, M: int) -> Tens
 
 
 def whole_or_shares(deal: str, M: int) -> Deal:
-    """The deal that ``method.deal`` names: ``whole``, where every member sees the batch, or ``shares`` of it.
+    """Make the deal that ``method.deal`` names: ``whole``, where every member sees the batch, or ``shares`` of it.
 
     Raises:
         UserError: another name.

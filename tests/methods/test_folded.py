@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torchvision.models import VisionTransformer
 
-import ensembles.members as members
+import ensembles
 from ensembles import cost
 from ensembles.backbones import mlp, resnet18, small_cnn, timm_model, torchvision_model, wrn
 from ensembles.errors import UserError
@@ -22,13 +22,13 @@ BACKBONES = {
     "timm_vit": lambda: timm_model("test_vit", 10, image_size=SIZE),
 }
 METHODS = {
-    "batch_ensemble": lambda backbone, **settings: members.batch_ensemble(backbone, **settings),
-    "batch_ensemble_bn": lambda backbone, **settings: members.batch_ensemble(
+    "batch_ensemble": lambda backbone, **settings: ensembles.batch_ensemble(backbone, **settings),
+    "batch_ensemble_bn": lambda backbone, **settings: ensembles.batch_ensemble(
         backbone, member_batch_norm=True, **settings
     ),
-    "masksembles": lambda backbone, **settings: members.masksembles(backbone, **settings),
-    "mixture": lambda backbone, **settings: members.mixture(backbone, **settings),
-    "mixture_flat": lambda backbone, **settings: members.mixture(backbone, budget=0.5, grouping="flat", **settings),
+    "masksembles": lambda backbone, **settings: ensembles.masksembles(backbone, **settings),
+    "mixture": lambda backbone, **settings: ensembles.mixture(backbone, **settings),
+    "mixture_flat": lambda backbone, **settings: ensembles.mixture(backbone, budget=0.5, grouping="flat", **settings),
 }
 PAIRS = [pair for pair in product(METHODS, BACKBONES) if pair != ("mixture", "small_cnn")]
 
@@ -149,13 +149,13 @@ def test_a_network_that_only_touches_its_input_first_is_right_too():
         def forward(self, x):
             return super().forward(x + 1)
 
-    ensemble = members.masksembles(Shifted(nn.Flatten(), nn.Linear(12, 16), nn.Linear(16, 3)), input_shape=(3, 2, 2))
+    ensemble = ensembles.masksembles(Shifted(nn.Flatten(), nn.Linear(12, 16), nn.Linear(16, 3)), input_shape=(3, 2, 2))
     x = torch.randn(5, 3, 2, 2)
     torch.testing.assert_close(ensemble(x), torch.stack([ensemble.member(m)(x) for m in range(4)]))
 
 
 def test_takes_vectors():
-    ensemble = members.batch_ensemble(lambda: mlp(10, in_channels=5, image_size=1), M=2, input_shape=(5,))
+    ensemble = ensembles.batch_ensemble(lambda: mlp(10, in_channels=5, image_size=1), M=2, input_shape=(5,))
     assert ensemble(torch.randn(7, 5)).shape == (2, 7, 10)
 
 
@@ -164,7 +164,7 @@ def test_torchvision_attention():
     network = VisionTransformer(SIZE, 8, num_layers=2, num_heads=2, hidden_dim=16, mlp_dim=32, num_classes=10)
     nn.init.normal_(network.heads.head.weight)
     attention = "encoder.layers.encoder_layer_1.self_attention."
-    for build_ in (members.batch_ensemble, members.masksembles, members.mixture):
+    for build_ in (ensembles.batch_ensemble, ensembles.masksembles, ensembles.mixture):
         ensemble = build_(network, M=2, input_shape=(3, SIZE, SIZE))
         x = images(2)
         folded, logits = ensemble.weights(1), ensemble(x)
@@ -185,12 +185,12 @@ def test_refuses_attention_behind_a_shared_batch_norm():
             return self.fc(self.attention(x, x, x)[0].mean(1))
 
     with pytest.raises(UserError, match="Mixed has batch norms that members would share and attention"):
-        members.batch_ensemble(Mixed(), input_shape=(3, 2, 2))
-    ensemble = members.batch_ensemble(Mixed(), member_batch_norm=True, input_shape=(3, 2, 2))
+        ensembles.batch_ensemble(Mixed(), input_shape=(3, 2, 2))
+    ensemble = ensembles.batch_ensemble(Mixed(), member_batch_norm=True, input_shape=(3, 2, 2))
     assert ensemble(torch.randn(5, 3, 2, 2)).shape == (4, 5, 10)
 
 
-@pytest.mark.parametrize("build_", [members.batch_ensemble, members.masksembles, members.mixture])
+@pytest.mark.parametrize("build_", [ensembles.batch_ensemble, ensembles.masksembles, ensembles.mixture])
 def test_refuses_no_members(build_):
     with pytest.raises(UserError, match="M is 0"):
         build_(BACKBONES["wrn"], M=0)

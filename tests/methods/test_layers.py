@@ -8,12 +8,12 @@ import sys
 import torch
 from torch import nn
 
-from ensembles.members.layout import channels_last
+from ensembles.methods.layers import channels_last
 
 TRAINED = """
 import torch
 from torch import nn
-from ensembles.members.layout import channels_last
+from ensembles.methods.layers import channels_last
 
 print(torch.backends.cpu.get_cpu_capability())
 for channels in (1, 3, 4, 8) * 6:

@@ -11,8 +11,7 @@ from ensembles import cost
 from ensembles.backbones import small_cnn, torchvision_model, wrn
 from ensembles.errors import UserError
 from ensembles.keyed import generator
-from ensembles.members import masksembles
-from ensembles.members.channel_masks import channel_masks
+from ensembles.methods.masksembles import channel_masks, masksembles
 
 
 @pytest.mark.parametrize("scale", [1.0, 1.5, 2.0, 3.0, 6.0])

@@ -1,0 +1,139 @@
+"""What a network's outputs say of its target: of a class, or of a number."""
+
+from abc import ABC, abstractmethod
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.distributions import Normal
+from torchmetrics import Metric, MetricCollection
+
+from ensembles.errors import UserError
+from ensembles.metrics import ECE, NLL, Accuracy
+from ensembles.metrics.regression import RegressionScores
+from ensembles.metrics.regression_summary import RegressionSummary
+from ensembles.metrics.summary import Summary
+from ensembles.training.recipe import Recipe
+
+__all__ = ["Categorical", "Gaussian", "Likelihood", "SquaredError"]
+
+
+class Likelihood(ABC):
+    """How K outputs of a network are a distribution over targets.
+
+    Attributes:
+        monitor: the validation metric that tells the best epoch, and whether it is the ``max`` or the ``min``.
+    """
+
+    monitor: tuple[str, str]
+
+    @abstractmethod
+    def loss(self, outputs: Tensor, targets: Tensor, recipe: Recipe | None = None) -> Tensor:
+        """Compute the mean loss over members and examples.
+
+        Args:
+            outputs: (M, B, K).
+            targets: (B,) for all members alike, or (M, B).
+            recipe: how the network is trained, where the loss is a part of that.
+        """
+
+    @abstractmethod
+    def validation_metrics(self) -> Metric | MetricCollection:
+        """Make the ensemble's metrics that are followed in training, updated with outputs (M, B, K) and targets (B,).
+
+        They compute a dictionary.
+        """
+
+    @abstractmethod
+    def summary(self, **settings: bool) -> Summary | RegressionSummary:
+        """Make what takes in the predictions on each set and reduces them to results.
+
+        Args:
+            settings: of the evaluation, as `ensembles.metrics.Summary` takes them.
+        """
+
+
+class Regression(Likelihood):
+    """A number is the target: outputs have a mean, and where the likelihood says so a variance."""
+
+    outputs: int  # of a network
+
+    @abstractmethod
+    def moments(self, outputs: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Compute mean and variance of each member's prediction, (..., K) -> (...) each; no variance is None."""
+
+    def validation_metrics(self) -> RegressionScores:
+        return RegressionScores(self.moments)
+
+    def summary(self, **settings: bool) -> RegressionSummary:
+        if settings.get("temperature_scaling"):
+            raise UserError(
+                "evaluation.temperature_scaling scales classes' logits, and numbers have none: set it to false."
+            )
+        return RegressionSummary(self.moments)
+
+
+class Categorical(Likelihood):
+    """Softmax over K classes; the recipe says whether labels are smoothed and which loss is taken."""
+
+    monitor = ("val/acc", "max")
+
+    def loss(self, outputs: Tensor, targets: Tensor, recipe: Recipe | None = None) -> Tensor:
+        """Compute it as `Likelihood.loss` says; targets can also be each class's share, (B, K) or (M, B, K)."""
+        each = outputs.shape if targets.is_floating_point() else outputs.shape[:2]
+        criterion = recipe.criterion if recipe else F.cross_entropy
+        return criterion(outputs.flatten(0, 1), targets.expand(each).flatten(0, 1))
+
+    def validation_metrics(self) -> MetricCollection:
+        return MetricCollection({"acc": Accuracy(), "nll": NLL(), "ece": ECE()})
+
+    def summary(self, **settings: bool) -> Summary:
+        return Summary(**settings)
+
+
+LEAST_VARIANCE = 1e-6  # a learned variance, as in Deep Ensembles
+
+
+class Gaussian(Regression):
+    """Normal distribution around the mean; a member's loss is its negative log-likelihood, in nats.
+
+    Args:
+        sd: of the noise; None learns it, point by point, as a second output whose softplus is the variance (Deep
+            Ensembles, Lakshminarayanan et al., 2017, section 2.2.1).
+
+    Raises:
+        UserError: sd is no positive number.
+    """
+
+    monitor = ("val/nll", "min")
+
+    def __init__(self, sd: float | None = None) -> None:
+        if sd is not None and (isinstance(sd, bool) or not isinstance(sd, int | float) or not 0 < sd < float("inf")):
+            raise UserError(f"data.likelihood.sd is {sd!r}, but must be a number above 0, or null to learn it.")
+        self.sd = sd
+        self.outputs = 2 if sd is None else 1
+
+    def moments(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
+        mean = outputs[..., 0]
+        if self.sd is None:
+            return mean, F.softplus(outputs[..., 1]) + LEAST_VARIANCE
+        return mean, torch.full_like(mean, self.sd**2)
+
+    def loss(self, outputs: Tensor, targets: Tensor, recipe: Recipe | None = None) -> Tensor:
+        mean, variance = self.moments(outputs)
+        # without its checks of values, for which a GPU would be waited for
+        return -Normal(mean, variance.sqrt(), validate_args=False).log_prob(targets).mean()
+
+
+class SquaredError(Regression):
+    """Mean squared error; it has no density, so there is no NLL among the results."""
+
+    monitor = ("val/mse", "min")
+    outputs = 1
+
+    def moments(self, outputs: Tensor) -> tuple[Tensor, None]:
+        return outputs[..., 0], None
+
+    def loss(self, outputs: Tensor, targets: Tensor, recipe: Recipe | None = None) -> Tensor:
+        mean = outputs[..., 0]
+        return F.mse_loss(mean, targets.expand(mean.shape))

@@ -1,0 +1,213 @@
+"""Ensembles whose members are one ordinary network with M sets of plain weights, folded from what is stored."""
+
+import copy
+from abc import abstractmethod
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import MethodType
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ensembles.backbones.ghost import members_in_batch
+from ensembles.backbones.trace import trace
+from ensembles.errors import UserError
+from ensembles.limits import require
+from ensembles.methods.base import Ensemble
+from ensembles.methods.layers import Layer
+
+
+class Folded(Ensemble):
+    """M networks of one architecture; a subclass says how member m's weights come from the stored numbers.
+
+    Members run one after another, each an ordinary pass. Only where they share a batch norm that takes its statistics
+    from the batch do they run layer by layer together, so that it sees all members' activations.
+
+    Args:
+        network: what runs; a subclass takes out of it what it stores otherwise.
+        own_norms: kinds of normalisation layers of which each member has its own.
+
+    Attributes:
+        layers: those whose weights differ between members; a subclass sets it.
+    """
+
+    layers: list[Layer]
+
+    def __init__(
+        self, network: nn.Module, M: int, input_shape: tuple[int, ...], own_norms: tuple[type, ...] = ()
+    ) -> None:
+        super().__init__()
+        require(M=M)
+        self.M, self.input_shape = M, tuple(input_shape)
+        self.first = trace(network, input_shape).first
+        self.norms = MemberNorms(network, M, own_norms) if own_norms else None
+        self.network = network
+        if M > 1 and self._shared_batch_norms() and _has_attention(network):
+            raise UserError(
+                f"{type(network).__name__} has batch norms that members would share and attention that cannot run "
+                "layer by layer: give members their own batch norms, or choose another model."
+            )
+
+    @abstractmethod
+    def folded(self, m: int) -> dict[str, Tensor]:
+        """Compute member m's layer weights, by their names in the network, computed from the stored numbers."""
+
+    def weights(self, m: int) -> dict[str, Tensor]:
+        """Give member m's plain parameters and buffers by their names in the network, which has all others."""
+        return self.folded(m) | (self.norms.weights(m) if self.norms else {})
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self._runs_together():
+            return self._together(torch.cat([x] * self.M), common=x)
+        first = self.network.get_submodule(self.first)
+        with forwards({first: once(first, x)} if self._shares_first else {}):
+            return torch.stack([functional_call(self.network, self.weights(m), (x,)) for m in range(self.M)])
+
+    def each(self, x: Tensor) -> Tensor:
+        if self._runs_together():
+            return self._together(x.flatten(0, 1))
+        return torch.stack([functional_call(self.network, self.weights(m), (x[m],)) for m in range(self.M)])
+
+    def member(self, m: int) -> nn.Module:
+        """Copy member m as an ordinary network with plain weights."""
+        network = copy.deepcopy(self.network)
+        for name, tensor in self.weights(m).items():
+            owner, _, key = name.rpartition(".")
+            module, plain = network.get_submodule(owner), tensor.detach().clone()
+            setattr(module, key, nn.Parameter(plain) if key in module._parameters else plain)
+        return network
+
+    def _together(self, batch: Tensor, common: Tensor | None = None) -> Tensor:
+        """Compute logits (M, B, K) of members' inputs after each other, (M B, ...); ``common`` if each has the same."""
+        tensors: dict[str, list[dict[str, Tensor]]] = defaultdict(lambda: [{} for _ in range(self.M)])
+        for m in range(self.M):
+            for name, tensor in self.weights(m).items():
+                owner, _, key = name.rpartition(".")
+                tensors[owner][m][key] = tensor
+        replaced = {}
+        for name, own in tensors.items():
+            layer = self.network.get_submodule(name)
+            replaced[layer] = member_by_member(layer, own)
+        if common is not None and self._shares_first:
+            first = self.network.get_submodule(self.first)
+            replaced[first] = once_for_all(first, common, batch, self.M)
+        with forwards(replaced), members_in_batch(self.network, self.M):
+            return self.network(batch).unflatten(0, (self.M, -1))
+
+    @property
+    def _shares_first(self) -> bool:
+        """Tell whether the first layer is the same in all members, so that a common input needs it once."""
+        return all(layer.name != self.first for layer in self.layers)
+
+    def _shared_batch_norms(self) -> list[nn.Module]:
+        own = {self.network.get_submodule(name) for name in (self.norms.names if self.norms else ())}
+        return [norm for norm in self.network.modules() if isinstance(norm, _BatchNorm) and norm not in own]
+
+    def _runs_together(self) -> bool:
+        norms = self._shared_batch_norms() if self.M > 1 else []
+        return any(norm.training or norm.running_mean is None for norm in norms)
+
+
+def _has_attention(network: nn.Module) -> bool:
+    return any(isinstance(module, nn.MultiheadAttention) for module in network.modules())
+
+
+BATCH_NORMS = (_BatchNorm,)
+NORMS = (_BatchNorm, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
+
+
+class MemberNorms(nn.Module):
+    """M copies of a network's normalisation layers, whose own numbers the network then no longer stores."""
+
+    def __init__(self, network: nn.Module, M: int, kinds: tuple[type, ...]) -> None:
+        super().__init__()
+        self.names = [name for name, module in network.named_modules() if isinstance(module, kinds)]
+        norms = [network.get_submodule(name) for name in self.names]
+        self.members = nn.ModuleList(nn.ModuleList(copy.deepcopy(norm) for norm in norms) for _ in range(M))
+        for name, norm in zip(self.names, norms, strict=True):
+            pop_tensors(network, *(f"{name}.{key}" for key in _tensors(norm)))
+
+    def weights(self, m: int) -> dict[str, Tensor]:
+        """Give member m's parameters and statistics by their names in the network."""
+        pairs = zip(self.names, self.members[m], strict=True)
+        return {f"{name}.{key}": tensor for name, norm in pairs for key, tensor in _tensors(norm).items()}
+
+
+def _tensors(module: nn.Module) -> dict[str, Tensor]:
+    return dict([*module.named_parameters(), *module.named_buffers()])
+
+
+def pop_tensors(network: nn.Module, *names: str) -> list[Tensor]:
+    """Take tensors out of a network by their dotted names; their places stay, empty."""
+    taken = []
+    for name in names:
+        owner, _, key = name.rpartition(".")
+        module = network.get_submodule(owner)
+        taken.append(getattr(module, key))
+        setattr(module, key, None)
+    return taken
+
+
+@contextmanager
+def forwards(replacements: Mapping[nn.Module, Callable[[Tensor], Tensor]]) -> Iterator[None]:
+    """Let modules run these functions in the place of their own forward."""
+    before = {module: vars(module).get("forward") for module in replacements}
+    for module, forward in replacements.items():
+        module.forward = forward
+    try:
+        yield
+    finally:
+        for module, forward in before.items():
+            if forward is None and not torch.compiler.is_compiling():
+                del module.forward
+            else:  # the compiler cannot take back an attribute that it has set
+                module.forward = forward or _own(module)
+
+
+def once(layer: nn.Module, common: Tensor) -> Callable[[Tensor], Tensor]:
+    """Make the layer's forward compute once for however many members hand it the very tensor ``common``.
+
+    What follows may work in place, so each gets a copy.
+    """
+    compute, kept = layer.forward, []
+
+    def forward(x: Tensor) -> Tensor:
+        if x is not common:
+            return compute(x)
+        if not kept:
+            kept.append(compute(x))
+        return kept[0].clone()
+
+    return forward
+
+
+def once_for_all(layer: nn.Module, common: Tensor, batch: Tensor, M: int) -> Callable[[Tensor], Tensor]:
+    """Make the layer's forward compute on ``common`` where it is handed ``batch``, which is ``common`` M times."""
+    compute = layer.forward
+
+    def forward(x: Tensor) -> Tensor:
+        return torch.cat([compute(common)] * M) if x is batch else compute(x)
+
+    return forward
+
+
+def member_by_member(layer: nn.Module, tensors: list[dict[str, Tensor]]) -> Callable[[Tensor], Tensor]:
+    """Make a forward for M members' batches after each other: each part with its member's tensors in the layer."""
+
+    def forward(x: Tensor) -> Tensor:
+        replaced, layer.forward = layer.forward, _own(layer)
+        try:
+            parts = zip(tensors, x.chunk(len(tensors)), strict=True)
+            return torch.cat([functional_call(layer, own, (part,)) for own, part in parts])
+        finally:
+            layer.forward = replaced
+
+    return forward
+
+
+def _own(module: nn.Module) -> Callable[[Tensor], Tensor]:
+    """Give the forward of the module's class."""
+    return MethodType(type(module).forward, module)
