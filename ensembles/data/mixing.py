@@ -10,7 +10,7 @@ from torch import Tensor
 from ensembles.errors import UserError
 
 
-class Drawn(NamedTuple):
+class MixDraw(NamedTuple):
     """How strongly a step's examples are mixed, as numbers from 0 to 1.
 
     Attributes:
@@ -48,23 +48,23 @@ class Mix:
         self.mixup, self.cutmix = mixup, cutmix
         self.switch = switch if mixup and cutmix else float(not mixup)
 
-    def draw(self, generator: torch.Generator) -> Drawn:
+    def draw(self, generator: torch.Generator) -> MixDraw:
         """What happens in a step; a side of 0 is mixup, a weight of 1 is CutMix."""
         random = np.random.default_rng(torch.randint(2**62, (), generator=generator).item())
         cut = random.random() < self.switch
         alpha = self.cutmix if cut else self.mixup
         weight = random.beta(alpha, alpha)
         own, side = (1.0, (1 - weight) ** 0.5) if cut else (weight, 0.0)
-        return Drawn(own, side, *random.random(2).tolist())
+        return MixDraw(own, side, *random.random(2).tolist())
 
-    def __call__(self, x: Tensor, partner: Tensor, drawn: Drawn) -> Tensor:
+    def __call__(self, x: Tensor, partner: Tensor, drawn: MixDraw) -> Tensor:
         """Images (B, C, H, W) mixed with their partners."""
         top, bottom, left, right = _box(x, drawn)
         mixed = torch.lerp(partner, x, drawn.own)
         mixed[..., top:bottom, left:right] = partner[..., top:bottom, left:right]
         return mixed
 
-    def labels(self, x: Tensor, labels: Tensor, partner: Tensor, drawn: Drawn, classes: int) -> Tensor:
+    def labels(self, x: Tensor, labels: Tensor, partner: Tensor, drawn: MixDraw, classes: int) -> Tensor:
         """Probabilities (B, K) for the mixed images ``x``, from their own labels and their partners', both (B,)."""
         top, bottom, left, right = _box(x, drawn)
         kept = 1 - (bottom - top) * (right - left) / (x.shape[-2] * x.shape[-1])
@@ -78,7 +78,7 @@ def partners(size: int, streams: int) -> Tensor:
     return (neighbour + size * torch.arange(streams)[:, None]).flatten()
 
 
-def _box(x: Tensor, drawn: Drawn) -> tuple[int, int, int, int]:
+def _box(x: Tensor, drawn: MixDraw) -> tuple[int, int, int, int]:
     """Top, bottom, left and right of what is cut out, in pixels."""
     edges = []
     for length, middle in zip(x.shape[-2:], (drawn.down, drawn.across), strict=True):

@@ -27,7 +27,7 @@ def test_a_batch_is_what_its_key_says(one_each, deal):
     orders = [torch.randperm(50, generator=generator(3, "order", epoch, stream)) for stream in range(streams)]
     unique = torch.stack(orders)[:, step * B : (step + 1) * B].flatten()
     drawn = data.augment.draw(streams * B, generator(3, "augment", epoch, step))
-    images = data.load().train[0]
+    images = data.load()["train"].images.pixels
     seen = []
     for label, (top, left, mirrored) in zip(unique.tolist(), drawn.tolist(), strict=True):
         image = F.crop(F.pad(images[label], [2]), top, left, 6, 6)
@@ -75,7 +75,7 @@ def test_the_processes_evaluate_each_image_once_and_in_order(one_each, process, 
         labels += [y for _, y in batches]
         images += [x for x, _ in batches]
     assert torch.cat(labels).tolist() == list(range(13))
-    assert torch.equal(pixels(data, torch.cat(images)), data.load().test[0])
+    assert torch.equal(pixels(data, torch.cat(images)), data.load()["test"].images.pixels)
     assert len(lengths) == 1  # a wrapped network communicates in every forward pass
 
 

@@ -23,7 +23,7 @@ def batch(data, epoch=0, step=0):
 
 
 def points(data, name):
-    return data.inputs[name][:, 0], data.sets[name].labels
+    return data.sets[name].features[:, 0], data.sets[name].labels
 
 
 def test_the_function():

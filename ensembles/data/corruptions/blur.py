@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ensembles.data.corruptions.draws import Draws
-from ensembles.data.corruptions.linear import clipped_zoom, gaussian_blur_of
+from ensembles.data.corruptions.ops import Draws, clipped_zoom, gaussian_blur_of
 
 
 def gaussian_blur(x: Tensor, sigma: float, draws: Draws) -> Tensor:

@@ -1,12 +1,17 @@
-"""What an image folder holds, told from its directory listing alone: no image is opened and torch is not needed."""
+"""What image folders hold, and whether that is what they held before. Torch is not imported and no image is decoded.
+
+Names and sizes identify a folder. Times of change tell at a glance that nothing has changed; where they differ, as
+after copying, contents are compared.
+"""
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from ensembles.data.files.listing import is_folder, named, visible, walk
+from ensembles.data.files.listing import is_folder, utf8_name, visible, walk
 from ensembles.errors import UserError
 
 LAYOUT = "train/<class>/ and test/<class>/"
@@ -34,7 +39,7 @@ def _classes(folder: Path) -> dict[str, list[File]]:
     for entry in visible(folder):
         if not is_folder(entry):
             continue
-        classes[named(entry)] = list(_files(folder / entry.name, f"{folder.name}/{entry.name}"))
+        classes[utf8_name(entry)] = list(_files(folder / entry.name, f"{folder.name}/{entry.name}"))
         if not classes[entry.name]:
             raise UserError(f"The class folder {folder / entry.name} holds no image: put images there or remove it.")
     return classes
@@ -103,8 +108,8 @@ def files_below(folder: str | Path) -> Iterator[File]:
     return _files(Path(folder).expanduser(), "")
 
 
-def contents(folder: str | Path) -> str | None:
-    """A hash of the names and sizes of all files below a folder; None where it cannot be read."""
+def contents_hash(folder: str | Path) -> str | None:
+    """Hash the names and sizes of all files below a folder; None where it cannot be read."""
     state = hashlib.blake2b(digest_size=8)
     try:
         for file in files_below(folder):
@@ -112,3 +117,53 @@ def contents(folder: str | Path) -> str | None:
     except (OSError, UserError):
         return None
     return state.hexdigest()
+
+
+def image_hashes(folders: Mapping[str, Path]) -> dict[str, dict[str, str]]:
+    """Hash each folder's times of change and its contents; a folder that cannot be read is left out."""
+    found = {}
+    for name, folder in folders.items():
+        times = _times(folder)
+        if times is not None:
+            found[name] = {"times": times, "contents": _contents(folder, times)}
+    return found
+
+
+def images_unchanged(before: Mapping | None, folders: Mapping[str, Path]) -> bool:
+    """Whether the folders whose hashes were kept hold the same images as then."""
+    for name, folder in folders.items():
+        if name in (before or {}):
+            times = _times(folder)
+            if times is None or (
+                times != before[name]["times"] and _contents(folder, times) != before[name]["contents"]
+            ):
+                return False
+    return True
+
+
+def _times(folder: Path) -> str | None:
+    """A hash of the files' names, sizes and times of change."""
+    state = hashlib.blake2b(digest_size=8)
+    try:
+        for file in files_below(folder):
+            state.update(os.fsencode(f"{file.path}\0{file.size}\0{file.changed}\0"))
+    except (OSError, UserError):  # the latter of folders that cannot be walked through
+        return None
+    return state.hexdigest()
+
+
+@lru_cache(maxsize=64)
+def _contents(folder: Path, times: str) -> str:
+    """A hash of the files' names and contents, computed once for the same times of change."""
+    state = hashlib.blake2b(digest_size=8)
+    for file in files_below(folder):
+        state.update(os.fsencode(f"{file.path}\0{_file_hash(folder, file)}\0"))
+    return state.hexdigest()
+
+
+def _file_hash(folder: Path, file: File) -> str:
+    try:
+        with open(f"{folder}{file.path}", "rb") as opened:
+            return hashlib.file_digest(opened, "blake2b").hexdigest()
+    except OSError:  # what cannot be read is said where it is decoded
+        return "unreadable"

@@ -1,14 +1,15 @@
-"""What files a folder holds. Torch is not imported."""
+"""What files a folder holds, and what the notes among them say. Torch is not imported."""
 
+import json
 import os
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
-from ensembles.errors import UserError
+from ensembles.errors import UserError, reason
 
 
-def files(folder: str | Path) -> list[str]:
+def image_files(folder: str | Path) -> list[str]:
     """The image files at or below a folder, in the order of their names; hidden ones and other files are left out.
 
     Raises:
@@ -23,14 +24,14 @@ def subfolders(folder: Path) -> list[Path]:
     Raises:
         UserError: one whose name is no text.
     """
-    return [Path(entry.path) for entry in visible(folder) if is_folder(entry) and named(entry)]
+    return [Path(entry.path) for entry in visible(folder) if is_folder(entry) and utf8_name(entry)]
 
 
 def walk(folder: str | Path, inside: Sequence[tuple[int, int]] = ()) -> Iterator[tuple[str, os.DirEntry]]:
     """The path and the entry of each visible file at or below a folder, in the order of their names.
 
     Raises:
-        UserError: as `files`.
+        UserError: as `image_files`.
     """
     inside = inside or [_identity(parent) for parent in (Path(folder).resolve(), *Path(folder).resolve().parents)]
     for entry in visible(folder):
@@ -72,7 +73,7 @@ def is_folder(entry: os.DirEntry) -> bool:
         raise UserError(f"{entry.path} cannot be read ({error.strerror}): remove it.") from error
 
 
-def named(entry: os.DirEntry) -> str:
+def utf8_name(entry: os.DirEntry) -> str:
     """An entry's name.
 
     Raises:
@@ -90,3 +91,27 @@ def _suffixes() -> set[str]:
     from PIL import Image
 
     return {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+
+
+def read_text(path: Path) -> str:
+    """A file's text.
+
+    Raises:
+        UserError: a file that is missing or cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read ({reason(error)}): it comes with the set, put it back.") from error
+
+
+def read_json(path: Path):
+    """What a JSON file says.
+
+    Raises:
+        UserError: a file that is missing, or is no JSON.
+    """
+    try:
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path} is damaged ({reason(error)}): it comes with the set, put it back.") from error

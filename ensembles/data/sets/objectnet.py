@@ -9,36 +9,39 @@ from pathlib import Path
 
 import torch
 
-from ensembles.data.files.listing import files
-from ensembles.data.files.notes import read_json, read_text
-from ensembles.data.named import NamedSet, Place
-from ensembles.data.synsets import synsets
+from ensembles.data.class_folders import synsets
+from ensembles.data.files.download import SetLocation
+from ensembles.data.files.listing import image_files, read_json, read_text
+from ensembles.data.image_files import ImageFiles
+from ensembles.data.labelled_set import LabelledSet
+from ensembles.data.sets import official_set
 from ensembles.errors import UserError
 
 FOLDER = "objectnet-1.0"
 BORDER = 1
 
 
-def load(place: Place, classes: Sequence[str]) -> NamedSet:
-    root = place.root / FOLDER
+@official_set
+def objectnet(location: SetLocation, classes: Sequence[str]) -> LabelledSet:
+    root = location.root / FOLDER
     if not root.is_dir():
         raise UserError(
             f"There is no {root}: get ObjectNet from https://objectnet.dev, whose terms you must accept, and put its "
-            f"folder {FOLDER} with images/ and mappings/ into {place.root}, or {place.without}."
+            f"folder {FOLDER} with images/ and mappings/ into {location.root}, or {location.without}."
         )
     numbers = {name: index for index, name in enumerate(classes)}
-    paths, labels, covers = [], [], []
+    paths, labels, covered = [], [], []
     for folder, alike in sorted(_imagenet_classes(root / "mappings").items()):
-        some = files(root / "images" / folder) if (root / "images" / folder).is_dir() else []
+        some = image_files(root / "images" / folder) if (root / "images" / folder).is_dir() else []
         if not some:
             raise UserError(f"{root / 'images' / folder} holds no image: unpack ObjectNet anew.")
         try:
-            covers.append([numbers[synsets()[number]] for number in alike])
+            covered.append([numbers[synsets()[number]] for number in alike])
         except KeyError as error:
             raise UserError("objectnet is labelled with ImageNet's classes: use it with data=imagenet.") from error
         paths += some
-        labels += [covers[-1][0]] * len(some)
-    return NamedSet(paths, torch.tensor(labels), covers, border=BORDER)
+        labels += [covered[-1][0]] * len(some)
+    return LabelledSet(ImageFiles(paths, border=BORDER), torch.tensor(labels), covered)
 
 
 def _imagenet_classes(mappings: Path) -> dict[str, list[int]]:
