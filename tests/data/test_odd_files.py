@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from ensembles.data.class_folders import labelled_folder, unlabelled_folder
-from ensembles.data.files.decode import size_of
+from ensembles.data.files.decode import open_rgb, size_of
 from ensembles.data.files.fingerprint import contents_hash, fingerprint
 from ensembles.errors import UserError
 

@@ -102,8 +102,8 @@ def test_a_worker_is_killed_and_then_all_get_sigterm(zygote, arguments, undistur
     assert started.wait() == 143 and "Stopped by SIGTERM in epoch" in started.said, started.said
 
     decoded = tmp_path / "decoded"
-    count = f"from ensembles.data import image_files; read = image_files.open_rgb\ndef counted(path):\n    open({str(decoded)!r}, 'a')"
-    count += ".write('x')\n    return read(path)\nimage_files.open_rgb = counted"
+    count = "from ensembles.data import image_files; read = image_files.open_rgb\n"
+    count += f"def counted(path):\n    open({str(decoded)!r}, 'a').write('x')\n    return read(path)\nimage_files.open_rgb = counted"
     step, steps = map(int, re.search(r"epoch 1 after step (\d+) of (\d+)", started.said).groups())
     assert zygote.start(*arguments, folder=tmp_path, before=count).wait() == 0
     assert differences(undisturbed, only(tmp_path)) == []
