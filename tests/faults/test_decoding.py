@@ -103,7 +103,8 @@ def test_a_worker_is_killed_and_then_all_get_sigterm(zygote, arguments, undistur
 
     decoded = tmp_path / "decoded"
     count = "from ensembles.data import image_files; read = image_files.open_rgb\n"
-    count += f"def counted(path):\n    open({str(decoded)!r}, 'a').write('x')\n    return read(path)\nimage_files.open_rgb = counted"
+    count += f"def counted(path):\n    open({str(decoded)!r}, 'a').write('x')\n    return read(path)\n"
+    count += "image_files.open_rgb = counted"
     step, steps = map(int, re.search(r"epoch 1 after step (\d+) of (\d+)", started.said).groups())
     assert zygote.start(*arguments, folder=tmp_path, before=count).wait() == 0
     assert differences(undisturbed, only(tmp_path)) == []
