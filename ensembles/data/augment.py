@@ -30,14 +30,14 @@ class CropFlip:
         self.pad, self.flip, self.then = pad, flip, then
 
     def draw(self, size: int, generator: torch.Generator) -> Tensor:
-        """What happens to each of so many images: top and left of its crop, whether it is mirrored, what follows."""
+        """Draw what happens to each of so many images: its crop's top and left, whether it is mirrored, what follows."""
         corner = torch.randint(0, 2 * self.pad + 1, (size, 2), generator=generator)
         mirrored = torch.randint(0, 2, (size, 1), generator=generator)
         drawn = [corner, mirrored * self.flip]
         return torch.cat(drawn if self.then is None else [*drawn, self.then.draw(size, generator)], dim=1)
 
     def __call__(self, images: Tensor, drawn: Tensor) -> Tensor:
-        """The changed images, (B, C, H, W) as they came, from what was drawn for them, a row each."""
+        """Change the images, (B, C, H, W) as they came, from what was drawn for them, a row each."""
         images = self._moved(images, drawn[:, :3])
         return images if self.then is None else self.then(images, drawn[:, 3:])
 

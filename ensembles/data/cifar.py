@@ -44,7 +44,7 @@ class CIFAR10(ImageDataModule):
         return {part: cifar_part(self.official, location, train=part == "train") for part in ("train", "test")}
 
     def provide_corrupted(self, types: list[str]) -> None:
-        """The official copies, where there are none yet: those made here may be incomplete and must be completed."""
+        """Fetch the official copies where there are none: those made here may be incomplete and must be completed."""
         if self.corrupted_root or self.corrupted_folder.exists():
             super().provide_corrupted(types)
         location = SetLocation(self.root, self.download, "set data.corrupt=on_the_fly or null")

@@ -39,7 +39,7 @@ class Digits(ImageDataModule):
 
 
 def photographs(number: int, size: int) -> Tensor:
-    """Grey patches spread evenly over scikit-learn's two photographs, as many as asked for, without overlap (520)."""
+    """Cut grey patches spread evenly over scikit-learn's two photographs, as many as asked for, up to 520."""
     from sklearn.datasets import load_sample_images
 
     weights = torch.tensor([0.299, 0.587, 0.114])  # luma (ITU-R BT.601)
@@ -53,7 +53,7 @@ def photographs(number: int, size: int) -> Tensor:
 
 
 def spliced(images: Tensor, labels: Tensor) -> Tensor:
-    """The upper half of each image on the lower half of one of another class: strokes of digits that make none.
+    """Put the upper half of each image on the lower half of one of another class: strokes that make no digit.
 
     A few make one all the same, such as a 9 on a 7.
     """

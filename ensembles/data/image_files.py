@@ -121,7 +121,6 @@ class PrefetchLoader:
             self.files,
             sampler=map(pack, self.loader),  # a packed batch is what a worker is given to do
             batch_size=None,
-            collate_fn=_as_it_is,
             num_workers=self.workers,
             worker_init_fn=_prepare_worker,
             pin_memory=torch.cuda.is_available(),
@@ -177,10 +176,6 @@ def _moved_to_shared_memory(pixels: Tensor) -> bool:
     except RuntimeError:  # another process was faster
         return False
     return True
-
-
-def _as_it_is(packed: Packed) -> Packed:
-    return packed
 
 
 def _prepare_worker(worker: int) -> None:

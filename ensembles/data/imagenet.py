@@ -13,33 +13,15 @@ from ensembles.data.labelled_set import LabelledSet
 from ensembles.errors import UserError
 from ensembles.limits import require
 
-COPIES = "https://zenodo.org/records/2235448/files/{}.tar?download=1"
-CORRUPTED = (  # where each corruption type of ImageNet-C is
-    Archive(
-        COPIES.format("noise"),
-        "md5:e80562d7f6c3f8834afb1ecf27252745",
-        ("gaussian_noise", "shot_noise", "impulse_noise"),
-    ),
-    Archive(
-        COPIES.format("blur"),
-        "md5:2d8e81fdd8e07fef67b9334fa635e45c",
-        ("defocus_blur", "glass_blur", "motion_blur", "zoom_blur"),
-    ),
-    Archive(
-        COPIES.format("weather"),
-        "md5:33ffea4db4d93fe4a428c40a6ce0c25d",
-        ("snow", "frost", "fog", "brightness"),
-    ),
-    Archive(
-        COPIES.format("digital"),
-        "md5:89157860d7b10d5797849337ca2e5c03",
-        ("contrast", "elastic_transform", "pixelate", "jpeg_compression"),
-    ),
-    Archive(
-        COPIES.format("extra"),
-        "md5:d492dfba5fc162d8ec2c3cd8ee672984",
-        ("speckle_noise", "gaussian_blur", "spatter", "saturate"),
-    ),
+CORRUPTED = tuple(  # where each corruption type of ImageNet-C is
+    Archive(f"https://zenodo.org/records/2235448/files/{name}.tar?download=1", f"md5:{md5}", tuple(types.split()))
+    for name, md5, types in (
+        ("noise", "e80562d7f6c3f8834afb1ecf27252745", "gaussian_noise shot_noise impulse_noise"),
+        ("blur", "2d8e81fdd8e07fef67b9334fa635e45c", "defocus_blur glass_blur motion_blur zoom_blur"),
+        ("weather", "33ffea4db4d93fe4a428c40a6ce0c25d", "snow frost fog brightness"),
+        ("digital", "89157860d7b10d5797849337ca2e5c03", "contrast elastic_transform pixelate jpeg_compression"),
+        ("extra", "d492dfba5fc162d8ec2c3cd8ee672984", "speckle_noise gaussian_blur spatter saturate"),
+    )
 )
 
 
@@ -128,7 +110,7 @@ class ImageNet(ImageDataModule):
             warnings.warn(f"{len(broken)} broken training {said}: {named}.", stacklevel=1)
 
     def provide_corrupted(self, types: list[str]) -> None:
-        """The official copies, as far as they are asked for."""
+        """Fetch the official copies, as far as they are asked for."""
         if self.corrupted_root:
             super().provide_corrupted(types)
         location = SetLocation(self.corrupted_folder, self.download, "set data.corrupt=on_the_fly or null")

@@ -18,7 +18,7 @@ MEAN = (124, 116, 104)  # what RandAugment fills with
 
 
 def centre(size: int, crop_ratio: float = 0.875, interpolation: str = "bilinear") -> Callable:
-    """A view of the centre: the shorter side is scaled to ``size / crop_ratio`` pixels, and a square is cut out.
+    """Make a view of the centre: a square of the image whose shorter side is scaled to ``size / crop_ratio`` pixels.
 
     Raises:
         UserError: a setting out of its range.
@@ -59,11 +59,11 @@ class InceptionCrop:
         self.rand_augment = rand_augment
 
     def draw(self, size: int, generator: torch.Generator) -> Tensor:
-        """A seed for each of so many images, (size, 1)."""
+        """Draw a seed for each of so many images, (size, 1)."""
         return torch.randint(2**62, (size, 1), generator=generator)
 
     def at(self, size: int) -> Callable[[Image.Image, Tensor], Image.Image]:
-        """The augmentation to squares of so many pixels, of an image and the seed that was drawn for it, (1,)."""
+        """Make the augmentation to squares of so many pixels, of an image and the seed that was drawn for it, (1,)."""
         crop = v2.RandomResizedCrop(size, self.scale, interpolation=v2.InterpolationMode(self.interpolation))
         steps = [crop, v2.RandomHorizontalFlip()] if self.flip else [crop]
         if self.rand_augment:

@@ -49,7 +49,7 @@ class Mix:
         self.switch = switch if mixup and cutmix else float(not mixup)
 
     def draw(self, generator: torch.Generator) -> MixDraw:
-        """What happens in a step; a side of 0 is mixup, a weight of 1 is CutMix."""
+        """Draw what happens in a step; a side of 0 is mixup, a weight of 1 is CutMix."""
         random = np.random.default_rng(torch.randint(2**62, (), generator=generator).item())
         cut = random.random() < self.switch
         alpha = self.cutmix if cut else self.mixup
@@ -58,14 +58,14 @@ class Mix:
         return MixDraw(own, side, *random.random(2).tolist())
 
     def __call__(self, x: Tensor, partner: Tensor, drawn: MixDraw) -> Tensor:
-        """Images (B, C, H, W) mixed with their partners."""
+        """Mix images (B, C, H, W) with their partners."""
         top, bottom, left, right = _box(x, drawn)
         mixed = torch.lerp(partner, x, drawn.own)
         mixed[..., top:bottom, left:right] = partner[..., top:bottom, left:right]
         return mixed
 
     def labels(self, x: Tensor, labels: Tensor, partner: Tensor, drawn: MixDraw, classes: int) -> Tensor:
-        """Probabilities (B, K) for the mixed images ``x``, from their own labels and their partners', both (B,)."""
+        """Return probabilities (B, K) for mixed images ``x``, from their own labels and their partners', both (B,)."""
         top, bottom, left, right = _box(x, drawn)
         kept = 1 - (bottom - top) * (right - left) / (x.shape[-2] * x.shape[-1])
         own, others = (F.one_hot(each, classes).to(x) for each in (labels, partner))
@@ -73,7 +73,7 @@ class Mix:
 
 
 def partners(size: int, streams: int) -> Tensor:
-    """Each position's neighbour in its stream of ``size``, (streams * size,); an odd last one is its own."""
+    """Find each position's neighbour in its stream of ``size``, (streams * size,); an odd last one is its own."""
     neighbour = (torch.arange(size) ^ 1).clamp(max=size - 1)
     return (neighbour + size * torch.arange(streams)[:, None]).flatten()
 

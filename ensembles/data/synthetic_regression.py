@@ -122,7 +122,7 @@ class SyntheticRegression(DataModule):
 
 
 def noisy(x: Tensor, e: Tensor | float = 0.0) -> Tensor:
-    """The function at x with the noise e: y of equal shape."""
+    """Return the function at x with the noise e: y of equal shape."""
     return x + 0.3 * torch.sin(2 * pi * (x + e)) + 0.3 * torch.sin(4 * pi * (x + e)) + e
 
 

@@ -17,8 +17,7 @@ from ensembles.data import ImageNet
 from ensembles.data.class_folders import lemmas, synsets
 from ensembles.data.files.download import Archive, SetLocation
 from ensembles.data.sets import official_sets, photographs
-from ensembles.data.sets.objectnet import objectnet
-from ensembles.data.sets.photographs import imagenet_a, imagenet_o, imagenet_r, imagenet_v2
+from ensembles.data.sets.photographs import imagenet_a, imagenet_o, imagenet_r, imagenet_v2, objectnet
 from ensembles.errors import UserError
 
 

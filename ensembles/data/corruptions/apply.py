@@ -22,12 +22,12 @@ _VALUES = 2**19  # of one piece of a batch: bounds the memory, and fits the cach
 
 
 def table_for(images: Tensor) -> dict:
-    """The constants for images (N, C, H, W) of this size."""
+    """Return the constants for images (N, C, H, W) of this size."""
     return CIFAR if max(images.shape[-2:]) <= SMALL else IMAGENET
 
 
 def corrupt_with(table: dict, images: Tensor, type: str, severity: int, seed: int, start: int) -> Tensor:
-    """As :func:`ensembles.data.corruptions.corrupt`, for names that are known, with a given table of constants."""
+    """Corrupt as `ensembles.data.corruptions.corrupt`, for names that are known, with a given table of constants."""
     _require_images(images)
     if len(images) == 0:
         return images

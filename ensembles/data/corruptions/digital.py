@@ -19,7 +19,7 @@ def shot_noise(x: Tensor, photons: float, draws: Draws) -> Tensor:
 
 
 def impulse_noise(x: Tensor, share: float, draws: Draws) -> Tensor:
-    """A share of the values, each channel by itself, becomes 0 or 1 with even odds."""
+    """Set a share of the values, each channel by itself, to 0 or 1 with even odds."""
     u = draws.uniform(*x.shape[1:])
     return x.masked_fill(u < share, 1).masked_fill(u < share / 2, 0)
 
@@ -53,7 +53,7 @@ def pixelate(x: Tensor, share: float, draws: Draws) -> Tensor:
 
 
 def jpeg_compression(x: Tensor, quality: int, draws: Draws) -> Tensor:
-    """There and back through libjpeg, on the CPU."""
+    """Go through libjpeg and back, on the CPU."""
     images = (x * 255).round().byte().cpu()
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         decoded = list(pool.map(lambda image: decode_jpeg(encode_jpeg(image, quality)), images))
@@ -61,7 +61,7 @@ def jpeg_compression(x: Tensor, quality: int, draws: Draws) -> Tensor:
 
 
 def elastic_transform(x: Tensor, constants: tuple[float, float, float], draws: Draws) -> Tensor:
-    """A random affine map, then smooth random displacements, each with linear interpolation.
+    """Apply a random affine map, then smooth random displacements, each with linear interpolation.
 
     The affine map moves three corners of the middle square by up to ``reach``; the displacements are uniform noise,
     blurred and scaled. All lengths are shares of the shorter side.

@@ -32,11 +32,11 @@ class Draws:
         return self._fill(shape, torch.float32, lambda row, g: row.uniform_(generator=g))
 
     def integers(self, low: int, high: int, *shape: int) -> Tensor:
-        """From ``low`` to ``high - 1``."""
+        """Draw from ``low`` to ``high - 1``."""
         return self._fill(shape, torch.int64, lambda row, g: row.random_(low, high, generator=g))
 
     def poisson(self, rates: Tensor) -> Tensor:
-        """Counts for ``rates``, shape (N, ...)."""
+        """Draw counts for ``rates``, shape (N, ...)."""
         rows = [torch.poisson(row, generator=g) for row, g in zip(rates.cpu(), self._generators, strict=True)]
         return torch.stack(rows).to(self._device)
 
@@ -109,7 +109,7 @@ def grey(x: Tensor) -> Tensor:
 
 
 def like(x: Tensor, colour: tuple[float, float, float]) -> Tensor:
-    """A colour as (1, C, 1, 1), or its grey where x (N, C, H, W) has one channel."""
+    """Shape a colour as (1, C, 1, 1), or its grey where x (N, C, H, W) has one channel."""
     if x.shape[1] == 1:
         colour = (sum(c * weight for c, weight in zip(colour, _LUMA, strict=True)),)
     return torch.tensor(colour, dtype=x.dtype, device=x.device).view(1, -1, 1, 1)

@@ -27,13 +27,13 @@ def snow(x: Tensor, constants: tuple, draws: Draws) -> Tensor:
 
 
 def frost(x: Tensor, constants: tuple[float, float, float], draws: Draws) -> Tensor:
-    """A random piece of a photograph of frost, added."""
+    """Add a random piece of a photograph of frost."""
     kept, added, scale = constants
     return kept * x + added * frost_crops(x.shape, scale, draws.uniform(3)).to(x.device)
 
 
 def fog(x: Tensor, constants: tuple[float, float], draws: Draws) -> Tensor:
-    """A plasma fractal, added; the sum is scaled so that the image's own maximum stays the largest possible."""
+    """Add a plasma fractal; the sum is scaled so that the image's own maximum stays the largest possible."""
     weight, decay = constants
     height, width = x.shape[-2:]
     side = 2 ** math.ceil(math.log2(max(height, width)))
@@ -73,7 +73,7 @@ def _plasma(noise: Tensor, decay: float) -> Tensor:
 
 
 def frost_crops(shape: torch.Size, scale: float, where: Tensor) -> Tensor:
-    """Pieces of the photographs, in [0, 1], of an image batch's shape (N, C, H, W).
+    """Cut pieces of the photographs, in [0, 1], of an image batch's shape (N, C, H, W).
 
     ``where`` (N, 3), in [0, 1), picks a photograph and the piece's place in it; ``scale`` shrinks the photographs, but
     not so far that the piece would no longer fit.

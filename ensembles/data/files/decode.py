@@ -24,7 +24,7 @@ CHUNK_BYTES = 2**21
 
 
 def size_of(path: Path) -> tuple[int, int]:
-    """Width and height from a file's header.
+    """Read width and height from a file's header.
 
     Raises:
         UserError: the file is no image.
@@ -34,7 +34,7 @@ def size_of(path: Path) -> tuple[int, int]:
 
 
 def decode(paths: list[Path], size: int, resize: bool, workers: int | None = None) -> np.ndarray:
-    """The images as uint8 RGB, shape (N, 3, size, size).
+    """Decode images to uint8 RGB, shape (N, 3, size, size).
 
     Args:
         paths: the files, in the order of the result.
@@ -83,7 +83,7 @@ def cover(image: Image.Image, size: int, channels: int = 3) -> Image.Image:
 
 
 def open_rgb(path: Path) -> Image.Image:
-    """The image of a file, in memory, as RGB.
+    """Read a file into memory, as RGB.
 
     Raises:
         UserError: the file is no whole image.
@@ -123,7 +123,7 @@ DRAFT = re.compile(r"\..+\.[0-9a-f]{32}")
 
 
 def read_cache(folder: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, dict] | None:
-    """The uint8 images of that shape and what was noted with them; None where there are none or they are damaged."""
+    """Read uint8 images of that shape and what was noted with them; None where they are missing or damaged."""
     try:
         notes = json.loads((folder / "notes.json").read_text())
         images = np.load(folder / "images.npy", allow_pickle=False)

@@ -28,7 +28,7 @@ RECORD = "checksums.json"
 
 
 def has_checksum(path: Path, checksum: str) -> bool:
-    """Whether there is such a file with this checksum, "md5:..." or "sha256:..."."""
+    """Tell whether there is such a file with this checksum, "md5:..." or "sha256:..."."""
     algorithm, _, wanted = checksum.partition(":")
     return path.is_file() and _digest(path, algorithm) == wanted
 
@@ -42,7 +42,7 @@ def record_checksums(folder: Path, names: list[str]) -> None:
 
 
 def recorded_files(folder: Path) -> set[str]:
-    """The files in the folder whose contents are on record."""
+    """List the files in the folder whose contents are on record."""
     return set(_recorded(folder))
 
 
@@ -222,7 +222,7 @@ def provide_folders(archive: Archive, location: SetLocation) -> None:
 
 
 def official_file(url: str, checksum: str, location: SetLocation, instead: str) -> Path:
-    """A file as it is officially published, downloaded where it is not there.
+    """Return a file as it is officially published, downloaded where it is not there.
 
     Args:
         checksum: "md5:..." or "sha256:...".
@@ -244,7 +244,7 @@ def official_file(url: str, checksum: str, location: SetLocation, instead: str) 
 
 @contextmanager
 def unpacked(packed: Path) -> Iterator[Path]:
-    """A temporary folder beside a tar archive, with what is in it; the folder is removed at the end.
+    """Unpack a tar archive into a temporary folder beside it, which is removed at the end.
 
     Raises:
         UserError: an archive that is damaged or would write outside of its folder, or no room for it.

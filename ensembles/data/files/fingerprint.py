@@ -6,8 +6,8 @@ after copying, contents are compared.
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -78,7 +78,7 @@ def scan(root: str | Path | None) -> Listing:
 
 
 def digest(listing: Listing, *more: object, times: bool = False) -> str:
-    """A hash of the files' names and sizes, of their times of change where asked for, and of ``more``."""
+    """Hash the files' names and sizes, their times of change where asked for, and of ``more``."""
     state = hashlib.blake2b(repr(more).encode(), digest_size=16)
     for classes in listing.values():
         for files in classes.values():
@@ -88,7 +88,7 @@ def digest(listing: Listing, *more: object, times: bool = False) -> str:
 
 
 def fingerprint(root: str | Path | None) -> str:
-    """The identity of an image folder: 32 hexadecimal digits that stay when the folder moves.
+    """Identify an image folder by 32 hexadecimal digits that stay when the folder moves.
 
     The files' names and sizes go into it, the path of the folder and the pixels do not; sizes tell apart two folders
     that number their files alike.
@@ -99,24 +99,9 @@ def fingerprint(root: str | Path | None) -> str:
     return digest(scan(root))
 
 
-def files_below(folder: str | Path) -> Iterator[File]:
-    """All files below a folder, hidden ones left out, in sorted order; their paths are those below it.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    return _files(Path(folder).expanduser(), "")
-
-
 def contents_hash(folder: str | Path) -> str | None:
     """Hash the names and sizes of all files below a folder; None where it cannot be read."""
-    state = hashlib.blake2b(digest_size=8)
-    try:
-        for file in files_below(folder):
-            state.update(os.fsencode(f"{file.path}\0{file.size}\0"))
-    except (OSError, UserError):
-        return None
-    return state.hexdigest()
+    return _hash(folder, lambda file: file.size)
 
 
 def image_hashes(folders: Mapping[str, Path]) -> dict[str, dict[str, str]]:
@@ -130,7 +115,7 @@ def image_hashes(folders: Mapping[str, Path]) -> dict[str, dict[str, str]]:
 
 
 def images_unchanged(before: Mapping | None, folders: Mapping[str, Path]) -> bool:
-    """Whether the folders whose hashes were kept hold the same images as then."""
+    """Tell whether the folders whose hashes were kept hold the same images as then."""
     for name, folder in folders.items():
         if name in (before or {}):
             times = _times(folder)
@@ -142,22 +127,23 @@ def images_unchanged(before: Mapping | None, folders: Mapping[str, Path]) -> boo
 
 
 def _times(folder: Path) -> str | None:
-    """A hash of the files' names, sizes and times of change."""
-    state = hashlib.blake2b(digest_size=8)
-    try:
-        for file in files_below(folder):
-            state.update(os.fsencode(f"{file.path}\0{file.size}\0{file.changed}\0"))
-    except (OSError, UserError):  # the latter of folders that cannot be walked through
-        return None
-    return state.hexdigest()
+    return _hash(folder, lambda file: f"{file.size}\0{file.changed}")
 
 
 @lru_cache(maxsize=64)
-def _contents(folder: Path, times: str) -> str:
+def _contents(folder: Path, times: str) -> str | None:
     """A hash of the files' names and contents, computed once for the same times of change."""
+    return _hash(folder, partial(_file_hash, folder))
+
+
+def _hash(folder: str | Path, said_of: Callable[[File], object]) -> str | None:
+    """A hash of the name of each file below a folder and of something else about it; hidden files are left out."""
     state = hashlib.blake2b(digest_size=8)
-    for file in files_below(folder):
-        state.update(os.fsencode(f"{file.path}\0{_file_hash(folder, file)}\0"))
+    try:
+        for file in _files(Path(folder).expanduser(), ""):
+            state.update(os.fsencode(f"{file.path}\0{said_of(file)}\0"))
+    except (OSError, UserError):  # the latter of folders that cannot be walked through
+        return None
     return state.hexdigest()
 
 

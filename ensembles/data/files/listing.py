@@ -10,7 +10,7 @@ from ensembles.errors import UserError, reason
 
 
 def image_files(folder: str | Path) -> list[str]:
-    """The image files at or below a folder, in the order of their names; hidden ones and other files are left out.
+    """List the image files at or below a folder, in the order of their names; hidden and other files are left out.
 
     Raises:
         UserError: a folder that cannot be read, or a link to a folder that it is in.
@@ -19,7 +19,7 @@ def image_files(folder: str | Path) -> list[str]:
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """The visible folders in a folder, in the order of their names.
+    """List the visible folders in a folder, in the order of their names.
 
     Raises:
         UserError: one whose name is no text.
@@ -28,7 +28,7 @@ def subfolders(folder: Path) -> list[Path]:
 
 
 def walk(folder: str | Path, inside: Sequence[tuple[int, int]] = ()) -> Iterator[tuple[str, os.DirEntry]]:
-    """The path and the entry of each visible file at or below a folder, in the order of their names.
+    """Yield the path and the entry of each visible file at or below a folder, in the order of their names.
 
     Raises:
         UserError: as `image_files`.
@@ -49,7 +49,7 @@ def _identity(folder: str | Path) -> tuple[int, int]:
 
 
 def visible(folder: str | Path) -> list[os.DirEntry]:
-    """A folder's entries in the order of their names, without hidden ones.
+    """List a folder's entries in the order of their names, without hidden ones.
 
     Raises:
         UserError: the folder cannot be read.
@@ -62,7 +62,7 @@ def visible(folder: str | Path) -> list[os.DirEntry]:
 
 
 def is_folder(entry: os.DirEntry) -> bool:
-    """Whether an entry is a folder, or a link to one.
+    """Tell whether an entry is a folder, or a link to one.
 
     Raises:
         UserError: a link that leads to itself.
@@ -74,7 +74,7 @@ def is_folder(entry: os.DirEntry) -> bool:
 
 
 def utf8_name(entry: os.DirEntry) -> str:
-    """An entry's name.
+    """Return an entry's name.
 
     Raises:
         UserError: a name that is no text.
@@ -94,7 +94,7 @@ def _suffixes() -> set[str]:
 
 
 def read_text(path: Path) -> str:
-    """A file's text.
+    """Read a file's text.
 
     Raises:
         UserError: a file that is missing or cannot be read.
@@ -106,7 +106,7 @@ def read_text(path: Path) -> str:
 
 
 def read_json(path: Path):
-    """What a JSON file says.
+    """Read a JSON file.
 
     Raises:
         UserError: a file that is missing, or is no JSON.
