@@ -30,7 +30,7 @@ class CropFlip:
         self.pad, self.flip, self.then = pad, flip, then
 
     def draw(self, size: int, generator: torch.Generator) -> Tensor:
-        """Draw what happens to each of so many images: its crop's top and left, whether it is mirrored, what follows."""
+        """Draw for each of so many images its crop's top and left, whether it is mirrored, and what follows."""
         corner = torch.randint(0, 2 * self.pad + 1, (size, 2), generator=generator)
         mirrored = torch.randint(0, 2, (size, 1), generator=generator)
         drawn = [corner, mirrored * self.flip]
