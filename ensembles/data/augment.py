@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ensembles.data.rand_augment import RandAugment
-from ensembles.errors import UserError
+from ensembles.limits import require
 
 
 class CropFlip:
@@ -25,8 +25,7 @@ class CropFlip:
     """
 
     def __init__(self, pad: int = 4, flip: bool = True, then: "CropFlip | RandAugment | None" = None) -> None:
-        if isinstance(pad, bool) or not isinstance(pad, int) or pad < 0:
-            raise UserError(f"data.augment.pad is {pad!r}, but must be an integer of at least 0.")
+        require("data.augment.", pad=pad)
         self.pad, self.flip, self.then = pad, flip, then
 
     def draw(self, size: int, generator: torch.Generator) -> Tensor:

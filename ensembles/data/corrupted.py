@@ -15,6 +15,7 @@ from ensembles.data.files.download import check_recorded
 from ensembles.data.labelled_set import LabelledSet, stratified
 from ensembles.data.sources import ImageArray, map_array, resize
 from ensembles.errors import UserError
+from ensembles.limits import require
 
 GROUPS = {"standard": STANDARD, "extra": EXTRA, "all": STANDARD + EXTRA}
 LABELS = "labels.npy"
@@ -49,8 +50,7 @@ class CorruptedCopies:
             require_known(type, self.severities[0])
         for severity in self.severities:
             require_known(self.types[0], severity)
-        if self.size is not None and (isinstance(self.size, bool) or not isinstance(self.size, int) or self.size < 1):
-            raise UserError(f"data.corrupted_size is {self.size!r}, but must be an integer of at least 1, or null.")
+        require("data.", corrupted_size=self.size)
 
     @property
     def types(self) -> Sequence[str]:

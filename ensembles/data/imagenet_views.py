@@ -12,8 +12,8 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from ensembles.errors import UserError
+from ensembles.limits import require
 
-INTERPOLATIONS = ("bilinear", "bicubic")
 MEAN = (124, 116, 104)  # what RandAugment fills with
 
 
@@ -23,7 +23,7 @@ def centre(size: int, crop_ratio: float = 0.875, interpolation: str = "bilinear"
     Raises:
         UserError: a setting out of its range.
     """
-    require_interpolation("data.interpolation", interpolation)
+    require("data.", interpolation=interpolation)
     if isinstance(crop_ratio, bool) or not isinstance(crop_ratio, int | float) or not 0 < crop_ratio <= 1:
         raise UserError(f"data.crop_ratio is {crop_ratio!r}, but must be a number above 0, up to 1.")
     scale = v2.Resize(int(size / crop_ratio), v2.InterpolationMode(interpolation))
@@ -50,7 +50,7 @@ class InceptionCrop:
         interpolation: str = "bilinear",
         rand_augment: str | None = None,
     ) -> None:
-        require_interpolation("data.augment.interpolation", interpolation)
+        require("data.augment.", interpolation=interpolation)
         if len(scale) != 2 or not 0 < scale[0] <= scale[1] <= 1:
             raise UserError(f"data.augment.scale is {list(scale)!r}, but must be two shares such as [0.08, 1].")
         if rand_augment is not None and not str(rand_augment).startswith("rand-"):
@@ -73,11 +73,6 @@ class InceptionCrop:
                 rand_augment_transform(self.rand_augment, {"translate_const": int(0.45 * size), "img_mean": MEAN})
             )
         return partial(_seeded_call, v2.Compose(steps))
-
-
-def require_interpolation(key: str, interpolation: str) -> None:
-    if interpolation not in INTERPOLATIONS:
-        raise UserError(f"{key} is {interpolation!r}, but must be {' or '.join(INTERPOLATIONS)}.")
 
 
 def _seeded_call(steps: Callable, image: Image.Image, seed: Tensor) -> Image.Image:

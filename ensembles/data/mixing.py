@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ensembles.errors import UserError
+from ensembles.limits import require
 
 
 class MixDraw(NamedTuple):
@@ -40,9 +41,7 @@ class Mix:
     """
 
     def __init__(self, mixup: float = 0.2, cutmix: float = 1.0, switch: float = 0.5) -> None:
-        for name, value, high in (("mixup", mixup, 100), ("cutmix", cutmix, 100), ("switch", switch, 1)):
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= high:
-                raise UserError(f"data.mix.{name} is {value!r}, but must be a number from 0 to {high}.")
+        require("data.mix.", mixup=mixup, cutmix=cutmix, switch=switch)
         if not mixup and not cutmix:
             raise UserError("data.mix has mixup=0 and cutmix=0, which mixes nothing: set data.mix=null.")
         self.mixup, self.cutmix = mixup, cutmix
