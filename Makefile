@@ -30,8 +30,8 @@ train: setup  ## train, test and show a packed ensemble on handwritten digits
 test: setup  ## run the tests (under 8 minutes on 2 cores)
 	$(BIN)/python -m pytest -n 2
 
-test-slow: setup  ## run the slow tests too
-	$(BIN)/python -m pytest -n 2 -m "not browser and not slurm and not gpu"
+test-slow: setup  ## run the tests that take longer: real programs, whole tables, processes that are killed
+	$(BIN)/python -m pytest -n 2 -m "slow and not browser and not slurm and not gpu"
 
 test-browser: setup  ## test the page in Chromium (tests/browser/install.sh installs it)
 	$(BIN)/python -m pytest -m browser

@@ -168,7 +168,10 @@ class Run:
                     n: [place, contents_hash(place) if isinstance(place, str) else None]
                     for n, place in data[key].items()
                 }
-        return {**{key: self.config[key] for key in EVALUATION}, "data": data}
+        found = {**{key: self.config[key] for key in EVALUATION}, "data": data}
+        if self.config["trainer"].get("precision", 32) != 32:
+            found["precision"] = 32  # once it was the training's
+        return found
 
     @property
     def evaluated(self) -> Path | None:

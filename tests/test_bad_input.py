@@ -119,6 +119,7 @@ def test_a_sweep_folder_that_cannot_be_written(tiny):
     assert "set sweeps_dir" in one_sentence(tiny("-m", "method.M=2,4"))
 
 
+@pytest.mark.slow
 def test_a_full_disk(tiny):
     """A limit on the size of files stands in for it: the checkpoint does not fit."""
     tiny("runs_dir=first")
@@ -173,6 +174,7 @@ def test_a_sweep_folder_that_holds_nothing(tiny, kind, monkeypatch):
     assert not Path("runs").exists()
 
 
+@pytest.mark.slow
 def test_a_sweep_whose_table_cannot_be_written(tiny, monkeypatch):
     from ensembles import sweeps
 

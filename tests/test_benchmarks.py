@@ -53,6 +53,7 @@ def test_input_pipeline(run):
     assert "torchvision, PIL" in Path("out/input_pipeline.md").read_text()
 
 
+@pytest.mark.slow
 def test_members(run, tmp_path, monkeypatch):
     folder = tmp_path / "torch_uncertainty/models/classification/resnet"
     folder.mkdir(parents=True)
@@ -103,6 +104,7 @@ def test_corruptions(run, tmp_path, monkeypatch):
     assert "PSNR between the two" in Path("out/comparison.md").read_text()
 
 
+@pytest.mark.slow
 def test_processes(run):
     rows = run(
         "processes",

@@ -194,6 +194,7 @@ common = {
 }
 
 
+@pytest.mark.slow
 @settings(max_examples=40, derandomize=True, **common)
 @given(overrides=configurations())
 def test_each_trains_or_says_why_not(outcomes, overrides):

@@ -18,6 +18,7 @@ def run(call, monkeypatch):
     return partial(call, program)
 
 
+@pytest.mark.slow
 def test_counts_of_the_papers_without_their_data(run):
     code, out, _ = run("method=packed", "method.gamma=2", "model=wrn28_10", "data=cifar10", "--json")
     found = json.loads(out)
@@ -46,6 +47,7 @@ def test_members_that_share_every_parameter(run):
     assert "What tells the members apart is not trained." in out
 
 
+@pytest.mark.slow
 def test_several_configurations_in_one_table(run, tmp_path):
     code, out, err = run(
         "-m", "method=mixture,deterministic", "model=small_cnn,wrn", "--markdown", "table.md", "--csv", "table.csv"

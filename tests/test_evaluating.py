@@ -48,6 +48,7 @@ def run(tmp_path, monkeypatch):
 OTHER = ("method=mimo", "method.M=2", "model=small_cnn", "model.width=0.5", "data.classes=[0,1,2,3]", "seed=3")
 
 
+@pytest.mark.slow
 def test_its_own_method_model_and_data_are_evaluated(train):
     settings = ("data.train_size=100", "recipe.epochs=1", "trainer.progress=false", "data.corrupt=null")
     assert train(*settings, *OTHER).code == 0

@@ -39,6 +39,7 @@ def evaluate(request, tiny, tmp_path):
     return evaluate
 
 
+@pytest.mark.slow
 def test_what_was_measured_stays(evaluate):
     evaluate(*MANY)
     (run,) = Path("runs").iterdir()

@@ -58,6 +58,7 @@ def test_torch_export_predicts_as_the_checkpoint(checkpoint, tmp_path, name):
         torch.testing.assert_close(members, expected.members, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["packed", "dropout", "treenet"])
 def test_onnx_predicts_as_the_checkpoint(checkpoint, tmp_path, name):
     path = checkpoint(name)
@@ -102,6 +103,7 @@ def said_by(path):
     return {k: v if k == "description" else json.loads(v) for k, v in found.custom_metadata_map.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".pt2", ".onnx"])
 @pytest.mark.parametrize("floats", [False, True])
 def test_a_file_says_what_it_takes_and_where_it_comes_from(checkpoint, tmp_path, suffix, floats):

@@ -44,6 +44,7 @@ def own(train, monkeypatch):
         sys.path.remove(str(Path.cwd()))
 
 
+@pytest.mark.slow
 def test_own_network_and_method(own):
     ended = own("model=mine", "method=twins", "method.M=3")
     assert ended.code == 0, ended.err

@@ -133,6 +133,7 @@ def test_blocks_are_written_from_what_commands_print(tmp_path):
     assert (block["command"], block["output"]) == ("echo b", "old\nlines\n")
 
 
+@pytest.mark.slow
 def test_networks_of_ones_own_and_a_vit_train(folder, train):
     (own,) = (arguments for arguments in words("train.py") if "--config-dir" in arguments)
     ended = train(*own, *TINY, "data.train_size=100")
@@ -145,6 +146,7 @@ def test_networks_of_ones_own_and_a_vit_train(folder, train):
     assert ended.code == 0, ended.err
 
 
+@pytest.mark.slow
 def test_what_follows_a_run(folder, call, train):
     """Evaluating, exporting, measuring again, gathering and loading it, each as the README has it."""
     assert train(*TINY, "data.train_size=100", "evaluation.save_predictions=true").code == 0
@@ -173,6 +175,7 @@ def test_what_follows_a_run(folder, call, train):
     assert names["ensemble"](torch.zeros(2, 3, 32, 32)).shape == (3, 2, 10)
 
 
+@pytest.mark.slow
 def test_scripts_that_need_no_run(folder, call):
     from scripts import corrupt, describe, reproduce
 

@@ -57,6 +57,7 @@ def states(look):
     return of_runs
 
 
+@pytest.mark.slow
 def test_a_failed_run_is_named_and_alone_run_again(tiny, trainings, look, states):
     began, fails = trainings
     fails.add(1)
@@ -89,6 +90,7 @@ def test_sweeps_share_their_runs(tiny, trainings, look):
     assert code == 0 and "seed=0,1" in shown and "seed=1,2" in shown
 
 
+@pytest.mark.slow
 def test_the_launching_process_dies(tiny, trainings, look, states):
     """While it is at work another steps aside; killed, its sweep is taken up by the same command."""
     long = ("-m", "seed=0,1", "recipe.epochs=10", "data.val_fraction=0")

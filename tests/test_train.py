@@ -110,6 +110,7 @@ def test_a_checkpoint_is_evaluated_to_the_same_numbers(tiny):
     assert results(only("*", "evaluated")) == results(run)
 
 
+@pytest.mark.slow
 def test_runs_trained_apart_make_an_ensemble(tiny):
     for seed in (0, 1):
         tiny("method=deterministic", f"seed={seed}", f"runs_dir=seed{seed}")
@@ -146,6 +147,7 @@ def test_classes_left_out_are_near_ood(tiny):
     assert 0 <= results(only("*"))["ood/left_out/entropy/auroc"] <= 1
 
 
+@pytest.mark.slow
 def test_any_convolutional_network_by_name(tiny):
     assert tiny("method=mimo", "model=timm", "model.name=resnet10t", "data.image_size=32", "recipe.epochs=1").code == 0
     vit = ("model=timm", "model.name=test_vit", "model.kwargs={depth: 2, patch_size: 8}", "data.image_size=16")

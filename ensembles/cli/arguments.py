@@ -5,7 +5,7 @@ import sys
 
 from hydra._internal.utils import get_args_parser
 
-from ensembles.cli import complain
+from ensembles.cli import CONFIGS, complain
 from ensembles.cli.help import show
 from ensembles.cli.overrides import check
 from ensembles.errors import UserError
@@ -31,7 +31,23 @@ def planned() -> Sweep | None:
         complain(error)
         sys.exit(1)
     os.environ["SWEEP_FOLDER"] = str(sweep.folder)  # hydra.sweep.dir, where Hydra and its launchers keep their own
+    if any(map(_sweeps_group, arguments.overrides)):
+        sys.argv = [_added(word) if word in arguments.overrides else word for word in sys.argv]
     return sweep
+
+
+def _sweeps_group(override: str) -> bool:
+    group, _, options = override.partition("=")
+    return "," in options and (CONFIGS / group).is_dir()
+
+
+def _added(override: str) -> str:
+    """The override of a setting as one that may add it: Hydra first composes a multirun without the swept groups.
+
+    By then all keys have been checked in the runs' own configurations.
+    """
+    key = override.partition("=")[0]
+    return f"++{override}" if "." in key and key[0] not in "+~" and not key.startswith("hydra.") else override
 
 
 def _check_alone(overrides: list[str]) -> None:

@@ -79,7 +79,7 @@ class Method(LightningModule):
     def validation_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         """The members' logits (M, B, K), float32."""
         x, y = batch
-        logits = self(x).float()
+        logits = self._logits(x)
         self._validation.update(logits, y)
         return logits
 
@@ -89,4 +89,9 @@ class Method(LightningModule):
 
     def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """The members' logits (M, B, K), float32."""
-        return self(batch[0]).float()
+        return self._logits(batch[0])
+
+    def _logits(self, x: Tensor) -> Tensor:
+        """Computed in single precision, whatever ``trainer.precision`` the training has: measures are of weights."""
+        with torch.autocast(self.device.type, enabled=False):
+            return self(x).float()

@@ -41,6 +41,7 @@ def draw(name, lines, **changes):
     return found
 
 
+@pytest.mark.slow
 def test_the_figures_of_mimo(line):
     mimo = line("MIMO", "method=mimo", "method.M=3", "trainer.keep_every=1")
     naive = line("Naive multihead", "method=naive_multihead", "method.M=3", "trainer.keep_every=1")
@@ -65,6 +66,7 @@ def test_the_figures_of_mimo(line):
     assert len(units.data) == 16 + 32 + 32 and units.data[0].keys() >= {"variance_1", "variance_2", "variance_3"}
 
 
+@pytest.mark.slow
 def test_the_figure_of_mixture(line):
     mixture = line("36.5M", "method=mixture", "method.M=3", "model=wrn", "model.depth=16")
     found = draw("mixture/figure4", [mixture], pairs=None)

@@ -27,6 +27,7 @@ def _only_run():
     return Run(yaml.safe_load((folder / "config.yaml").read_text()), folder)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_keeps_the_same_epochs(run, tiny, monkeypatch):
     whole = {path.name: read(path)["state_dict"] for path in run.epochs.iterdir()}
     assert sorted(whole) == ["0000.ckpt", "0001.ckpt", "0002.ckpt", "0003.ckpt"]
@@ -61,6 +62,7 @@ def test_the_trajectory_ends_where_the_run_ended(run):
     assert (predicted == labels).double().mean().item() == pytest.approx(run.results()["test/acc"])
 
 
+@pytest.mark.slow
 def test_keeping_epochs_makes_a_run_of_its_own(tiny):
     """A run that keeps none has the folder that it had before there was the setting."""
     tiny("recipe.epochs=1")

@@ -18,6 +18,7 @@ def test_every_claim_names_what_there_is():
     assert sum(len(of_paper.claims) for of_paper in claims.values()) >= 40
 
 
+@pytest.mark.slow
 def test_the_networks_that_claims_count_can_be_configured():
     configs = {
         part.config

@@ -58,6 +58,13 @@ def test_svhn_has_no_labels_for_others(three, svhn):
         three(shift_sets=["svhn"], sets_root=str(svhn[1].parent))
 
 
+def test_sets_that_come_with_a_library_need_no_files(three, evaluated, tmp_path):
+    data = three(ood_sets=["digits", "photos"], sets_root=str(tmp_path / "nowhere"), download=False, image_size=32)
+    assert evaluated(data, "ood/digits")[0].shape == (1797, 3, 32, 32)
+    photos, _ = evaluated(data, "ood/photos")
+    assert photos.shape == (520, 3, 32, 32) and not torch.equal(photos[0, 0], photos[0, 1])  # in colour
+
+
 def test_textures_are_all_images_of_the_archive(three, evaluated, tmp_path, monkeypatch):
     made = tmp_path / "made/dtd"
     for name in ("banded/banded_0002", "banded/banded_0004", "zigzagged/zigzagged_0001"):

@@ -6,6 +6,7 @@ from tests.faults import experiments
 from tests.faults.experiments import only
 
 
+@pytest.mark.slow
 def test_killed(bench, chance, tmp_path):
     experiments.kill(bench, chance, tmp_path, most=3)
     assert bench.lost(tmp_path) == []

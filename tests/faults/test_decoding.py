@@ -86,6 +86,7 @@ def undisturbed(zygote, arguments, tmp_path):
     return only(folder)
 
 
+@pytest.mark.slow
 def test_a_worker_is_killed_and_then_all_get_sigterm(zygote, arguments, undisturbed, tmp_path):
     slow = "import time; from ensembles.data import image_files; read = image_files.open_rgb\n"
     slow += "def slowly(path):\n    time.sleep(0.02)\n    return read(path)\nimage_files.open_rgb = slowly"

@@ -67,6 +67,7 @@ def test_a_run_without_a_folder(run):
     assert not run.folder.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
 def test_the_program_is_stopped_and_called_again(bench, chance, tmp_path, signum):
     bench.run(tmp_path)

@@ -72,6 +72,7 @@ def test_one_of_two_is_killed(zygote, undisturbed, tmp_path, goes_on_with):
     assert_same(undisturbed, only(tmp_path))
 
 
+@pytest.mark.slow
 def test_all_stop_at_the_step_at_which_one_is_asked_to(zygote, undisturbed, tmp_path):
     processes = group(zygote, tmp_path, 2)
     processes[0].until(saved(tmp_path))

@@ -3,6 +3,8 @@
 import signal
 import time
 
+import pytest
+
 from tests.faults.experiments import RUN, only
 
 SLOW_EVALUATION = """
@@ -52,6 +54,7 @@ def test_a_second_ctrl_c_ends_at_once(bench, tmp_path):
     assert started.said == "Stopped by Ctrl-C: the same command goes on from what is saved.\n"
 
 
+@pytest.mark.slow
 def test_a_sweep_ends_and_is_taken_up_again(zygote, tmp_path):
     started = zygote.start("-m", *RUN, "seed=0,1", folder=tmp_path)
     started.until(lambda: list(tmp_path.glob("runs/*/previous.ckpt")))

@@ -67,6 +67,18 @@ def test_half_precision_trains_as_the_whole_does(method):
         torch.testing.assert_close(module.state_dict()[key], value, rtol=0.05, atol=0.01, msg=key)
 
 
+def test_a_network_trained_in_half_precision_is_tested_in_single():
+    """Within what Lightning's precision surrounds a step with."""
+    module, _ = trained("packed")
+    module.eval()
+    x = torch.rand(4, 1, 8, 8)
+    with torch.no_grad():
+        expected = module(x)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert not torch.equal(module(x).float(), expected)
+            assert torch.equal(module.test_step((x, None), 0), expected)
+
+
 @every_method
 def test_compiled_passes_train_the_same_weights(method):
     graphs = []

@@ -100,6 +100,7 @@ def shares(folder, sizes):
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("sizes", [(100, 103), (203, 0), (0, 3, 200)])
 def test_processes_of_uneven_size_find_what_one_finds(tmp_path, sizes):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 
+@pytest.mark.slow
 def test_figure2_is_drawn_from_its_runs(reproduce):
     code, out, err = reproduce("mimo/figure2", "--scale", "smoke", "trainer.progress=false", "trainer.accelerator=cpu")
     assert code == 0, err

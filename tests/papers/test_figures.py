@@ -78,6 +78,7 @@ def test_what_holds_for_every_row_is_said_where_it_holds():
     assert stands["swept"][0] == "one epoch, 32 examples a step where no axis sweeps them"
 
 
+@pytest.mark.slow
 def test_figures_share_the_runs_that_tables_have(tmp_path):
     """At small scale, Figure 1 and the study of criteria are over the runs of Table 1, CIFAR-10 with ResNet-18."""
     small = scale("small", str(tmp_path))
@@ -190,6 +191,7 @@ def test_a_wrong_file_is_named(changed, sentence, change):
     assert "figure5.yaml" in str(error.value) and sentence in str(error.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "at"), [("mimo/figure5", "smoke-own"), ("packed/speed", "smoke")])
 def test_a_figure_is_one_command(reproduce, name, at):
     quick = ("--scale", "smoke", "trainer.progress=false", "trainer.accelerator=cpu", "data.corrupt=null")

@@ -1,5 +1,6 @@
 """Each row of each table is an option of ``experiment``."""
 
+import pytest
 from hydra import compose
 from omegaconf import OmegaConf
 
@@ -44,6 +45,7 @@ def test_it_is_what_the_rows_overrides_are():
         assert OmegaConf.create(named) == OmegaConf.create(given)
 
 
+@pytest.mark.slow
 def test_several_in_a_sweep(train, tmp_path):
     folder = tmp_path / "photos"
     options = "packed/table1-c10-r18-packed,packed/table1-c10-r18-mimo"

@@ -26,6 +26,7 @@ from scripts import reproduce as script
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_a_table_runs_what_is_missing_and_shows_all_of_it(reproduce):
     quick = ("--scale", "smoke", "trainer.progress=false", "trainer.accelerator=cpu", "data.corrupt=null")
     code, out, err = reproduce("mimo/diversity", "--only", "MIMO", "--only", "1", *quick)
@@ -80,6 +81,7 @@ def test_list_shows_all_tables_and_what_they_need(reproduce, monkeypatch):
     assert "?" not in out
 
 
+@pytest.mark.slow
 def test_every_table_has_been_counted(tmp_path):
     for at, images in (("full", None), ("small", None), ("small", str(tmp_path)), ("smoke", None)):
         for name in papers.names():
@@ -160,6 +162,7 @@ def test_fewer_finished_runs_never_replace_more(planned, finish, tmp_path, capfd
         assert not Path(f"{files}.png").exists()  # what is drawn no more
 
 
+@pytest.mark.slow
 def test_overrides_that_change_what_is_computed_are_an_own_setting(reproduce):
     for words, name, head in (
         (("recipe.epochs=2",), "table4-own", "OWN SETTING, not the paper's"),

@@ -45,6 +45,7 @@ def test_numbers_keep_the_digits_that_are_printed():
     assert wide_masksembles.names[0] == "Masksembles" and set(wide_masksembles.paper) == {None}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", ["full", "small", "smoke"])
 def test_every_row_is_a_configuration_that_composes(at):
     """Each distinct configuration of all tables, whatever options, keys and limits there are; of figures, whose rows

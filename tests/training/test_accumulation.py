@@ -29,6 +29,7 @@ def asked_to_end(batch):
     return training_step
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("within", [(), ("+trainer.val_check_interval=5",)], ids=["epochs", "within epochs"])
 def test_a_training_is_stopped_at_any_batch(tiny, monkeypatch, within):
     arguments = (*GATHERED, *within)

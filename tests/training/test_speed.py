@@ -23,6 +23,7 @@ def test_half_precision_is_another_run(tiny):
     assert all(value.dtype == torch.float32 for value in state.values())
 
 
+@pytest.mark.slow
 def test_layout_and_compilation_are_the_same_run(tiny, monkeypatch):
     """The run that was trained otherwise is found, and its checkpoint is read back."""
     monkeypatch.setattr("ensembles.training.trainer.Compiled", lambda **_: Compiled(backend="eager"))

@@ -1,0 +1,124 @@
+"""A study's finished runs in files that last: runs.json, and for each run what it says of each test image."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ensembles.errors import UserError, reason
+from ensembles.files import replacing, write_text
+from ensembles.runs import Run
+from ensembles.studies.study import Study, settings
+
+KEPT = ("commit", "command", "hardware", "seconds")  # of provenance.json
+
+
+@dataclass(frozen=True)
+class Collection:
+    """The runs that a study's folder holds: those made here, and those that were collected before.
+
+    Attributes:
+        entries: (row, seed) -> method, row, seed, settings, commit, command, hardware, seconds and results.
+    """
+
+    folder: Path
+    entries: dict[tuple[str, int], dict]
+
+    @classmethod
+    def of(cls, folder: Path, study: Study, current: Mapping[str, Mapping]) -> "Collection":
+        """Read runs.json; entries of other settings than a row now has are left out.
+
+        Args:
+            current: row -> its settings.
+
+        Raises:
+            UserError: a damaged file.
+        """
+        path = folder / "runs.json"
+        try:
+            found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+            entries = {(entry["row"], entry["seed"]): entry for entry in found}
+            kept = {key: entry for key, entry in entries.items() if entry["settings"] == current.get(key[0])}
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise UserError(f"{path} cannot be read ({reason(error)}): bring it back, or delete it.") from error
+        return cls(folder, kept)
+
+    def has(self, row: str, seed: int) -> bool:
+        return (row, seed) in self.entries
+
+    def seeds(self, row: str) -> list[int]:
+        return sorted(seed for name, seed in self.entries if name == row)
+
+    def results(self, row: str) -> list[dict]:
+        """One for each seed."""
+        return [self.entries[row, seed]["results"] for seed in self.seeds(row)]
+
+    def add(self, row: str, run: Run) -> None:
+        """Take in a run that has results and saved predictions.
+
+        Raises:
+            UserError: predictions that are missing or damaged.
+        """
+        place, seed = run.evaluated, run.config["seed"]
+        about = json.loads((place / "provenance.json").read_text())
+        self.entries[row, seed] = {
+            "method": run.config["method"]["_target_"].rpartition(".")[2],
+            "row": row,
+            "seed": seed,
+            "settings": settings(run.config),
+            **{key: about[key] for key in KEPT},
+            "results": run.results(),
+        }
+        self.images_file(row, seed).parent.mkdir(parents=True, exist_ok=True)
+        with replacing(self.images_file(row, seed)) as draft, open(draft, "wb") as file:
+            np.savez_compressed(file, **_of_images(place / "predictions.npz"))
+
+    def write(self, study: Study) -> None:
+        """Write runs.json, a line a run, in the table's order."""
+        order = list(study.rows)
+        keys = sorted(self.entries, key=lambda key: (order.index(key[0]), key[1]))
+        lines = ",\n".join(json.dumps(self.entries[key]) for key in keys)
+        write_text(self.folder / "runs.json", f"[\n{lines}\n]\n")
+
+    def images_file(self, row: str, seed: int) -> Path:
+        return self.folder / "images" / f"{row}-{seed}.npz"
+
+    def images(self, row: str, seeds: Sequence[int]) -> dict[str, np.ndarray]:
+        """What the row's runs of S seeds say of N test images: correct, log_likelihood, confidence; (S, N), float64.
+
+        Raises:
+            UserError: a file that is missing or damaged.
+        """
+        parts = [_read(self.images_file(row, seed)) for seed in seeds]
+        return {key: np.stack([part[key] for part in parts]) for key in parts[0]}
+
+
+def _of_images(path: Path) -> dict[str, np.ndarray]:
+    import torch  # which takes seconds
+
+    from ensembles import predictions
+    from ensembles.metrics.predictive import log_mean
+
+    predicted = next(found for name, found in predictions.saved(path) if name == "test")
+    log_p = log_mean(predicted.logits)
+    confidence, answer = log_p.exp().max(-1)
+    likelihood = log_p.gather(-1, predicted.labels[:, None])[:, 0]
+    return {
+        "correct": np.packbits((answer == predicted.labels).numpy()),
+        "log_likelihood": likelihood.to(torch.float16).numpy(),
+        "confidence": confidence.to(torch.float16).numpy(),
+    }
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            count = len(file["confidence"])
+            correct = np.unpackbits(file["correct"], count=count)
+            return {"correct": correct.astype(float)} | {
+                key: file[key].astype(float) for key in ("log_likelihood", "confidence")
+            }
+    except Exception as error:  # whatever a damaged archive makes its reader raise
+        raise UserError(f"{path} cannot be read ({reason(error)}): bring it back, or collect its run again.") from error
