@@ -1,4 +1,4 @@
-"""Sets of small images: CIFAR's and SVHN's test parts and scikit-learn's digits, out-of-distribution for others."""
+"""Sets of small images, out-of-distribution for others: CIFAR's and SVHN's test parts, scikit-learn's images."""
 
 import os
 from collections.abc import Sequence
@@ -12,6 +12,8 @@ from ensembles.data.files.download import SetLocation, official_file, unpacked
 from ensembles.data.labelled_set import LabelledSet
 from ensembles.data.sets import official_set
 from ensembles.errors import UserError
+
+PATCH = 32  # pixels of a photograph's patch
 
 
 @official_set
@@ -28,6 +30,16 @@ def cifar100(location: SetLocation, classes: Sequence[str]) -> LabelledSet:
 def digits(location: SetLocation, classes: Sequence[str]) -> LabelledSet:
     """Scikit-learn's handwritten digits, which come with the library."""
     return digit_images().without_labels()
+
+
+@official_set
+def photos(location: SetLocation, classes: Sequence[str]) -> LabelledSet:
+    """Patches of 32x32 pixels of scikit-learn's two photographs, a temple and a flower."""
+    from sklearn.datasets import load_sample_images
+
+    photographs = torch.stack([torch.from_numpy(image.copy()) for image in load_sample_images().images])
+    patches = photographs.permute(0, 3, 1, 2).unfold(2, PATCH, PATCH).unfold(3, PATCH, PATCH)
+    return LabelledSet(patches.permute(0, 2, 3, 1, 4, 5).reshape(-1, 3, PATCH, PATCH))
 
 
 @official_set
