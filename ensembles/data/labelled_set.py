@@ -78,15 +78,13 @@ class LabelledSet:
 
         An image stays if one of these classes is right for it; a group of frames stays if all of them do.
         """
-        new = torch.full((total,), -1)
-        new[list(classes)] = torch.arange(len(classes))
+        new = {number: position for position, number in enumerate(classes)}
         alike = [[entry] if isinstance(entry, int) else entry for entry in self.covered_classes or range(total)]
-        kept = [[new[number].item() for number in group if new[number] >= 0] for group in alike]
+        kept = [[new[number] for number in group if number in new] for group in alike]
         if self.valid_labels is None:
-            counts_as = torch.full((total,), -1)
-            for group, rest in zip(alike, kept, strict=True):
-                counts_as[group] = rest[0] if rest else -1
-            labels, valid = counts_as[self.labels], None
+            counts_as = {number: rest[0] for group, rest in zip(alike, kept, strict=True) if rest for number in group}
+            labels = torch.tensor([counts_as.get(number, -1) for number in range(total)])[self.labels]
+            valid = None
             stay = labels >= 0
         else:
             valid = self.valid_labels[:, list(classes)]
