@@ -67,7 +67,7 @@ def evaluated():
 
     def through(data: ImageDataModule, name: str) -> tuple[torch.Tensor, torch.Tensor]:
         loader = data.test_dataloader()[list(data.test_sets).index(name)]
-        batches = [(data.pixels(picks), picks.labels) for picks in loader]
+        batches = [(data.pixels(batch), batch.labels) for batch in loader]
         return tuple(torch.cat(parts) for parts in zip(*batches, strict=True))
 
     return through

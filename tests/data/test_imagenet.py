@@ -173,7 +173,7 @@ def test_the_centre_is_what_torchvision_evaluates_on(few, evaluated, ratio, inte
 def train_batches(data, epoch=0, steps=2):
     loader = data.train_dataloader()
     data.trainer.current_epoch = epoch
-    return [data.on_after_batch_transfer(picks, 0) for picks, _ in zip(loader, range(steps), strict=False)]
+    return [data.on_after_batch_transfer(batch, 0) for batch, _ in zip(loader, range(steps), strict=False)]
 
 
 def test_a_training_image_is_a_random_piece_that_follows_from_its_seed(few, process):

@@ -7,8 +7,8 @@ from ensembles.errors import UserError
 from ensembles.keyed import generator
 
 
-def filled(data, picks):
-    return data.on_after_batch_transfer(picks, 0)
+def filled(data, batch):
+    return data.on_after_batch_transfer(batch, 0)
 
 
 def draws(mix, number=2000):
@@ -98,7 +98,7 @@ def test_the_processes_shares_make_up_the_one_process_batch(one_each, process, d
 def test_evaluation_is_not_mixed(one_each):
     data = one_each(mix=Mix())
     (loader,) = data.test_dataloader()
-    assert torch.cat([filled(data, picks)[1] for picks in loader]).tolist() == list(range(13))
+    assert torch.cat([filled(data, batch)[1] for batch in loader]).tolist() == list(range(13))
 
 
 @pytest.mark.parametrize(
