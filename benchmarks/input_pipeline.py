@@ -23,11 +23,10 @@ from torchvision.transforms import v2
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without being installed
 
-from ensembles.data import ImageDataModule
+from ensembles.data import ImageDataModule, LabelledSet
 from ensembles.data.augment import CropFlip
 from ensembles.data.mixing import Mix
 from ensembles.data.rand_augment import RandAugment
-from ensembles.data.whole import Loaded
 from ensembles.provenance import hardware
 
 IMAGES = 50_000
@@ -40,16 +39,17 @@ class Random(ImageDataModule):
 
     in_channels, native_size = 3, 32
     names = tuple(map(str, range(CLASSES)))
+    statistics = STATISTICS
 
-    def load(self) -> Loaded:
+    def load(self) -> dict[str, LabelledSet]:
         pixels = torch.randint(0, 256, (IMAGES, 3, 32, 32), dtype=torch.uint8)
         labels = torch.randint(CLASSES, (IMAGES,))
-        return Loaded(train=(pixels, labels), test=(pixels[:1], labels[:1]), statistics=STATISTICS)
+        return {"train": LabelledSet(pixels, labels), "test": LabelledSet(pixels[:1], labels[:1])}
 
 
 def ours(data: Random) -> Iterator[tuple]:
-    for picks in data.train_dataloader():
-        yield data.on_after_batch_transfer(picks, 0)
+    for batch in data.train_dataloader():
+        yield data.on_after_batch_transfer(batch, 0)
 
 
 def image_by_image(data: Random, steps: list, from_pil: bool, mix: Callable | None) -> Iterator[tuple]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ensembles import build, evaluations, predictions
 from ensembles.constructors import construct
-from ensembles.data.base import DataModule
+from ensembles.data.datamodule import DataModule
 from ensembles.descriptions import refusal, require_predictions
 from ensembles.errors import UserError
 from ensembles.files import write_text
@@ -41,8 +41,15 @@ def evaluate(trainer: Trainer, method: Method, data: DataModule, run: Run) -> Su
             takers.append(stack.enter_context(predictions.saving(run.predictions_file, kept)))
 
         def take(name: str, logits: Tensor, labels: Tensor) -> None:
-            known = (data.subsets, data.accepted, data.groups, data.inputs)
-            predicted = Predicted(logits, labels, *(of_set.get(name) for of_set in known))
+            labelled = data.sets[name]
+            predicted = Predicted(
+                logits,
+                labels,
+                labelled.covered_classes,
+                labelled.valid_labels,
+                labelled.groups,
+                labelled.features,
+            )
             for taker in takers:
                 taker(name, predicted)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from ensembles.data.files import seen
+from ensembles.data.files.fingerprint import images_unchanged
 
 RESULTS, PROVENANCE, PREDICTIONS = "results.json", "provenance.json", "predictions.npz"
 LISTED = ("ood_sets", "shift_sets")  # of the data's settings, those that list sets,
@@ -32,7 +32,7 @@ def find(folder: Path, wanted: Mapping, places: Mapping[str, Path]) -> Path | No
         places: the folders of the images, by what they are.
     """
     for place, about in _all(folder):
-        if _serves(about.get("evaluation"), wanted) and seen.unchanged(about.get("images"), places):
+        if _serves(about.get("evaluation"), wanted) and images_unchanged(about.get("images"), places):
             return place
     return None
 

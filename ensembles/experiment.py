@@ -6,8 +6,8 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from ensembles import build, cost, evaluation
-from ensembles.data.base import DataModule
-from ensembles.data.files.seen import look
+from ensembles.data.datamodule import DataModule
+from ensembles.data.files.fingerprint import image_hashes
 from ensembles.keyed import seed_of
 from ensembles.provenance import provenance
 from ensembles.runs import Run
@@ -30,7 +30,7 @@ def work(config: dict, run: Run) -> None:
         Interrupted: a signal ended it; the training is saved.
     """
     started = time.time()
-    images = look(run.test_images) if leads() else {}
+    images = image_hashes(run.test_images) if leads() else {}
     keep_freed_memory()
     quiet(speaks=leads())
     config = OmegaConf.create(config)

@@ -17,7 +17,7 @@ def provenance(run: Run, seconds: dict[str, float], images: dict) -> dict:
 
     Args:
         seconds: the durations to report.
-        images: what is kept of the images that were evaluated on, as `ensembles.data.files.seen.look` returns it.
+        images: hashes of the images evaluated on, as `ensembles.data.files.fingerprint.image_hashes` has them.
     """
     return {
         "seed": run.config["seed"],

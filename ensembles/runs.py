@@ -16,8 +16,7 @@ from pathlib import Path
 import yaml
 
 from ensembles import evaluations
-from ensembles.data.files import seen
-from ensembles.data.files.fingerprint import contents
+from ensembles.data.files.fingerprint import contents_hash, image_hashes, images_unchanged
 from ensembles.errors import UserError
 from ensembles.files import write_text
 from ensembles.lock import held
@@ -166,7 +165,8 @@ class Run:
         for key in OWN_SETS:
             if isinstance(data.get(key), dict):
                 data[key] = {
-                    n: [place, contents(place) if isinstance(place, str) else None] for n, place in data[key].items()
+                    n: [place, contents_hash(place) if isinstance(place, str) else None]
+                    for n, place in data[key].items()
                 }
         found = {**{key: self.config[key] for key in EVALUATION}, "data": data}
         if self.config["trainer"].get("precision", 32) != 32:
@@ -215,7 +215,7 @@ class Run:
         Raises:
             UserError: some are others now.
         """
-        if not seen.unchanged(self._images_before(), self.training_images):
+        if not images_unchanged(self._images_before(), self.training_images):
             raise UserError(
                 f"The training images in data.root={self.config['data']['root']} have changed since {self.folder} was "
                 "begun, though their names and sizes are the same: train anew with force=true."
@@ -259,7 +259,7 @@ class Run:
 
     def _goes_on_anew(self) -> bool:
         """Whether what is in the folder was begun when an earlier run was set aside, or is nothing yet."""
-        if self.results_file.exists() or not seen.unchanged(self._images_before(), self.training_images):
+        if self.results_file.exists() or not images_unchanged(self._images_before(), self.training_images):
             return False
         if not (self.last.exists() or self.previous.exists()):
             self.begun_anew.touch()
@@ -288,7 +288,7 @@ class Run:
             except OSError as error:
                 raise self._unwritable(error) from error
             if self.training_images and not (self.last.exists() or self.previous.exists()):
-                write_text(self.images_file, json.dumps(seen.look(self.training_images), indent=2) + "\n")
+                write_text(self.images_file, json.dumps(image_hashes(self.training_images), indent=2) + "\n")
             write_text(self.folder / "config.yaml", yaml.safe_dump(self.config, sort_keys=False))
             try:
                 yield

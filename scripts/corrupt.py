@@ -40,11 +40,11 @@ def corrupt(config: dict) -> None:
     import torch
 
     from ensembles import build
-    from ensembles.data.write_corrupted import write
+    from ensembles.data.write_corrupted import write_corrupted
 
     data = build.call(config["data"], batch_size=1, seed=config["seed"])
     on_gpu = torch.cuda.is_available() and config["trainer"]["accelerator"] != "cpu"
-    folder = write(data, "cuda" if on_gpu else "cpu")
+    folder = write_corrupted(data, "cuda" if on_gpu else "cpu")
     print(f"{folder}: {', '.join(data.corrupted.types)}")
 
 

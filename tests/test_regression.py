@@ -52,7 +52,7 @@ def test_every_method_trains_tests_and_is_loaded_again(regress, method):
     config = yaml.safe_load((folder / "config.yaml").read_text())
     data = build.call(config["data"], batch_size=32)
     data.setup()
-    x, y = data.inputs["test"], data.sets["test"].labels
+    x, y = data.sets["test"].features, data.sets["test"].labels
     model = ensembles.load(folder / "last.ckpt")
     assert (model.predict(x) - y).square().mean().item() == pytest.approx(found["test/mse"], rel=1e-4)
     forecast = model.predict(x[:, 0], details=True)

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from ensembles import build
-from ensembles.data.base import DataModule
-from ensembles.data.loaders import TrainLoader
+from ensembles.data.datamodule import DataModule
 from ensembles.keyed import seed_of
 from ensembles.methods import Method
 
@@ -39,7 +38,7 @@ class Population:
 
     def train(self) -> Iterator[int]:
         """Train; yields after each epoch how many are done."""
-        loaders = [TrainLoader(data) for data in self.data]
+        loaders = [data.train_dataloader() for data in self.data]
         steps = self.recipe.epochs * len(loaders[0])
         given = self.recipe.optimizers([{"params": list(self._weights.values())}], steps)
         optimizer, schedule = given["optimizer"], given["lr_scheduler"]["scheduler"]

@@ -65,7 +65,7 @@ def _fit(axes: Axes, line: Line, data: SyntheticRegression) -> None:
     axes.plot(x, noisy(x), color=style.BLACK, linestyle="--", linewidth=1, label="target without noise")
     band(axes, x, members)
     train = data.sets["train"]
-    axes.plot(data.inputs["train"][:, 0], train.labels, "x", color=style.BLACK, label="training points", zorder=3)
+    axes.plot(train.features[:, 0], train.labels, "x", color=style.BLACK, label="training points", zorder=3)
     shown = torch.cat([train.labels, noisy(x)])
     axes.set(xlabel="x", ylabel="y", title=f"MIMO, M = {len(members)}")
     axes.set_ylim(shown.min() - 0.3, shown.max() + 0.3)

@@ -37,7 +37,7 @@ def claims(lines: Sequence[Line], found: Mapping[int, OverSets], data: Synthetic
 
 def noise(data: SyntheticRegression) -> float:
     """The mean squared deviation of the test targets from what is expected at their points: the least error."""
-    x, targets = data.inputs["test"], data.sets["test"].labels
+    x, targets = data.sets["test"].features, data.sets["test"].labels
     draws = data.noise * torch.randn(len(x), DRAWS, generator=generator("noise"))
     return (targets - noisy(x, draws).mean(1)).double().square().mean().item()
 

@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from ensembles import build
-from ensembles.data.splits import stratified
+from ensembles.data.labelled_set import stratified
 from ensembles.errors import UserError
 from ensembles.keyed import generator
 from ensembles.methods.base import Ensemble

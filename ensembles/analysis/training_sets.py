@@ -66,7 +66,7 @@ def _computed(config: dict, sets: int, every: int) -> OverSets:
     started = time.perf_counter()
     population = Population(config, range(sets))
     data = population.data[0]
-    x, targets = data.inputs["test"], data.sets["test"].labels.double()
+    x, targets = data.sets["test"].features, data.sets["test"].labels.double()
     epochs, ensemble, members = [], [], []
     for done in population.train():
         if done % every == 0 or done == population.recipe.epochs:

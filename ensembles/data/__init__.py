@@ -9,9 +9,10 @@ _HOMES = {
     "CIFAR10": "cifar",
     "CIFAR100": "cifar",
     "Digits": "digits",
-    "ImageDataModule": "module",
+    "ImageDataModule": "image_datamodule",
     "ImageFolder": "folder",
     "ImageNet": "imagenet",
+    "LabelledSet": "labelled_set",
     "SyntheticRegression": "synthetic_regression",
 }
 __all__ = list(_HOMES)

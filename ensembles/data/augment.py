@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ensembles.data.rand_augment import RandAugment
-from ensembles.errors import UserError
+from ensembles.limits import require
 
 
 class CropFlip:
@@ -25,19 +25,18 @@ class CropFlip:
     """
 
     def __init__(self, pad: int = 4, flip: bool = True, then: "CropFlip | RandAugment | None" = None) -> None:
-        if isinstance(pad, bool) or not isinstance(pad, int) or pad < 0:
-            raise UserError(f"data.augment.pad is {pad!r}, but must be an integer of at least 0.")
+        require("data.augment.", pad=pad)
         self.pad, self.flip, self.then = pad, flip, then
 
     def draw(self, size: int, generator: torch.Generator) -> Tensor:
-        """What happens to each of so many images: top and left of its crop, whether it is mirrored, what follows."""
+        """Draw for each of so many images its crop's top and left, whether it is mirrored, and what follows."""
         corner = torch.randint(0, 2 * self.pad + 1, (size, 2), generator=generator)
         mirrored = torch.randint(0, 2, (size, 1), generator=generator)
         drawn = [corner, mirrored * self.flip]
         return torch.cat(drawn if self.then is None else [*drawn, self.then.draw(size, generator)], dim=1)
 
     def __call__(self, images: Tensor, drawn: Tensor) -> Tensor:
-        """The changed images, (B, C, H, W) as they came, from what was drawn for them, a row each."""
+        """Change the images, (B, C, H, W) as they came, from what was drawn for them, a row each."""
         images = self._moved(images, drawn[:, :3])
         return images if self.then is None else self.then(images, drawn[:, 3:])
 

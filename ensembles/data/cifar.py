@@ -1,18 +1,11 @@
 """CIFAR-10 and CIFAR-100 from their official files, as torchvision reads them: checked by MD5, downloaded once."""
 
-import os
-from pathlib import Path
-
-import torch
 from torchvision import datasets
-from torchvision.datasets.utils import check_integrity
 
-from ensembles.data.files import checksum
-from ensembles.data.files.archive import Archive, official_file, provide, unpacked
-from ensembles.data.module import ImageDataModule
-from ensembles.data.named import NamedSet, Place
-from ensembles.data.whole import Labelled, Loaded
-from ensembles.errors import UserError
+from ensembles.data.files.download import Archive, SetLocation, provide_folders, record_checksums
+from ensembles.data.image_datamodule import ImageDataModule
+from ensembles.data.labelled_set import LabelledSet
+from ensembles.data.sets.small_images import cifar_part
 
 CIFAR100_NAMES = """
 apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle
@@ -46,21 +39,17 @@ class CIFAR10(ImageDataModule):
     native_size = 32
     names = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
-    def load(self) -> Loaded:
-        place = Place(self.root, self.download, "set data.root")
-        return Loaded(train=read(self.official, place, train=True), test=read(self.official, place, train=False))
+    def load(self) -> dict[str, LabelledSet]:
+        location = SetLocation(self.root, self.download, "set data.root")
+        return {part: cifar_part(self.official, location, train=part == "train") for part in ("train", "test")}
 
     def provide_corrupted(self, types: list[str]) -> None:
-        """The official copies, where there are none yet: those made here may be incomplete and must be completed."""
+        """Fetch the official copies where there are none: those made here may be incomplete and must be completed."""
         if self.corrupted_root or self.corrupted_folder.exists():
             super().provide_corrupted(types)
-        provide(self.corrupted_archive, Place(self.root, self.download, "set data.corrupt=on_the_fly or null"))
-        checksum.record(self.corrupted_folder, sorted(path.name for path in self.corrupted_folder.glob("*.npy")))
-
-    @classmethod
-    def as_ood(cls, place: Place) -> NamedSet:
-        """The test part, for networks that know other classes."""
-        return NamedSet(read(cls.official, place, train=False)[0])
+        location = SetLocation(self.root, self.download, "set data.corrupt=on_the_fly or null")
+        provide_folders(self.corrupted_archive, location)
+        record_checksums(self.corrupted_folder, sorted(path.name for path in self.corrupted_folder.glob("*.npy")))
 
 
 class CIFAR100(CIFAR10):
@@ -74,36 +63,3 @@ class CIFAR100(CIFAR10):
     )
     title = "CIFAR-100"
     names = tuple(CIFAR100_NAMES.split())
-
-
-def read(official: type[datasets.CIFAR10], place: Place, train: bool) -> Labelled:
-    """A part of an official set, unpacked or downloaded where that is needed.
-
-    Raises:
-        UserError: files that are damaged, or missing and not to be downloaded.
-    """
-    if _wrong_files(official, place.root):
-        _have(official, place)
-    part = official(place.root, train=train)
-    return torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(part.targets)
-
-
-def _wrong_files(official: type[datasets.CIFAR10], root: Path) -> list[Path]:
-    """The unpacked files that are missing or not the official ones."""
-    meta = (official.meta["filename"], official.meta["md5"])
-    folder = root / official.base_folder
-    files = (*official.train_list, *official.test_list, meta)
-    return [folder / name for name, md5 in files if not check_integrity(folder / name, md5)]
-
-
-def _have(official: type[datasets.CIFAR10], place: Place) -> None:
-    root, folder = place.root, place.root / official.base_folder
-    if not (root / official.filename).exists():
-        damaged = [path for path in _wrong_files(official, root) if path.exists()]
-        if damaged:
-            raise UserError(f"{damaged[0]} is truncated or not the official file: delete it to have it replaced.")
-    instead = f"put that file, or the folder {folder.name} unpacked from it, into {root}, or {place.without}"
-    with unpacked(official_file(official.url, f"md5:{official.tgz_md5}", place, instead)) as temporary:
-        folder.mkdir(exist_ok=True)
-        for path in (temporary / folder.name).iterdir():
-            os.replace(path, folder / path.name)

@@ -1,34 +1,29 @@
 """Corrupted copies of the test set: which ones, and whether they are read or computed as they are asked for."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from ensembles.data import arrays
-from ensembles.data.class_folders import labelled
+from ensembles.data.class_folders import labelled_folder
 from ensembles.data.corruptions import EXTRA, SEVERITIES, STANDARD, corrupt, require_known
-from ensembles.data.examples import Examples
-from ensembles.data.files import checksum
 from ensembles.data.files.decode import cover
-from ensembles.data.lazy import Files
-from ensembles.data.splits import stratified
+from ensembles.data.files.download import check_recorded
+from ensembles.data.labelled_set import LabelledSet, stratified
+from ensembles.data.sources import ImageArray, map_array, resize
 from ensembles.errors import UserError
-
-if TYPE_CHECKING:
-    from ensembles.data.module import ImageDataModule
+from ensembles.limits import require
 
 GROUPS = {"standard": STANDARD, "extra": EXTRA, "all": STANDARD + EXTRA}
 LABELS = "labels.npy"
 
 
 @dataclass(frozen=True)
-class Corrupted:
-    """Which corrupted copies of the test set there are.
+class CorruptedCopies:
+    """Choose corrupted copies of the test set, and compute or read them: sets by name, ``corrupted/<type>/<severity>``.
 
     Attributes:
         corrupt: ``written`` to read them, ``on_the_fly`` to compute them batch by batch, None for none.
@@ -44,7 +39,7 @@ class Corrupted:
     size: int | None = None
 
     def __post_init__(self) -> None:
-        if self.corrupt not in WAYS:
+        if self.corrupt not in (None, "on_the_fly", "written"):
             raise UserError(f"data.corrupt is {self.corrupt!r}, but must be written, on_the_fly or null.")
         unknown = sorted(set(self.corruptions or {}).difference(("types", "severities")))
         if unknown:
@@ -55,8 +50,7 @@ class Corrupted:
             require_known(type, self.severities[0])
         for severity in self.severities:
             require_known(self.types[0], severity)
-        if self.size is not None and (isinstance(self.size, bool) or not isinstance(self.size, int) or self.size < 1):
-            raise UserError(f"data.corrupted_size is {self.size!r}, but must be an integer of at least 1, or null.")
+        require("data.", corrupted_size=self.size)
 
     @property
     def types(self) -> Sequence[str]:
@@ -71,89 +65,78 @@ class Corrupted:
     def severities(self) -> Sequence[int]:
         return list((self.corruptions or {}).get("severities", SEVERITIES) or ())
 
-    def sets(self, data: "ImageDataModule") -> dict[str, Examples]:
-        """The copies by name, ``corrupted/<type>/<severity>``.
+    def computed(self, test: LabelledSet, size: int, channels: int) -> dict[str, LabelledSet]:
+        """Compute each copy's batches, when they are asked for, from images at their own size, which are then resized.
 
         Raises:
-            UserError: a copy that is not there or damaged, or one that cannot be computed.
+            UserError: images that cannot be corrupted, now and not after the training.
         """
+        sample = test.images.gather(test.index[:1])
+        for type in self.types:
+            corrupt(sample, type, self.severities[0])
+        settings = {"size": size, "channels": channels}
+        return {
+            name: replace(test, transform=partial(_corrupt_and_resize, type=type, severity=severity, **settings))
+            for name, type, severity in self._cells()
+        }
+
+    def missing(self, folder: Path) -> list[str]:
+        """List the types that are not in a folder of written copies."""
+        return [t for t in self.types if not (folder / f"{t}.npy").is_file() and not (folder / t).is_dir()]
+
+    def written(self, folder: Path, names: Sequence[str], size: int, channels: int) -> dict[str, LabelledSet]:
+        """Read copies in the layout of CIFAR-10-C or of ImageNet-C, labelled among classes of these names.
+
+        Raises:
+            UserError: a copy that is damaged.
+        """
+        if not (folder / self.types[0]).is_dir():
+            return self._arrays(folder, len(names), size, channels)
         copies = {}
-        for (type, severity), examples in WAYS[self.corrupt](self, data).items():
-            examples = data.in_use(examples)
-            if self.size is not None:
-                if self.size > len(examples):
-                    raise UserError(f"data.corrupted_size is {self.size}, but the test set has {len(examples)} images.")
-                examples = examples.subset(stratified(examples.labels, self.size, "corrupted"))
-            copies[f"corrupted/{type}/{severity}"] = examples
+        for name, type, severity in self._cells():  # <type>/<severity>/<class>/, seen as they are
+            found = labelled_folder(folder / type / str(severity), f"data.corrupted_root: {type}", names)
+            view = partial(cover, size=size)
+            copies[name] = LabelledSet(found.images.fit(size, channels, view), found.labels)
+        return copies
+
+    def sized(self, copy: LabelledSet) -> LabelledSet:
+        """Take the subset of ``size`` images.
+
+        Raises:
+            UserError: there are fewer.
+        """
+        if self.size is None:
+            return copy
+        if self.size > len(copy):
+            raise UserError(f"data.corrupted_size is {self.size}, but the test set has {len(copy)} images.")
+        return copy.subset(stratified(copy.labels, self.size, "corrupted"))
+
+    def _cells(self) -> list[tuple[str, str, int]]:
+        """Name, type and severity of each copy."""
+        return [(f"corrupted/{type}/{severity}", type, severity) for type in self.types for severity in self.severities]
+
+    def _arrays(self, folder: Path, classes: int, size: int, channels: int) -> dict[str, LabelledSet]:
+        """Arrays, of each type the severities one after the other, and their labels."""
+        labels = torch.from_numpy(map_array(folder / LABELS, (None,), integers=True).astype("int64"))
+        images, rest = divmod(len(labels), len(SEVERITIES))
+        if rest or not images:
+            raise UserError(
+                f"{folder / LABELS} has {len(labels)} labels, but must have as many for each of 5 severities."
+            )
+        low, high = labels.min().item(), labels.max().item()
+        if low < 0 or high >= classes:
+            raise UserError(
+                f"{folder / LABELS} has labels from {low} to {high}, but the classes are 0 to {classes - 1}."
+            )
+        shape = (len(labels), None, None, channels)
+        arrays = {t: ImageArray(map_array(folder / f"{t}.npy", shape), (size, channels)) for t in self.types}
+        check_recorded(folder, [LABELS, *(f"{type}.npy" for type in self.types)])
+        copies = {}
+        for name, type, severity in self._cells():
+            index = torch.arange(images * (severity - 1), images * severity)
+            copies[name] = LabelledSet(arrays[type], labels[index], index=index)
         return copies
 
 
-Cells = dict[tuple[str, int], Examples]
-
-
-def _none(chosen: Corrupted, data: "ImageDataModule") -> Cells:
-    return {}
-
-
-def _on_the_fly(chosen: Corrupted, data: "ImageDataModule") -> Cells:
-    test = data.native_test
-    sample = test.images.gather(test.index[:1])
-    cells = {}
-    for type in chosen.types:
-        corrupt(sample, type, chosen.severities[0])  # what cannot work fails now and not after the training
-        for severity in chosen.severities:
-            change = partial(_corrupted, type=type, severity=severity, fitted=data.fitted)
-            cells[type, severity] = Examples(test.images, test.index, test.labels, change)
-    return cells
-
-
-def _corrupted(images: Tensor, start: int, type: str, severity: int, fitted: Callable[[Tensor], Tensor]) -> Tensor:
-    return fitted(corrupt(images, type, severity, start=start))
-
-
-def _written(chosen: Corrupted, data: "ImageDataModule") -> Cells:
-    folder = data.corrupted_folder
-    missing = [type for type in chosen.types if not _is_written(folder, type)]
-    if missing:
-        data.provide_corrupted(missing)
-    read = _class_folders if (folder / chosen.types[0]).is_dir() else _arrays
-    return read(folder, chosen, data)
-
-
-def _is_written(folder: Path, type: str) -> bool:
-    return (folder / f"{type}.npy").is_file() or (folder / type).is_dir()
-
-
-def _arrays(folder: Path, chosen: Corrupted, data: "ImageDataModule") -> Cells:
-    """The layout of CIFAR-10-C: for each type the severities one after the other in one array, and their labels."""
-    names = [LABELS, *(f"{type}.npy" for type in chosen.types)]
-    labels = torch.from_numpy(arrays.read(folder / LABELS, (None,), integers=True).astype("int64"))
-    images, rest = divmod(len(labels), len(SEVERITIES))
-    if rest or not images:
-        raise UserError(f"{folder / LABELS} has {len(labels)} labels, but must have as many for each of 5 severities.")
-    low, high, classes = labels.min().item(), labels.max().item(), len(data.names)
-    if low < 0 or high >= classes:
-        raise UserError(f"{folder / LABELS} has labels from {low} to {high}, but the classes are 0 to {classes - 1}.")
-    shape = (len(labels), None, None, data.in_channels)
-    pools = {type: arrays.Mapped(arrays.read(folder / f"{type}.npy", shape)) for type in chosen.types}
-    checksum.check(folder, names)
-    cells = {}
-    for type, pool in pools.items():
-        for severity in chosen.severities:
-            index = torch.arange(images * (severity - 1), images * severity)
-            cells[type, severity] = Examples(pool, index, labels[index], lambda images, start: data.fitted(images))
-    return cells
-
-
-def _class_folders(folder: Path, chosen: Corrupted, data: "ImageDataModule") -> Cells:
-    """The layout of ImageNet-C, <type>/<severity>/<class>/; its images are seen as they are."""
-    view = partial(cover, size=data.image_size)
-    cells = {}
-    for type in chosen.types:
-        for severity in chosen.severities:
-            found = labelled(folder / type / str(severity), f"data.corrupted_root: {type}", data.names)
-            cells[type, severity] = Examples(Files(found.images, view), torch.arange(len(found.images)), found.labels)
-    return cells
-
-
-WAYS = {None: _none, "on_the_fly": _on_the_fly, "written": _written}
+def _corrupt_and_resize(images: Tensor, start: int, type: str, severity: int, size: int, channels: int) -> Tensor:
+    return resize(corrupt(images, type, severity, start=start), size, channels)

@@ -4,9 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ensembles.data.module import ImageDataModule
-from ensembles.data.splits import stratified
-from ensembles.data.whole import Loaded
+from ensembles.data.image_datamodule import ImageDataModule
+from ensembles.data.labelled_set import LabelledSet, stratified
+from ensembles.data.sets.small_images import digit_images
 from ensembles.keyed import generator
 
 TEST_SIZE = 360  # a fifth
@@ -20,17 +20,17 @@ class Digits(ImageDataModule):
     in_channels = 1
     native_size = 8
 
-    def load(self) -> Loaded:
-        from sklearn.datasets import load_digits
+    def load(self) -> dict[str, LabelledSet]:
+        digits = digit_images()
+        tested = torch.zeros(len(digits), dtype=torch.bool)
+        tested[stratified(digits.labels, TEST_SIZE, "test")] = True
+        pixels, labels = digits.images.pixels, digits.labels
+        return {
+            "train": LabelledSet(pixels[~tested], labels[~tested]),
+            "test": LabelledSet(pixels[tested], labels[tested]),
+        }
 
-        digits = load_digits()
-        images = (torch.from_numpy(digits.images) * (255 / 16)).round().to(torch.uint8).unsqueeze(1)
-        labels = torch.from_numpy(digits.target).long()
-        tested = torch.zeros(len(labels), dtype=torch.bool)
-        tested[stratified(labels, TEST_SIZE, "test")] = True
-        return Loaded(train=(images[~tested], labels[~tested]), test=(images[tested], labels[tested]))
-
-    def own_ood(self, size: int) -> dict[str, Tensor]:
+    def bundled_ood(self, size: int) -> dict[str, Tensor]:
         test = self.native_test
         return {
             "photos": photographs(size, self.native_size),
@@ -39,7 +39,7 @@ class Digits(ImageDataModule):
 
 
 def photographs(number: int, size: int) -> Tensor:
-    """Grey patches spread evenly over scikit-learn's two photographs, as many as asked for, without overlap (520)."""
+    """Cut grey patches spread evenly over scikit-learn's two photographs, as many as asked for, up to 520."""
     from sklearn.datasets import load_sample_images
 
     weights = torch.tensor([0.299, 0.587, 0.114])  # luma (ITU-R BT.601)
@@ -53,7 +53,7 @@ def photographs(number: int, size: int) -> Tensor:
 
 
 def spliced(images: Tensor, labels: Tensor) -> Tensor:
-    """The upper half of each image on the lower half of one of another class: strokes of digits that make none.
+    """Put the upper half of each image on the lower half of one of another class: strokes that make no digit.
 
     A few make one all the same, such as a 9 on a 7.
     """

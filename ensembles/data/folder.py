@@ -2,16 +2,14 @@
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ensembles.data.files import cache
-from ensembles.data.files.decode import decode, size_of
+from ensembles.data.files.decode import decode, read_cache, size_of, write_cache
 from ensembles.data.files.fingerprint import digest, scan
-from ensembles.data.images import require_memory, statistics
-from ensembles.data.module import ImageDataModule
-from ensembles.data.whole import Labelled, Loaded
+from ensembles.data.image_datamodule import ImageDataModule
+from ensembles.data.labelled_set import LabelledSet
+from ensembles.data.sources import channel_statistics, require_memory
 from ensembles.errors import UserError
 from ensembles.limits import require
 
@@ -55,26 +53,30 @@ class ImageFolder(ImageDataModule):
         """Beside the folder itself, unless another is set."""
         return super().corrupted_folder if self.corrupted_root else self.root.with_name(f"{self.root.name}-C")
 
-    def load(self) -> Loaded:
+    @property
+    def statistics(self) -> tuple[list[float], list[float]]:
+        """They are kept beside the decoded images."""
+        self._official  # noqa: B018
+        return self._statistics
+
+    def load(self) -> dict[str, LabelledSet]:
         files = [file for classes in self.listing.values() for files in classes.values() for file in files]
         shape = (len(files), self.in_channels, self.image_size, self.image_size)
         key = digest(self.listing, self.image_size, self.resizes, times=True)
         folder = self.cache_dir / f"{self.root.resolve().name}-{key[:16]}"
-        cached = cache.read(folder, shape)
+        cached = read_cache(folder, shape)
         if cached is None:
             require_memory(len(files), self.in_channels, self.image_size, f"data.root={self.root}")
             paths = [self.root / file.path for file in files]
             images = decode(paths, self.image_size, self.resizes, self.num_workers)
-            mean, std = statistics(torch.from_numpy(images[: self._sizes()["train"]]))
-            cache.write(folder, images, {"mean": mean, "std": std})
+            mean, std = channel_statistics(torch.from_numpy(images[: self._sizes()["train"]]))
+            write_cache(folder, images, {"mean": mean, "std": std})
         else:
             images, notes = cached
             mean, std = notes["mean"], notes["std"]
-        return Loaded(**self._parts(images), statistics=(mean, std))
-
-    def _parts(self, images: np.ndarray) -> dict[str, Labelled]:
+        self._statistics = mean, std
         parts = torch.from_numpy(images).split(list(self._sizes().values()))
-        return {split: (part, self._labels(split)) for split, part in zip(self.listing, parts, strict=True)}
+        return {split: LabelledSet(part, self._labels(split)) for split, part in zip(self.listing, parts, strict=True)}
 
     def _sizes(self) -> dict[str, int]:
         return {split: sum(map(len, classes.values())) for split, classes in self.listing.items()}

@@ -4,45 +4,24 @@ import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ensembles.data.class_folders import labelled
-from ensembles.data.files.archive import Archive, provide
+from ensembles.data.class_folders import labelled_folder, lemmas, require_synsets, synsets
+from ensembles.data.files.download import Archive, SetLocation, provide_folders
+from ensembles.data.image_datamodule import ImageDataModule
+from ensembles.data.image_files import ImageFiles
 from ensembles.data.imagenet_views import InceptionCrop, centre
-from ensembles.data.lazy import Files
-from ensembles.data.module import ImageDataModule
-from ensembles.data.named import Place
-from ensembles.data.synsets import lemmas, require_synsets, synsets
-from ensembles.data.whole import Loaded
+from ensembles.data.labelled_set import LabelledSet
 from ensembles.errors import UserError
 from ensembles.limits import require
 
-STATISTICS = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]  # of the training part, as everybody uses them
-COPIES = "https://zenodo.org/records/2235448/files/{}.tar?download=1"
-CORRUPTED = (  # where each corruption type of ImageNet-C is
-    Archive(
-        COPIES.format("noise"),
-        "md5:e80562d7f6c3f8834afb1ecf27252745",
-        ("gaussian_noise", "shot_noise", "impulse_noise"),
-    ),
-    Archive(
-        COPIES.format("blur"),
-        "md5:2d8e81fdd8e07fef67b9334fa635e45c",
-        ("defocus_blur", "glass_blur", "motion_blur", "zoom_blur"),
-    ),
-    Archive(
-        COPIES.format("weather"),
-        "md5:33ffea4db4d93fe4a428c40a6ce0c25d",
-        ("snow", "frost", "fog", "brightness"),
-    ),
-    Archive(
-        COPIES.format("digital"),
-        "md5:89157860d7b10d5797849337ca2e5c03",
-        ("contrast", "elastic_transform", "pixelate", "jpeg_compression"),
-    ),
-    Archive(
-        COPIES.format("extra"),
-        "md5:d492dfba5fc162d8ec2c3cd8ee672984",
-        ("speckle_noise", "gaussian_blur", "spatter", "saturate"),
-    ),
+CORRUPTED = tuple(  # where each corruption type of ImageNet-C is
+    Archive(f"https://zenodo.org/records/2235448/files/{name}.tar?download=1", f"md5:{md5}", tuple(types.split()))
+    for name, md5, types in (
+        ("noise", "e80562d7f6c3f8834afb1ecf27252745", "gaussian_noise shot_noise impulse_noise"),
+        ("blur", "2d8e81fdd8e07fef67b9334fa635e45c", "defocus_blur glass_blur motion_blur zoom_blur"),
+        ("weather", "33ffea4db4d93fe4a428c40a6ce0c25d", "snow frost fog brightness"),
+        ("digital", "89157860d7b10d5797849337ca2e5c03", "contrast elastic_transform pixelate jpeg_compression"),
+        ("extra", "d492dfba5fc162d8ec2c3cd8ee672984", "speckle_noise gaussian_blur spatter saturate"),
+    )
 )
 
 
@@ -63,6 +42,7 @@ class ImageNet(ImageDataModule):
 
     in_channels = 3
     native_size = 224
+    statistics = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]  # as everybody uses them
 
     def __init__(
         self,
@@ -105,26 +85,21 @@ class ImageNet(ImageDataModule):
     def corrupted_folder(self) -> Path:
         return super().corrupted_folder if self.corrupted_root else self.root / "imagenet-c"
 
-    def load(self) -> Loaded:
+    def load(self) -> dict[str, LabelledSet]:
         wanted = None if self.classes is None else super().class_names
+        augmented = self.augment and self.augment.at(self.train_image_size)
+        training = {"augmented": augmented, "skip_broken": self.skip_broken}
         parts = {}
-        for part, folder in (("train", self.root / "train"), ("test", self.root / "val")):
+        for part, folder, settings in (("train", self.root / "train", training), ("test", self.root / "val", {})):
             if not folder.is_dir():
                 raise UserError(
                     f"There is no {folder}: ImageNet's licence lets nobody but you download it, from "
                     "https://image-net.org; put train/<WordNet id>/ and val/<WordNet id>/ into data.root."
                 )
             require_synsets(folder, among=wanted)
-            parts[part] = labelled(folder, f"data.root: {part}", self.names)
-        augmented = self.augment and self.augment.at(self.train_image_size)
-        return Loaded(
-            train=(
-                Files(parts["train"].images, self.view, augmented, skip_broken=self.skip_broken),
-                parts["train"].labels,
-            ),
-            test=(Files(parts["test"].images, self.view), parts["test"].labels),
-            statistics=STATISTICS,
-        )
+            found = labelled_folder(folder, f"data.root: {part}", self.names)
+            parts[part] = LabelledSet(ImageFiles(found.images.paths, self.view, **settings), found.labels)
+        return parts
 
     def teardown(self, stage: str) -> None:
         """Say what was left out."""
@@ -135,10 +110,10 @@ class ImageNet(ImageDataModule):
             warnings.warn(f"{len(broken)} broken training {said}: {named}.", stacklevel=1)
 
     def provide_corrupted(self, types: list[str]) -> None:
-        """The official copies, as far as they are asked for."""
+        """Fetch the official copies, as far as they are asked for."""
         if self.corrupted_root:
             super().provide_corrupted(types)
-        place = Place(self.corrupted_folder, self.download, "set data.corrupt=on_the_fly or null")
+        location = SetLocation(self.corrupted_folder, self.download, "set data.corrupt=on_the_fly or null")
         for archive in CORRUPTED:
             if set(types).intersection(archive.folders):
-                provide(archive, place)
+                provide_folders(archive, location)

@@ -12,18 +12,18 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from ensembles.errors import UserError
+from ensembles.limits import require
 
-INTERPOLATIONS = ("bilinear", "bicubic")
 MEAN = (124, 116, 104)  # what RandAugment fills with
 
 
 def centre(size: int, crop_ratio: float = 0.875, interpolation: str = "bilinear") -> Callable:
-    """A view of the centre: the shorter side is scaled to ``size / crop_ratio`` pixels, and a square is cut out.
+    """Make a view of the centre: a square of the image whose shorter side is scaled to ``size / crop_ratio`` pixels.
 
     Raises:
         UserError: a setting out of its range.
     """
-    require_interpolation("data.interpolation", interpolation)
+    require("data.", interpolation=interpolation)
     if isinstance(crop_ratio, bool) or not isinstance(crop_ratio, int | float) or not 0 < crop_ratio <= 1:
         raise UserError(f"data.crop_ratio is {crop_ratio!r}, but must be a number above 0, up to 1.")
     scale = v2.Resize(int(size / crop_ratio), v2.InterpolationMode(interpolation))
@@ -50,7 +50,7 @@ class InceptionCrop:
         interpolation: str = "bilinear",
         rand_augment: str | None = None,
     ) -> None:
-        require_interpolation("data.augment.interpolation", interpolation)
+        require("data.augment.", interpolation=interpolation)
         if len(scale) != 2 or not 0 < scale[0] <= scale[1] <= 1:
             raise UserError(f"data.augment.scale is {list(scale)!r}, but must be two shares such as [0.08, 1].")
         if rand_augment is not None and not str(rand_augment).startswith("rand-"):
@@ -59,11 +59,11 @@ class InceptionCrop:
         self.rand_augment = rand_augment
 
     def draw(self, size: int, generator: torch.Generator) -> Tensor:
-        """A seed for each of so many images, (size, 1)."""
+        """Draw a seed for each of so many images, (size, 1)."""
         return torch.randint(2**62, (size, 1), generator=generator)
 
     def at(self, size: int) -> Callable[[Image.Image, Tensor], Image.Image]:
-        """The augmentation to squares of so many pixels, of an image and the seed that was drawn for it, (1,)."""
+        """Make the augmentation to squares of so many pixels, of an image and the seed that was drawn for it, (1,)."""
         crop = v2.RandomResizedCrop(size, self.scale, interpolation=v2.InterpolationMode(self.interpolation))
         steps = [crop, v2.RandomHorizontalFlip()] if self.flip else [crop]
         if self.rand_augment:
@@ -73,11 +73,6 @@ class InceptionCrop:
                 rand_augment_transform(self.rand_augment, {"translate_const": int(0.45 * size), "img_mean": MEAN})
             )
         return partial(_seeded_call, v2.Compose(steps))
-
-
-def require_interpolation(key: str, interpolation: str) -> None:
-    if interpolation not in INTERPOLATIONS:
-        raise UserError(f"{key} is {interpolation!r}, but must be {' or '.join(INTERPOLATIONS)}.")
 
 
 def _seeded_call(steps: Callable, image: Image.Image, seed: Tensor) -> Image.Image:

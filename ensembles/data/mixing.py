@@ -8,9 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ensembles.errors import UserError
+from ensembles.limits import require
 
 
-class Drawn(NamedTuple):
+class MixDraw(NamedTuple):
     """How strongly a step's examples are mixed, as numbers from 0 to 1.
 
     Attributes:
@@ -40,32 +41,30 @@ class Mix:
     """
 
     def __init__(self, mixup: float = 0.2, cutmix: float = 1.0, switch: float = 0.5) -> None:
-        for name, value, high in (("mixup", mixup, 100), ("cutmix", cutmix, 100), ("switch", switch, 1)):
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= high:
-                raise UserError(f"data.mix.{name} is {value!r}, but must be a number from 0 to {high}.")
+        require("data.mix.", mixup=mixup, cutmix=cutmix, switch=switch)
         if not mixup and not cutmix:
             raise UserError("data.mix has mixup=0 and cutmix=0, which mixes nothing: set data.mix=null.")
         self.mixup, self.cutmix = mixup, cutmix
         self.switch = switch if mixup and cutmix else float(not mixup)
 
-    def draw(self, generator: torch.Generator) -> Drawn:
-        """What happens in a step; a side of 0 is mixup, a weight of 1 is CutMix."""
+    def draw(self, generator: torch.Generator) -> MixDraw:
+        """Draw what happens in a step; a side of 0 is mixup, a weight of 1 is CutMix."""
         random = np.random.default_rng(torch.randint(2**62, (), generator=generator).item())
         cut = random.random() < self.switch
         alpha = self.cutmix if cut else self.mixup
         weight = random.beta(alpha, alpha)
         own, side = (1.0, (1 - weight) ** 0.5) if cut else (weight, 0.0)
-        return Drawn(own, side, *random.random(2).tolist())
+        return MixDraw(own, side, *random.random(2).tolist())
 
-    def __call__(self, x: Tensor, partner: Tensor, drawn: Drawn) -> Tensor:
-        """Images (B, C, H, W) mixed with their partners."""
+    def __call__(self, x: Tensor, partner: Tensor, drawn: MixDraw) -> Tensor:
+        """Mix images (B, C, H, W) with their partners."""
         top, bottom, left, right = _box(x, drawn)
         mixed = torch.lerp(partner, x, drawn.own)
         mixed[..., top:bottom, left:right] = partner[..., top:bottom, left:right]
         return mixed
 
-    def labels(self, x: Tensor, labels: Tensor, partner: Tensor, drawn: Drawn, classes: int) -> Tensor:
-        """Probabilities (B, K) for the mixed images ``x``, from their own labels and their partners', both (B,)."""
+    def labels(self, x: Tensor, labels: Tensor, partner: Tensor, drawn: MixDraw, classes: int) -> Tensor:
+        """Return probabilities (B, K) for mixed images ``x``, from their own labels and their partners', both (B,)."""
         top, bottom, left, right = _box(x, drawn)
         kept = 1 - (bottom - top) * (right - left) / (x.shape[-2] * x.shape[-1])
         own, others = (F.one_hot(each, classes).to(x) for each in (labels, partner))
@@ -73,12 +72,12 @@ class Mix:
 
 
 def partners(size: int, streams: int) -> Tensor:
-    """Each position's neighbour in its stream of ``size``, (streams * size,); an odd last one is its own."""
+    """Find each position's neighbour in its stream of ``size``, (streams * size,); an odd last one is its own."""
     neighbour = (torch.arange(size) ^ 1).clamp(max=size - 1)
     return (neighbour + size * torch.arange(streams)[:, None]).flatten()
 
 
-def _box(x: Tensor, drawn: Drawn) -> tuple[int, int, int, int]:
+def _box(x: Tensor, drawn: MixDraw) -> tuple[int, int, int, int]:
     """Top, bottom, left and right of what is cut out, in pixels."""
     edges = []
     for length, middle in zip(x.shape[-2:], (drawn.down, drawn.across), strict=True):

@@ -32,11 +32,11 @@ class RandAugment:
         self.num_ops, self.magnitude = num_ops, magnitude
 
     def draw(self, size: int, generator: torch.Generator) -> Tensor:
-        """Each image's operations, numbered twice over, for either sign, (size, num_ops)."""
+        """Draw each image's operations, numbered twice over, for either sign, (size, num_ops)."""
         return torch.randint(2 * len(OPERATIONS), (size, self.num_ops), generator=generator)
 
     def __call__(self, images: Tensor, drawn: Tensor) -> Tensor:
-        """The changed images, uint8 (B, C, H, W), from what was drawn for them, (B, num_ops)."""
+        """Change the images, uint8 (B, C, H, W), from what was drawn for them, (B, num_ops)."""
         images = images.clone()
         strength = partial(_strength, magnitude=self.magnitude)
         for column in drawn.T:

@@ -2,29 +2,38 @@
 
 from collections.abc import Sequence
 from math import pi
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from ensembles.data.base import DataModule
-from ensembles.data.examples import Examples, Pool
-from ensembles.data.loaders import Picks
+from ensembles.data.datamodule import DataModule
+from ensembles.data.labelled_set import LabelledSet
+from ensembles.data.sources import ImageSource
 from ensembles.errors import UserError
 from ensembles.keyed import generator
-from ensembles.likelihoods import Regression
 from ensembles.limits import require
 
 EXTRAPOLATION = "shift/extrapolation"
 
 
-class Points(Pool):
+class RegressionLikelihood(Protocol):
+    """What is asked of a likelihood: how many outputs it needs."""
+
+    outputs: int
+
+
+class Points(ImageSource):
     """Feature vectors (N, D), each an image of one pixel with D channels."""
 
     def __init__(self, features: Tensor) -> None:
         self.features = features
 
+    def __len__(self) -> int:
+        return len(self.features)
+
     def gather(self, index: Tensor) -> Tensor:
-        """The points at ``index`` (B,), float32 (B, D, 1, 1)."""
+        """Return the points at ``index`` (B,), float32 (B, D, 1, 1)."""
         return self.features.to(index.device)[index][..., None, None]
 
 
@@ -57,7 +66,7 @@ class SyntheticRegression(DataModule):
         batch_size: int,
         seed: int = 0,
         *,
-        likelihood: Regression,
+        likelihood: RegressionLikelihood,
         train_size: int = 64,
         test_size: int = 3000,
         interval: Sequence[float] = (0, 0.5),
@@ -82,7 +91,7 @@ class SyntheticRegression(DataModule):
     @property
     def test_sets(self) -> dict[str, int]:
         """Name and size of each set that ``test_dataloader`` lists; the training points are among them."""
-        return {name: len(examples) for name, examples in self.sets.items() if name != "val"}
+        return {name: len(labelled) for name, labelled in self.sets.items() if name != "val"}
 
     def setup(self, stage: str | None = None) -> None:
         if "train" not in self.sets:
@@ -90,39 +99,30 @@ class SyntheticRegression(DataModule):
             held = round(self.val_fraction * self.train_size)
             if held >= self.train_size or (self.val_fraction and not held):
                 raise UserError(f"data.val_fraction={self.val_fraction} leaves training or validation without a point.")
-            self._add("train", whole.subset(torch.arange(held, self.train_size)))
+            self.sets["train"] = whole.subset(torch.arange(held, self.train_size))
             if held:
-                self._add("val", whole.subset(torch.arange(held)))
+                self.sets["val"] = whole.subset(torch.arange(held))
         if stage in (None, "test") and "test" not in self.sets:
-            self._add("test", self._drawn(self.test_size, self.interval, "test"))
+            self.sets["test"] = self._drawn(self.test_size, self.interval, "test")
             if self.extrapolation:
-                self._add(EXTRAPOLATION, self._drawn(self.test_size, self.extrapolation, "extrapolation"))
+                self.sets[EXTRAPOLATION] = self._drawn(self.test_size, self.extrapolation, "extrapolation")
 
-    def on_after_batch_transfer(self, batch: object, dataloader_idx: int) -> object:
-        """Fill in the points of a batch of picks, on its device; other batches pass."""
-        if not isinstance(batch, Picks):
-            return batch
-        x = self.sets[batch.set].images.gather(batch.index)
-        if batch.where is not None:
-            x = x.index_select(0, batch.where.flatten())
-        return x.view(*batch.labels.shape, *x.shape[1:]), batch.labels
+    def normalise(self, points: Tensor) -> Tensor:
+        """Leave points as they are drawn."""
+        return points
 
-    def _add(self, name: str, examples: Examples) -> None:
-        self.sets[name] = examples
-        self.inputs[name] = examples.images.features[examples.index]
-
-    def _drawn(self, size: int, interval: tuple[float, float], purpose: str, *key: int) -> Examples:
+    def _drawn(self, size: int, interval: tuple[float, float], purpose: str, *key: int) -> LabelledSet:
         drawing = generator("synthetic_regression", purpose, *key)
         low, high = interval
         x = low + (high - low) * torch.rand(size, generator=drawing)
         if purpose == "extrapolation":
             x = _outside(x, interval, self.interval)
         e = self.noise * torch.randn(size, generator=drawing)
-        return Examples(Points(x[:, None]), torch.arange(size), noisy(x, e))
+        return LabelledSet(Points(x[:, None]), noisy(x, e))
 
 
 def noisy(x: Tensor, e: Tensor | float = 0.0) -> Tensor:
-    """The function at x with the noise e: y of equal shape."""
+    """Return the function at x with the noise e: y of equal shape."""
     return x + 0.3 * torch.sin(2 * pi * (x + e)) + 0.3 * torch.sin(4 * pi * (x + e)) + e
 
 

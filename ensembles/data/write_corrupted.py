@@ -8,18 +8,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ensembles.data import arrays
 from ensembles.data.corrupted import LABELS
 from ensembles.data.corruptions import SEVERITIES, corrupt
-from ensembles.data.files import checksum
+from ensembles.data.files.download import record_checksums, recorded_files
 from ensembles.data.files.progress import when_slow
-from ensembles.data.loaders import EvalLoader
-from ensembles.data.module import ImageDataModule
+from ensembles.data.image_datamodule import ImageDataModule
+from ensembles.data.sources import map_array
 from ensembles.errors import UserError
 from ensembles.files import replacing
 
 
-def write(data: ImageDataModule, device: str | torch.device = "cpu") -> Path:
+def write_corrupted(data: ImageDataModule, device: str | torch.device = "cpu") -> Path:
     """Write the copies that ``data.corruptions`` names, of the whole test part at its own size.
 
     Each type's file gets its name when it is whole; types that are there already stay as they are.
@@ -36,10 +35,10 @@ def write(data: ImageDataModule, device: str | torch.device = "cpu") -> Path:
             draft.unlink()
         _write_labels(folder, data)
         for type in data.corrupted.types:
-            if not {LABELS, f"{type}.npy"} <= checksum.recorded(folder) or not (folder / f"{type}.npy").is_file():
+            if not {LABELS, f"{type}.npy"} <= recorded_files(folder) or not (folder / f"{type}.npy").is_file():
                 with replacing(folder / f"{type}.npy") as draft:
                     _write_type(draft, data, type, device)
-                checksum.record(folder, [LABELS, f"{type}.npy"])
+                record_checksums(folder, [LABELS, f"{type}.npy"])
     return folder
 
 
@@ -47,7 +46,7 @@ def _write_labels(folder: Path, data: ImageDataModule) -> None:
     labels = np.tile(data.native_test.labels.numpy(), len(SEVERITIES))
     path = folder / LABELS
     if path.exists():
-        if not np.array_equal(arrays.read(path, (None,), integers=True), labels):
+        if not np.array_equal(map_array(path, (None,), integers=True), labels):
             raise UserError(f"{folder} holds copies of another set: set data.corrupted_root to a folder of its own.")
         return
     with replacing(path) as draft:
@@ -57,25 +56,19 @@ def _write_labels(folder: Path, data: ImageDataModule) -> None:
 def _write_type(draft: Path, data: ImageDataModule, type: str, device: str | torch.device) -> None:
     """All severities one after the other, from a single pass over the images."""
     test = data.native_test
+    batches = ((len(batch.labels), batch) for batch in data.eval_dataloader("test", test))
     out = None
-    for start, images in _batches(data, f"Writing {type}"):
+    for batch in when_slow(batches, len(test), f"Writing {type}"):
+        images = data.pixels(batch, test)
         if out is None:
             _, channels, height, width = images.shape
             shape = (len(SEVERITIES) * len(test), height, width, channels)
             out = np.lib.format.open_memmap(draft, mode="w+", dtype=np.uint8, shape=shape)
         for place, severity in enumerate(SEVERITIES):
-            changed = corrupt(images.to(device), type, severity, start=start)
-            first = place * len(test) + start
+            changed = corrupt(images.to(device), type, severity, start=batch.start)
+            first = place * len(test) + batch.start
             out[first : first + len(images)] = changed.movedim(1, -1).cpu().numpy()
     out.flush()
-
-
-def _batches(data: ImageDataModule, description: str) -> Iterator[tuple[int, torch.Tensor]]:
-    test = data.native_test
-    batches = test.images.feed(EvalLoader(data, "test", test), data.workers)
-    seen = ((len(batch.labels), batch) for batch in batches)
-    for batch in when_slow(seen, len(test), description):
-        yield batch.start, data.pixels(batch, test)
 
 
 @contextlib.contextmanager

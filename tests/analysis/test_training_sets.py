@@ -48,7 +48,7 @@ def test_networks_trained_together_are_those_trained_one_by_one(overrides):
     assert list(population.train()) == [1, 2, 3]
     for s, seed in enumerate([0, 4]):
         method, data = one_by_one(chosen, seed)
-        x = data.inputs["test"]
+        x = data.sets["test"].features
         with torch.no_grad():
             expected = method.likelihood.moments(method(x[..., None, None]))[0]
         torch.testing.assert_close(population.predict(x)[s], expected, rtol=1e-4, atol=1e-5)
@@ -81,7 +81,7 @@ def test_bias_variance_and_error_over_training_sets(tmp_path):
 def test_the_noise_of_the_targets_is_the_least_error():
     data = SyntheticRegression(32, likelihood=SquaredError(), test_size=500, noise=0.01)
     data.setup()
-    x = data.inputs["test"][:, 0]
+    x = data.sets["test"].features[:, 0]
     slope = 1 + 0.6 * np.pi * torch.cos(2 * np.pi * x) + 1.2 * np.pi * torch.cos(4 * np.pi * x)
     linear = (0.01 * slope).square().mean().item()
     assert noise(data) == pytest.approx(linear, rel=0.1)

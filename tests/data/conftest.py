@@ -8,8 +8,7 @@ from PIL import Image
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from ensembles.data import ImageDataModule
-from ensembles.data.whole import Loaded
+from ensembles.data import ImageDataModule, LabelledSet
 from ensembles.methods import mimo
 from ensembles.methods.deal import Deal
 
@@ -20,10 +19,10 @@ class OneEach(ImageDataModule):
     in_channels, native_size = 3, 6
     names = tuple(f"image {index}" for index in range(50))
 
-    def load(self) -> Loaded:
+    def load(self) -> dict[str, LabelledSet]:
         pixels = torch.randint(0, 256, (50, 3, 6, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
         labels = torch.arange(50)
-        return Loaded(train=(pixels, labels), test=(pixels[:13], labels[:13]))
+        return {"train": LabelledSet(pixels, labels), "test": LabelledSet(pixels[:13], labels[:13])}
 
 
 @pytest.fixture
@@ -44,10 +43,10 @@ class Three(ImageDataModule):
     in_channels, native_size = 3, 12
     names = ("ant", "bee", "cow")
 
-    def load(self) -> Loaded:
+    def load(self) -> dict[str, LabelledSet]:
         pixels = torch.randint(0, 256, (45, 3, 12, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
         labels = torch.arange(45) % 3
-        return Loaded(train=(pixels[:30], labels[:30]), test=(pixels[30:], labels[30:]))
+        return {"train": LabelledSet(pixels[:30], labels[:30]), "test": LabelledSet(pixels[30:], labels[30:])}
 
 
 @pytest.fixture
@@ -69,7 +68,7 @@ def evaluated():
 
     def through(data: ImageDataModule, name: str) -> tuple[torch.Tensor, torch.Tensor]:
         loader = data.test_dataloader()[list(data.test_sets).index(name)]
-        batches = [(data.pixels(picks), picks.labels) for picks in loader]
+        batches = [(data.pixels(batch), batch.labels) for batch in loader]
         return tuple(torch.cat(parts) for parts in zip(*batches, strict=True))
 
     return through

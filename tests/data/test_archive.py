@@ -6,8 +6,7 @@ import tarfile
 
 import pytest
 
-from ensembles.data.files.archive import Archive, official_file, provide, unpacked
-from ensembles.data.named import Place
+from ensembles.data.files.download import Archive, SetLocation, official_file, provide_folders, unpacked
 from ensembles.errors import UserError
 from tests.faults.zygote import ROOT
 
@@ -33,9 +32,9 @@ def pack(tmp_path):
 
 
 @pytest.fixture
-def place(tmp_path):
+def location(tmp_path):
     (tmp_path / "root").mkdir()
-    return Place(tmp_path / "root", True, "leave it out")
+    return SetLocation(tmp_path / "root", True, "leave it out")
 
 
 def content(folder):
@@ -46,21 +45,21 @@ MEMBERS = {"set/cat/0.png": b"one", "set/dog/1.png": b"two", "README": b"hello"}
 
 
 @pytest.mark.parametrize("name", ["set.tar.gz", "set.tar"])
-def test_what_is_missing_is_downloaded_and_unpacked(pack, place, name):
+def test_what_is_missing_is_downloaded_and_unpacked(pack, location, name):
     _, archive = pack(MEMBERS, name)
-    provide(archive, place)
-    assert (place.root / "set/dog/1.png").read_bytes() == b"two"
-    assert content(place.root) == ["set", name]
+    provide_folders(archive, location)
+    assert (location.root / "set/dog/1.png").read_bytes() == b"two"
+    assert content(location.root) == ["set", name]
 
 
-def test_an_archive_in_place_is_unpacked_and_a_folder_in_place_is_left_alone(pack, place):
+def test_an_archive_in_location_is_unpacked_and_a_folder_in_location_is_left_alone(pack, location):
     path, archive = pack(MEMBERS)
-    path.rename(place.root / path.name)
-    provide(archive, place)
-    (place.root / "set/cat/0.png").write_bytes(b"changed")
-    (place.root / path.name).unlink()
-    provide(archive, place)
-    assert (place.root / "set/cat/0.png").read_bytes() == b"changed"
+    path.rename(location.root / path.name)
+    provide_folders(archive, location)
+    (location.root / "set/cat/0.png").write_bytes(b"changed")
+    (location.root / path.name).unlink()
+    provide_folders(archive, location)
+    assert (location.root / "set/cat/0.png").read_bytes() == b"changed"
 
 
 def link(target):
@@ -73,59 +72,59 @@ def link(target):
     "member",
     [{"set/../../outside": b"x"}, {"../outside": b"x"}, {"set/link": link("../../outside")}, {"a": link("/etc")}],
 )
-def test_an_archive_that_climbs_out_of_its_folder_is_refused(pack, place, tmp_path, member):
+def test_an_archive_that_climbs_out_of_its_folder_is_refused(pack, location, tmp_path, member):
     path, archive = pack({"set/cat/0.png": b"one", **member})
     with pytest.raises(UserError, match=rf"{path.name} was not unpacked, since .*(outside|absolute).*: delete it\.$"):
-        provide(archive, place)
-    assert content(place.root) == [path.name]
+        provide_folders(archive, location)
+    assert content(location.root) == [path.name]
     assert not list(tmp_path.glob("**/outside"))
 
 
 @pytest.mark.parametrize("name", ["set.tar.gz", "set.tar"])
-def test_a_truncated_archive_is_refused(pack, place, name):
+def test_a_truncated_archive_is_refused(pack, location, name):
     path, _ = pack({**MEMBERS, "set/large": bytes(range(256)) * 100}, name)
-    cut = place.root / name
+    cut = location.root / name
     cut.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(UserError, match=rf"{name} is damaged .*delete it"), unpacked(cut):
         pass
-    assert content(place.root) == [name]
+    assert content(location.root) == [name]
 
 
-def test_an_archive_with_another_checksum_is_refused(pack, place):
+def test_an_archive_with_another_checksum_is_refused(pack, location):
     _, archive = pack(MEMBERS)
-    (place.root / "set.tar.gz").write_bytes(b"something else")
+    (location.root / "set.tar.gz").write_bytes(b"something else")
     with pytest.raises(UserError, match=r"set\.tar\.gz is truncated or not the official file: delete it"):
-        provide(archive, place)
-    assert content(place.root) == ["set.tar.gz"]
+        provide_folders(archive, location)
+    assert content(location.root) == ["set.tar.gz"]
 
 
-def test_an_archive_without_the_folder_is_refused(pack, place):
+def test_an_archive_without_the_folder_is_refused(pack, location):
     _, archive = pack({"other/0.png": b"one"})
     with pytest.raises(UserError, match="holds no folder set"):
-        provide(archive, place)
-    assert content(place.root) == ["set.tar.gz"]
+        provide_folders(archive, location)
+    assert content(location.root) == ["set.tar.gz"]
 
 
-def test_nothing_is_downloaded_that_must_not_be(pack, place):
+def test_nothing_is_downloaded_that_must_not_be(pack, location):
     _, archive = pack(MEMBERS)
-    offline = Place(place.root, False, "leave it out")
+    offline = SetLocation(location.root, False, "leave it out")
     with pytest.raises(UserError, match=r"data\.download is false.*folder set .*into .*root, or leave it out\.$"):
-        provide(archive, offline)
+        provide_folders(archive, offline)
     with pytest.raises(UserError, match=r"data\.download is false.*; do this\.$"):
         official_file(archive.url, archive.checksum, offline, "do this")
 
 
-def test_what_a_killed_process_has_unpacked_is_removed(pack, place):
+def test_what_a_killed_process_has_unpacked_is_removed(pack, location):
     path, archive = pack(MEMBERS)
-    path.rename(place.root / path.name)
+    path.rename(location.root / path.name)
     program = f"""
 import os, signal
 from pathlib import Path
-from ensembles.data.files.archive import unpacked
-with unpacked(Path({str(place.root / path.name)!r})):
+from ensembles.data.files.download import unpacked
+with unpacked(Path({str(location.root / path.name)!r})):
     os.kill(os.getpid(), signal.SIGKILL)
 """
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False)
-    assert len(content(place.root)) == 2
-    provide(archive, place)
-    assert content(place.root) == ["set", path.name]
+    assert len(content(location.root)) == 2
+    provide_folders(archive, location)
+    assert content(location.root) == ["set", path.name]

@@ -8,8 +8,8 @@ from ensembles.keyed import generator
 from ensembles.methods.deal import Deal
 
 
-def filled(data, picks):
-    return data.on_after_batch_transfer(picks, 0)
+def filled(data, batch):
+    return data.on_after_batch_transfer(batch, 0)
 
 
 def pixels(data, x):
@@ -27,7 +27,7 @@ def test_a_batch_is_what_its_key_says(one_each, deal):
     orders = [torch.randperm(50, generator=generator(3, "order", epoch, stream)) for stream in range(streams)]
     unique = torch.stack(orders)[:, step * B : (step + 1) * B].flatten()
     drawn = data.augment.draw(streams * B, generator(3, "augment", epoch, step))
-    images = data.load().train[0]
+    images = data.load()["train"].images.pixels
     seen = []
     for label, (top, left, mirrored) in zip(unique.tolist(), drawn.tolist(), strict=True):
         image = F.crop(F.pad(images[label], [2]), top, left, 6, 6)
@@ -68,28 +68,28 @@ def test_the_processes_evaluate_each_image_once_and_in_order(one_each, process, 
     for rank in range(processes):
         process(data, rank, processes)
         (loader,) = data.test_dataloader()
-        batches = [filled(data, picks) for picks in loader]
+        batches = [filled(data, batch) for batch in loader]
         assert len(batches) == len(loader)
         assert all(len(y) <= eval_batch_size for _, y in batches)
         lengths.add(len(batches))
         labels += [y for _, y in batches]
         images += [x for x, _ in batches]
     assert torch.cat(labels).tolist() == list(range(13))
-    assert torch.equal(pixels(data, torch.cat(images)), data.load().test[0])
+    assert torch.equal(pixels(data, torch.cat(images)), data.load()["test"].images.pixels)
     assert len(lengths) == 1  # a wrapped network communicates in every forward pass
 
 
 def test_an_epoch_shows_each_image_once_but_for_the_last_partial_batch(one_each):
     data = one_each()
     loader = data.train_dataloader()
-    labels = torch.cat([picks.labels for picks in loader])
+    labels = torch.cat([batch.labels for batch in loader])
     assert len(loader) == 6
     assert len(labels) == len(labels.unique()) == 48
 
 
 def test_a_set_smaller_than_the_batch_is_one_batch(one_each):
     loader = one_each(batch_size=64).train_dataloader()
-    assert [len(picks.labels) for picks in loader] == [50]
+    assert [len(batch.labels) for batch in loader] == [50]
 
 
 def test_epochs_and_streams_and_seeds_have_orders_of_their_own(one_each):

@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from ensembles.data.files import checksum
+from ensembles.data.files import download
 from ensembles.errors import UserError
 
 
@@ -11,22 +11,22 @@ from ensembles.errors import UserError
 def folder(tmp_path):
     (tmp_path / "a.npy").write_bytes(b"first")
     (tmp_path / "b.npy").write_bytes(b"second")
-    checksum.record(tmp_path, ["a.npy", "b.npy"])
+    download.record_checksums(tmp_path, ["a.npy", "b.npy"])
     return tmp_path
 
 
 def test_a_checksum_names_its_algorithm(folder):
-    assert checksum.matches(folder / "a.npy", "md5:" + hashlib.md5(b"first").hexdigest())
-    assert checksum.matches(folder / "a.npy", "sha256:" + hashlib.sha256(b"first").hexdigest())
-    assert not checksum.matches(folder / "a.npy", "md5:" + hashlib.md5(b"second").hexdigest())
-    assert not checksum.matches(folder / "c.npy", "md5:" + hashlib.md5(b"").hexdigest())
+    assert download.has_checksum(folder / "a.npy", "md5:" + hashlib.md5(b"first").hexdigest())
+    assert download.has_checksum(folder / "a.npy", "sha256:" + hashlib.sha256(b"first").hexdigest())
+    assert not download.has_checksum(folder / "a.npy", "md5:" + hashlib.md5(b"second").hexdigest())
+    assert not download.has_checksum(folder / "c.npy", "md5:" + hashlib.md5(b"").hexdigest())
 
 
 def test_files_as_they_were_pass(folder):
-    checksum.check(folder, ["a.npy", "b.npy", "not on record"])
-    assert checksum.recorded(folder) == {"a.npy", "b.npy"}
-    checksum.record(folder, ["a.npy"])
-    assert checksum.recorded(folder) == {"a.npy", "b.npy"}
+    download.check_recorded(folder, ["a.npy", "b.npy", "not on record"])
+    assert download.recorded_files(folder) == {"a.npy", "b.npy"}
+    download.record_checksums(folder, ["a.npy"])
+    assert download.recorded_files(folder) == {"a.npy", "b.npy"}
 
 
 @pytest.mark.parametrize("changed", [b"f1rst", b"firs", b""])
@@ -34,30 +34,30 @@ def test_a_changed_file_is_named(folder, changed):
     (folder / "a.npy").write_bytes(changed)
     os.utime(folder / "a.npy", (1, 1))
     with pytest.raises(UserError, match=r"a\.npy is not the file that .*checksums\.json lists: delete it"):
-        checksum.check(folder, ["a.npy"])
-    checksum.check(folder, ["b.npy"])
+        download.check_recorded(folder, ["a.npy"])
+    download.check_recorded(folder, ["b.npy"])
 
 
 def test_a_missing_file_is_named(folder):
     (folder / "a.npy").unlink()
     with pytest.raises(UserError, match=r"a\.npy is missing"):
-        checksum.check(folder, ["a.npy"])
+        download.check_recorded(folder, ["a.npy"])
 
 
 def test_a_file_is_read_again_only_when_it_may_have_changed(folder, monkeypatch):
     os.utime(folder / "a.npy", (1, 1))  # as after copying: another time, the same content
     read = []
     monkeypatch.setattr(
-        checksum, "_digest", lambda path, algorithm, d=checksum._digest: read.append(path) or d(path, algorithm)
+        download, "_digest", lambda path, algorithm, d=download._digest: read.append(path) or d(path, algorithm)
     )
-    checksum.check(folder, ["a.npy", "b.npy"])
+    download.check_recorded(folder, ["a.npy", "b.npy"])
     assert {path.name for path in read} == {"a.npy"}
     read.clear()
-    checksum.check(folder, ["a.npy", "b.npy"])
+    download.check_recorded(folder, ["a.npy", "b.npy"])
     assert read == []
 
 
 def test_a_damaged_record_is_named(folder):
     (folder / "checksums.json").write_text("{")
     with pytest.raises(UserError, match=r"checksums\.json cannot be read"):
-        checksum.check(folder, ["a.npy"])
+        download.check_recorded(folder, ["a.npy"])

@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 from torchvision.transforms.v2 import functional as F
 
-from ensembles.data.corrupted import Corrupted
+from ensembles.data.corrupted import CorruptedCopies
 from ensembles.data.corruptions import STANDARD, corrupt
 from ensembles.errors import UserError
 
@@ -26,11 +26,11 @@ def test_copies_are_computed_batch_by_batch_as_the_whole_set_would_be(three, eva
 
 @pytest.mark.parametrize("types, number", [("standard", 15), ("extra", 4), ("all", 19), (["fog"], 1)])
 def test_types_are_picked_by_group_or_name(types, number):
-    assert len(Corrupted("on_the_fly", {"types": types}).types) == number
+    assert len(CorruptedCopies("on_the_fly", {"types": types}).types) == number
 
 
 def test_the_default_is_the_standard_types_at_five_severities(three):
-    chosen = Corrupted("on_the_fly")
+    chosen = CorruptedCopies("on_the_fly")
     assert (tuple(chosen.types), list(chosen.severities)) == (STANDARD, [1, 2, 3, 4, 5])
     assert three().test_sets == {"test": 15}
 

@@ -8,9 +8,8 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits, load_sample_images
 
-from ensembles.data.corruptions import EXTRA, STANDARD, apply, corrupt, photographs
+from ensembles.data.corruptions import EXTRA, STANDARD, apply, corrupt, weather
 from ensembles.data.corruptions.constants import CIFAR, IMAGENET
-from ensembles.data.corruptions.sheet import sheet
 from ensembles.errors import UserError
 
 ALL = STANDARD + EXTRA
@@ -192,13 +191,13 @@ def test_frost_without_its_photographs_names_the_package(images, monkeypatch):
         raise ModuleNotFoundError(package)
 
     monkeypatch.setattr(resources, "files", missing)
-    for cached in (photographs._scaled, photographs._photographs):
+    for cached in (weather._scaled, weather._photographs):
         cached.cache_clear()
     with pytest.raises(UserError, match="torch-uncertainty-assets"):
         corrupt(images, "frost", 1)
 
 
 def test_the_sheet_is_one_picture(tmp_path, digits):
-    sheet(digits[0], tmp_path / "sheet.png")
+    apply.contact_sheet(digits[0], tmp_path / "sheet.png")
     width, height = Image.open(tmp_path / "sheet.png").size
     assert height > 2 * width > 1000

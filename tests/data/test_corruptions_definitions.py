@@ -10,10 +10,9 @@ import torch
 from PIL import Image
 from scipy import ndimage
 
-from ensembles.data.corruptions import blur, corrupt, digital, photographs, spatter, weather
+from ensembles.data.corruptions import blur, corrupt, digital, weather
 from ensembles.data.corruptions.constants import CIFAR, IMAGENET
-from ensembles.data.corruptions.draws import Draws
-from ensembles.data.corruptions.linear import box_resize
+from ensembles.data.corruptions.ops import Draws, box_resize
 
 FLAT = torch.full((16, 3, 32, 32), 128, dtype=torch.uint8)
 
@@ -285,8 +284,8 @@ def test_frost_adds_a_piece_of_a_photograph():
 
 def test_frost_photographs_shrink_or_grow_to_the_image():
     where = torch.tensor([[0.5, 0.99, 0.99]])
-    assert photographs.frost_crops(torch.Size((1, 3, 64, 64)), 0.2, where).shape == (1, 3, 64, 64)
-    assert photographs.frost_crops(torch.Size((1, 1, 700, 1000)), 1, where).shape == (1, 1, 700, 1000)
+    assert weather.frost_crops(torch.Size((1, 3, 64, 64)), 0.2, where).shape == (1, 3, 64, 64)
+    assert weather.frost_crops(torch.Size((1, 1, 700, 1000)), 1, where).shape == (1, 1, 700, 1000)
 
 
 def test_mud_is_brown_and_water_turquoise():
@@ -304,26 +303,26 @@ def test_mud_is_brown_and_water_turquoise():
 def test_edges_are_thin_and_linked():
     step = torch.zeros(1, 1, 12, 12)
     step[..., 6:] = 255
-    assert spatter._edges(step)[0, 0].sum(1).tolist() == [1] * 12
+    assert weather._edges(step)[0, 0].sum(1).tolist() == [1] * 12
     weak = torch.zeros(1, 1, 12, 12)
     weak[..., 6:] = 20  # a gradient of 80: between the two thresholds
-    assert not spatter._edges(weak).any()
+    assert not weather._edges(weak).any()
     weak[..., :3, 6:] = 255
-    assert spatter._edges(weak)[0, 0, -1].any()  # now linked to a strong edge above
+    assert weather._edges(weak)[0, 0, -1].any()  # now linked to a strong edge above
 
 
 def test_distance_and_histogram_are_the_textbooks(noise_images):
     edges = random(3, 1, 32, 48) > 0.995
     edges[2] = False
     expected = [np.minimum(ndimage.distance_transform_edt(~e[0].numpy()), 20) for e in edges[:2]]
-    assert np.abs(spatter._distance(edges)[:2, 0].numpy() - np.stack(expected)).max() < 1e-5
-    assert (spatter._distance(edges)[2] == 20).all()
+    assert np.abs(weather._distance(edges)[:2, 0].numpy() - np.stack(expected)).max() < 1e-5
+    assert (weather._distance(edges)[2] == 20).all()
 
     levels = (noise_images[:2, :1] // 3 + 40).float()
     levels[1] = 7
     flat = levels[0].flatten().numpy()
     below = np.array([(flat <= v).sum() for v in flat])
     first = (flat == flat.min()).sum()
-    out = spatter._equalise(levels)
+    out = weather._equalise(levels)
     assert np.abs(out[0].flatten().numpy() - np.round(255 * (below - first) / (flat.size - first))).max() <= 1
     assert (out[0].min(), out[0].max()) == (0, 255) and (out[1] == 7).all()

@@ -77,9 +77,9 @@ def test_classes_left_out_are_an_out_of_distribution_set():
     assert data.test_sets["test"] + data.test_sets["ood/left_out"] == 360
     assert counted(images_of(data, "test"), images_of(data, "ood/left_out")) == counted(images_of(whole, "test"))
     loaders = data.test_dataloader()
-    assert [sum(len(picks.labels) for picks in loader) for loader in loaders] == list(data.test_sets.values())
+    assert [sum(len(batch.labels) for batch in loader) for loader in loaders] == list(data.test_sets.values())
     for loader in loaders[1:]:
-        assert all((picks.labels == -1).all() for picks in loader)
+        assert all((batch.labels == -1).all() for batch in loader)
 
 
 def test_photographs_are_cut_into_as_many_patches_as_there_are_test_images():

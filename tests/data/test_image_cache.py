@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from ensembles.data import ImageFolder
-from ensembles.data.files import cache
+from ensembles.data.files.decode import write_cache
 from ensembles.errors import UserError
 from ensembles.lock import alone_in
 from tests.faults.zygote import ROOT
@@ -120,13 +120,13 @@ WRITES_AND_IS_KILLED = """
 import os, signal, sys
 from pathlib import Path
 import numpy as np
-from ensembles.data.files import cache
+from ensembles.data.files.decode import write_cache
 save = np.save
 def struck(*arguments):
     save(*arguments)
     os.kill(os.getpid(), signal.SIGKILL)
 np.save = struck
-cache.write(Path(sys.argv[1]), np.zeros((4, 3, 8, 8), np.uint8), {})
+write_cache(Path(sys.argv[1]), np.zeros((4, 3, 8, 8), np.uint8), {})
 """
 
 
@@ -145,7 +145,7 @@ def test_who_writes_is_not_disturbed(tmp_path):
     with alone_in(tmp_path):
         draft = tmp_path / f".a.{'0' * 32}"
         draft.mkdir()
-        other = threading.Thread(target=cache.write, args=(tmp_path / "b", images, {}))
+        other = threading.Thread(target=write_cache, args=(tmp_path / "b", images, {}))
         other.start()
         other.join(0.3)
         assert other.is_alive() and draft.is_dir()

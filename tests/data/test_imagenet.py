@@ -12,12 +12,12 @@ from torchvision.transforms import v2
 from torchvision.transforms._presets import ImageClassification
 
 from ensembles.data import ImageNet
+from ensembles.data.class_folders import synsets
 from ensembles.data.corruptions import EXTRA, STANDARD, corrupt
 from ensembles.data.imagenet import CORRUPTED
 from ensembles.data.imagenet_views import InceptionCrop
 from ensembles.data.mixing import Mix
-from ensembles.data.synsets import synsets
-from ensembles.data.write_corrupted import write
+from ensembles.data.write_corrupted import write_corrupted
 from ensembles.errors import UserError
 from ensembles.keyed import generator
 from ensembles.methods.deal import Deal
@@ -173,7 +173,7 @@ def test_the_centre_is_what_torchvision_evaluates_on(few, evaluated, ratio, inte
 def train_batches(data, epoch=0, steps=2):
     loader = data.train_dataloader()
     data.trainer.current_epoch = epoch
-    return [data.on_after_batch_transfer(picks, 0) for picks, _ in zip(loader, range(steps), strict=False)]
+    return [data.on_after_batch_transfer(batch, 0) for batch, _ in zip(loader, range(steps), strict=False)]
 
 
 def test_a_training_image_is_a_random_piece_that_follows_from_its_seed(few, process):
@@ -305,7 +305,7 @@ def test_copies_can_be_written_and_read_back(few, evaluated):
     root, classes = few
     some = {"types": ["contrast"], "severities": [4]}
     settings = {"classes": classes, "corruptions": some, "corrupted_root": str(root / "imagenet-C")}
-    write(imagenet(root, **settings, eval_batch_size=6))
+    write_corrupted(imagenet(root, **settings, eval_batch_size=6))
     written = imagenet(root, **settings, corrupt="written")
     computed = imagenet(root, **settings, corrupt="on_the_fly")
     for one, other in zip(*(evaluated(data, "corrupted/contrast/4") for data in (written, computed)), strict=True):

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 import shutil
 import tarfile
 
@@ -13,10 +14,10 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from ensembles.data import ImageNet
-from ensembles.data.files.archive import Archive
-from ensembles.data.named import Place, names
-from ensembles.data.sets import imagenet_a, imagenet_o, imagenet_r, imagenet_v2, objectnet
-from ensembles.data.synsets import lemmas, synsets
+from ensembles.data.class_folders import lemmas, synsets
+from ensembles.data.files.download import Archive, SetLocation
+from ensembles.data.sets import official_sets, photographs
+from ensembles.data.sets.photographs import imagenet_a, imagenet_o, imagenet_r, imagenet_v2, objectnet
 from ensembles.errors import UserError
 
 
@@ -27,9 +28,13 @@ def jpeg(number):
     return file.getvalue()
 
 
+def paths_of(found):
+    return [os.fsdecode(path) for path in found.images.paths]
+
+
 @pytest.fixture
-def place(tmp_path):
-    return Place(tmp_path, False, "leave it out")
+def location(tmp_path):
+    return SetLocation(tmp_path, False, "leave it out")
 
 
 @pytest.fixture
@@ -45,39 +50,39 @@ def write(tmp_path):
     return make
 
 
-@pytest.mark.parametrize("module, name", [(imagenet_a, "imagenet_a"), (imagenet_r, "imagenet_r")])
-def test_a_and_r_cover_200_classes(place, write, module, name):
+@pytest.mark.parametrize("load, name", [(imagenet_a, "imagenet_a"), (imagenet_r, "imagenet_r")])
+def test_a_and_r_cover_200_classes(location, write, load, name):
     root = write(name.replace("_", "-"), synsets(name))
     (root / "README.txt").write_text("about the set")
-    found = module.load(place, synsets())
-    assert len(found.images) == len(found.labels) == len(found.covers) == 200
-    assert found.covers == found.labels.tolist()
-    assert [synsets()[number] for number in found.covers] == sorted(synsets(name))
-    for path, label in zip(found.images, found.labels.tolist(), strict=True):
+    found = load(location, synsets())
+    assert len(found.images) == len(found.labels) == len(found.covered_classes) == 200
+    assert found.covered_classes == found.labels.tolist()
+    assert [synsets()[number] for number in found.covered_classes] == sorted(synsets(name))
+    for path, label in zip(paths_of(found), found.labels.tolist(), strict=True):
         assert path == str(root / synsets()[label] / "0.jpg")
     shutil.rmtree(root / synsets(name)[3])
     with pytest.raises(UserError, match=rf"lacks the class folder {synsets(name)[3]}: .*200 of {name}, and has 199"):
-        module.load(place, synsets())
+        load(location, synsets())
 
 
-def test_the_folders_of_v2_are_numbers_in_the_order_of_the_ids(place, write):
-    root = write(imagenet_v2.FOLDER, [str(number) for number in range(1000)], "x.jpeg")
-    found = imagenet_v2.load(place, synsets())
-    assert found.labels.tolist() == list(range(1000)) and found.covers is None
-    assert found.images[10] == str(root / "10/x.jpeg") and found.images[2] == str(root / "2/x.jpeg")
+def test_the_folders_of_v2_are_numbers_in_the_order_of_the_ids(location, write):
+    root = write("imagenetv2-matched-frequency-format-val", [str(number) for number in range(1000)], "x.jpeg")
+    found = imagenet_v2(location, synsets())
+    assert found.labels.tolist() == list(range(1000)) and found.covered_classes is None
+    assert paths_of(found)[10] == str(root / "10/x.jpeg") and paths_of(found)[2] == str(root / "2/x.jpeg")
     (root / "1000").mkdir()
     with pytest.raises(UserError, match="class folder 1000, but its folders are 0 to 999"):
-        imagenet_v2.load(place, synsets())
+        imagenet_v2(location, synsets())
 
 
-def test_o_has_no_labels(place, write):
+def test_o_has_no_labels(location, write):
     write("imagenet-o", ["n01443537", "n02095314"])
-    found = imagenet_o.load(place, synsets())
-    assert len(found.images) == 2 and found.labels is None
+    found = imagenet_o(location, synsets())
+    assert len(found.images) == 2 and not found.has_labels
 
 
 @pytest.mark.parametrize(
-    "module, folders",
+    "load, folders",
     [
         (imagenet_a, synsets("imagenet_a")),
         (imagenet_r, synsets("imagenet_r")),
@@ -85,15 +90,15 @@ def test_o_has_no_labels(place, write):
         (imagenet_o, ["n01443537"]),
     ],
 )
-def test_they_are_downloaded_where_they_are_not_there(tmp_path, write, monkeypatch, module, folders):
-    (top,) = module.ARCHIVE.folders
+def test_they_are_downloaded_where_they_are_not_there(tmp_path, write, monkeypatch, load, folders):
+    (top,) = photographs.ARCHIVES[load.__name__].folders
     made = write(f"made/{top}", folders)
     packed = tmp_path / "made" / "set.tar"
     with tarfile.open(packed, "w") as tar:
         tar.add(made, top)
     checksum = "sha256:" + hashlib.sha256(packed.read_bytes()).hexdigest()
-    monkeypatch.setattr(module, "ARCHIVE", Archive(packed.as_uri(), checksum, (top,)))
-    found = module.load(Place(tmp_path / "root", True, ""), synsets())
+    monkeypatch.setitem(photographs.ARCHIVES, load.__name__, Archive(packed.as_uri(), checksum, (top,)))
+    found = load(SetLocation(tmp_path / "root", True, ""), synsets())
     assert len(found.images) == len(folders)
 
 
@@ -132,13 +137,17 @@ def objects(tmp_path):
     return root
 
 
-def test_objectnet_is_labelled_by_the_files_that_come_with_it(place, objects):
-    found = objectnet.load(place, synsets())
+def test_objectnet_is_labelled_by_the_files_that_come_with_it(location, objects):
+    found = objectnet(location, synsets())
     number = {name: synsets().index(synset) for synset, name in zip(SYNSETS, DESCRIPTIONS, strict=True)}
-    assert [path.split("/")[-2] for path in found.images] == ["alarm_clock", "banana", "desk_folder"]
-    assert found.covers == [[number["analog clock"], number["digital clock"]], [number["banana"]], [number["desk"]]]
-    assert found.labels.tolist() == [group[0] for group in found.covers]
-    assert found.border == 1
+    assert [path.split("/")[-2] for path in paths_of(found)] == ["alarm_clock", "banana", "desk_folder"]
+    assert found.covered_classes == [
+        [number["analog clock"], number["digital clock"]],
+        [number["banana"]],
+        [number["desk"]],
+    ]
+    assert found.labels.tolist() == [group[0] for group in found.covered_classes]
+    assert found.images.border == 1
 
 
 def test_objectnet_is_seen_without_its_border(objects, tmp_path, evaluated):
@@ -157,7 +166,7 @@ def test_objectnet_is_seen_without_its_border(objects, tmp_path, evaluated):
     )
     data.setup()
     images, labels = evaluated(data, "shift/objectnet")
-    assert labels.tolist() == [2, 0, 1] and data.subsets == {"shift/objectnet": [[2, 3], 0, 1]}
+    assert labels.tolist() == [2, 0, 1] and data.sets["shift/objectnet"].covered_classes == [[2, 3], 0, 1]
     inner = Image.open(objects / "images/banana/a.png").crop((1, 1, 41, 31))
     assert torch.equal(images[1], v2.functional.pil_to_tensor(v2.CenterCrop(24)(v2.Resize(27)(inner))))
 
@@ -184,20 +193,20 @@ def damage(path, text):
         (damage("mappings/imagenet_to_label_2012_v2", "banana\n"), r"mappings do not fit each other"),
     ],
 )
-def test_an_objectnet_that_cannot_work_is_named(place, objects, change, message):
+def test_an_objectnet_that_cannot_work_is_named(location, objects, change, message):
     change(objects)
     with pytest.raises(UserError, match=message):
-        objectnet.load(place, synsets())
+        objectnet(location, synsets())
 
 
-def test_imagenets_sets_need_imagenets_classes(place, objects, write):
+def test_imagenets_sets_need_imagenets_classes(location, objects, write):
     with pytest.raises(UserError, match="objectnet is labelled with ImageNet's classes: use it with data=imagenet"):
-        objectnet.load(place, ["cat", "dog"])
+        objectnet(location, ["cat", "dog"])
     write("imagenet-a", synsets("imagenet_a"))
     with pytest.raises(UserError, match=r"imagenet_a: the class folder .* is of no training class"):
-        imagenet_a.load(place, ["cat", "dog"])
+        imagenet_a(location, ["cat", "dog"])
 
 
 def test_all_sets_can_be_asked_for():
-    assert {"imagenet_a", "imagenet_o", "imagenet_r", "imagenet_v2", "objectnet", "textures"} <= set(names())
-    assert {"imagenet_vid_robust", "ytbb_robust", "svhn", "cifar10", "cifar100"} <= set(names())
+    assert {"imagenet_a", "imagenet_o", "imagenet_r", "imagenet_v2", "objectnet", "textures"} <= set(official_sets())
+    assert {"imagenet_vid_robust", "ytbb_robust", "svhn", "cifar10", "cifar100"} <= set(official_sets())

@@ -2,13 +2,13 @@ import pytest
 import torch
 
 from ensembles.data.augment import CropFlip
-from ensembles.data.mixing import Drawn, Mix, partners
+from ensembles.data.mixing import Mix, MixDraw, partners
 from ensembles.errors import UserError
 from ensembles.keyed import generator
 
 
-def filled(data, picks):
-    return data.on_after_batch_transfer(picks, 0)
+def filled(data, batch):
+    return data.on_after_batch_transfer(batch, 0)
 
 
 def draws(mix, number=2000):
@@ -17,7 +17,7 @@ def draws(mix, number=2000):
 
 def test_mixup_is_a_weighted_mean_of_images_and_labels():
     x, other = torch.rand(3, 2, 5, 5), torch.rand(3, 2, 5, 5)
-    mix, drawn = Mix(), Drawn(own=0.7, side=0.0, down=0.5, across=0.5)
+    mix, drawn = Mix(), MixDraw(own=0.7, side=0.0, down=0.5, across=0.5)
     assert torch.allclose(mix(x, other, drawn), 0.7 * x + 0.3 * other)
     labels = mix.labels(x, torch.tensor([0, 1, 2]), torch.tensor([1, 1, 0]), drawn, 4)
     expected = torch.tensor([[0.7, 0.3, 0, 0], [0, 1, 0, 0], [0.3, 0, 0.7, 0]])
@@ -29,7 +29,7 @@ def test_mixup_is_a_weighted_mean_of_images_and_labels():
 )
 def test_cutmix_pastes_a_box_and_weighs_the_labels_by_its_area(down, across, box):
     x, other = torch.zeros(2, 3, 8, 10), torch.ones(2, 3, 8, 10)
-    drawn = Drawn(own=1.0, side=0.5, down=down, across=across)
+    drawn = MixDraw(own=1.0, side=0.5, down=down, across=across)
     top, bottom, left, right = box
     expected = x.clone()
     expected[..., top:bottom, left:right] = 1
@@ -63,7 +63,9 @@ def test_a_batch_is_what_its_key_says(one_each, deal):
     orders = [torch.randperm(50, generator=generator(3, "order", epoch, stream)) for stream in range(streams)]
     unique = torch.stack(orders)[:, step * B : (step + 1) * B]
     drawn = data.augment.draw(streams * B, generator(3, "augment", epoch, step))
-    images = data.normalise(data.augment(data.load().train[0][unique.flatten()], drawn)).view(streams, B, 3, 6, 6)
+    images = data.normalise(data.augment(data.load()["train"].images.pixels[unique.flatten()], drawn)).view(
+        streams, B, 3, 6, 6
+    )
     own = data.mix.draw(generator(3, "mix", epoch, step)).own
     swapped = [1, 0, 3, 2, 5, 4, 7, 6]
     mixed = (own * images + (1 - own) * images[:, swapped]).flatten(0, 1)
@@ -96,7 +98,7 @@ def test_the_processes_shares_make_up_the_one_process_batch(one_each, process, d
 def test_evaluation_is_not_mixed(one_each):
     data = one_each(mix=Mix())
     (loader,) = data.test_dataloader()
-    assert torch.cat([filled(data, picks)[1] for picks in loader]).tolist() == list(range(13))
+    assert torch.cat([filled(data, batch)[1] for batch in loader]).tolist() == list(range(13))
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ensembles.data.class_folders import labelled, unlabelled
-from ensembles.data.files.decode import read, size_of
-from ensembles.data.files.fingerprint import contents, fingerprint
+from ensembles.data.class_folders import labelled_folder, unlabelled_folder
+from ensembles.data.files.decode import open_rgb, size_of
+from ensembles.data.files.fingerprint import contents_hash, fingerprint
 from ensembles.errors import UserError
 
 
@@ -42,7 +42,7 @@ def test_metadata_that_unpack_to_too_much(tmp_path, kind):
     between = {b"zTXt": b"a\0\0", b"iCCP": b"a\0\0", b"iTXt": b"a\0\1\0\0\0"}[kind]
     path = tmp_path / "bomb.png"
     path.write_bytes(with_chunk(kind, between + bomb))
-    for look in (size_of, read):
+    for look in (size_of, open_rgb):
         try:
             look(path)  # a library that leaves such a chunk unread is right too
         except UserError as error:
@@ -51,23 +51,23 @@ def test_metadata_that_unpack_to_too_much(tmp_path, kind):
 
 def test_a_pipe(photos):
     os.mkfifo(photos / "train" / "cat" / "2.png")
-    for look in (size_of, read):
+    for look in (size_of, open_rgb):
         with pytest.raises(UserError, match=r"2\.png is no regular file: remove it"):
             look(photos / "train" / "cat" / "2.png")
-    assert len(unlabelled(photos, "data.ood.mine").images) == 5
+    assert len(unlabelled_folder(photos, "data.ood.mine").images) == 5
 
 
 def test_a_link_to_a_folder_that_it_is_in(photos):
     (photos / "train" / "cat" / "loop").symlink_to(photos / "train")
-    for look in (fingerprint, lambda folder: unlabelled(folder, "data.ood.mine")):
+    for look in (fingerprint, lambda folder: unlabelled_folder(folder, "data.ood.mine")):
         with pytest.raises(UserError, match="loop is a link to a folder that it is in itself: remove it"):
             look(photos)
-    assert contents(photos) is None
+    assert contents_hash(photos) is None
 
 
 def test_a_link_to_itself(photos):
     (photos / "train" / "cat" / "self").symlink_to("self")
-    for look in (fingerprint, lambda folder: unlabelled(folder, "data.ood.mine")):
+    for look in (fingerprint, lambda folder: unlabelled_folder(folder, "data.ood.mine")):
         with pytest.raises(UserError, match="self cannot be read"):
             look(photos)
 
@@ -76,7 +76,7 @@ def test_a_link_to_another_folder_is_followed(photos, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     picture(elsewhere / "3.png")
     (photos / "train" / "cat" / "more").symlink_to(elsewhere)
-    assert len(unlabelled(photos, "data.ood.mine").images) == 5
+    assert len(unlabelled_folder(photos, "data.ood.mine").images) == 5
 
 
 def test_a_class_folder_whose_name_is_no_text(photos):
@@ -84,7 +84,7 @@ def test_a_class_folder_whose_name_is_no_text(photos):
     os.mkdir(name)
     with open(name + b"/1.png", "wb") as file:
         Image.new("RGB", (8, 8)).save(file, "PNG")
-    for look in (fingerprint, lambda folder: labelled(folder / "train", "data.shift.mine", ["cat", "dog"])):
+    for look in (fingerprint, lambda folder: labelled_folder(folder / "train", "data.shift.mine", ["cat", "dog"])):
         with pytest.raises(UserError, match="is not in UTF-8: rename it"):
             look(photos)
-    assert len(unlabelled(photos, "data.ood.mine").images) == 5
+    assert len(unlabelled_folder(photos, "data.ood.mine").images) == 5

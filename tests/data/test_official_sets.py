@@ -11,8 +11,8 @@ from scipy.io import savemat
 from torchvision import datasets
 
 from ensembles.data import CIFAR10
-from ensembles.data.files.archive import Archive
-from ensembles.data.sets import textures
+from ensembles.data.files.download import Archive
+from ensembles.data.sets import photographs
 from ensembles.errors import UserError
 
 
@@ -75,7 +75,7 @@ def test_textures_are_all_images_of_the_archive(three, evaluated, tmp_path, monk
     packed = tmp_path / "made/dtd-r1.0.1.tar.gz"
     with tarfile.open(packed, "w:gz") as tar:
         tar.add(made, "dtd")
-    monkeypatch.setattr(textures, "ARCHIVE", Archive(packed.as_uri(), f"md5:{md5(packed)}", ("dtd",)))
+    monkeypatch.setitem(photographs.ARCHIVES, "textures", Archive(packed.as_uri(), f"md5:{md5(packed)}", ("dtd",)))
     data = three(ood_sets=["textures"], sets_root=str(tmp_path / "sets"))
     assert data.test_sets["ood/textures"] == 3
     assert evaluated(data, "ood/textures")[0].shape == (3, 3, 12, 12)
@@ -96,8 +96,7 @@ def corrupted_archive(tmp_path, monkeypatch):
 
 
 def copies(root, **settings):
-    data = CIFAR10(4, root=str(root), corrupt="written", **settings)
-    return data.corrupted.sets(data)
+    return CIFAR10(4, root=str(root), corrupt="written", **settings)._corrupted_sets
 
 
 def test_the_official_corrupted_cifar_is_downloaded_and_its_contents_are_noted(corrupted_archive, tmp_path):
@@ -124,4 +123,4 @@ def test_copies_that_are_there_are_never_mixed_with_the_official_ones(corrupted_
 
 
 def test_textures_are_where_torchvision_has_them():
-    assert textures.ARCHIVE[:2] == (datasets.DTD._URL, f"md5:{datasets.DTD._MD5}")
+    assert photographs.ARCHIVES["textures"][:2] == (datasets.DTD._URL, f"md5:{datasets.DTD._MD5}")

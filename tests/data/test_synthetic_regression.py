@@ -24,7 +24,7 @@ def batch(data, epoch=0, step=0):
 
 
 def points(data, name):
-    return data.inputs[name][:, 0], data.sets[name].labels
+    return data.sets[name].features[:, 0], data.sets[name].labels
 
 
 def test_the_function():
@@ -82,7 +82,7 @@ def test_two_processes_see_what_one_sees():
         part.deal = alone.deal
         part.trainer = type("Trainer", (), {"global_rank": rank, "world_size": 2, "current_epoch": 4})()
         shares.append(batch(part, epoch=4, step=1))
-        evaluated += [part.on_after_batch_transfer(picks, 0) for picks in part.test_dataloader()[1]]
+        evaluated += [part.on_after_batch_transfer(batch, 0) for batch in part.test_dataloader()[1]]
     for i in range(2):
         assert torch.equal(torch.cat([share[i] for share in shares], dim=1), whole[i])
     assert torch.equal(torch.cat([y for _, y in evaluated]), alone.sets["test"].labels)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ensembles.data.synsets import synsets
+from ensembles.data.class_folders import synsets
 from ensembles.methods import mimo
 from ensembles.methods.deal import Deal
 from tests.faults.experiments import differences, only
@@ -89,8 +89,8 @@ def undisturbed(zygote, arguments, tmp_path):
 
 @pytest.mark.slow
 def test_a_worker_is_killed_and_then_all_get_sigterm(zygote, arguments, undisturbed, tmp_path):
-    slow = "import time; from ensembles.data import lazy; read = lazy.read\n"
-    slow += "def slowly(path):\n    time.sleep(0.02)\n    return read(path)\nlazy.read = slowly"
+    slow = "import time; from ensembles.data import image_files; read = image_files.open_rgb\n"
+    slow += "def slowly(path):\n    time.sleep(0.02)\n    return read(path)\nimage_files.open_rgb = slowly"
     started = zygote.start(*arguments, folder=tmp_path, before=slow)
     started.until(saved(tmp_path))
     os.kill(children(started.pid)[0], signal.SIGKILL)
@@ -104,8 +104,9 @@ def test_a_worker_is_killed_and_then_all_get_sigterm(zygote, arguments, undistur
     assert started.wait() == 143 and "Stopped by SIGTERM in epoch" in started.said, started.said
 
     decoded = tmp_path / "decoded"
-    count = f"from ensembles.data import lazy; read = lazy.read\ndef counted(path):\n    open({str(decoded)!r}, 'a')"
-    count += ".write('x')\n    return read(path)\nlazy.read = counted"
+    count = "from ensembles.data import image_files; read = image_files.open_rgb\n"
+    count += f"def counted(path):\n    open({str(decoded)!r}, 'a').write('x')\n    return read(path)\n"
+    count += "image_files.open_rgb = counted"
     step, steps = map(int, re.search(r"epoch 1 after step (\d+) of (\d+)", started.said).groups())
     assert zygote.start(*arguments, folder=tmp_path, before=count).wait() == 0
     assert differences(undisturbed, only(tmp_path)) == []

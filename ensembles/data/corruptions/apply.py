@@ -1,32 +1,33 @@
-"""Corruptions of a batch, with the constants of one of the two tables."""
+"""Corruptions of a batch, with the constants of one of the two tables, and of one image, on a contact sheet."""
+
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from ensembles.data.corruptions import blur, digital, noise, weather
-from ensembles.data.corruptions.constants import CIFAR, EXTRA, IMAGENET, SMALL, STANDARD
-from ensembles.data.corruptions.draws import Draws
-from ensembles.data.corruptions.spatter import spatter
+from ensembles.data.corruptions import blur, digital, weather
+from ensembles.data.corruptions.constants import CIFAR, EXTRA, IMAGENET, SEVERITIES, SMALL, STANDARD
+from ensembles.data.corruptions.ops import Draws
 from ensembles.errors import UserError
 
 _FUNCTIONS = {
     name: getattr(module, name)
-    for module in (noise, blur, weather, digital)
+    for module in (blur, weather, digital)
     for name in STANDARD + EXTRA
     if hasattr(module, name)
-} | {"spatter": spatter}
+}
 
 _SMALLEST = 8
 _VALUES = 2**19  # of one piece of a batch: bounds the memory, and fits the caches
 
 
 def table_for(images: Tensor) -> dict:
-    """The constants for images (N, C, H, W) of this size."""
+    """Return the constants for images (N, C, H, W) of this size."""
     return CIFAR if max(images.shape[-2:]) <= SMALL else IMAGENET
 
 
 def corrupt_with(table: dict, images: Tensor, type: str, severity: int, seed: int, start: int) -> Tensor:
-    """As :func:`ensembles.data.corruptions.corrupt`, for names that are known, with a given table of constants."""
+    """Corrupt as `ensembles.data.corruptions.corrupt`, for names that are known, with a given table of constants."""
     _require_images(images)
     if len(images) == 0:
         return images
@@ -52,3 +53,29 @@ def _require_images(images: Tensor) -> None:
             f"images to corrupt have {images.shape[-2]}x{images.shape[-1]} pixels, but need at least "
             f"{_SMALLEST}x{_SMALLEST}."
         )
+
+
+def contact_sheet(image: Tensor, path: str | Path, seed: int = 0) -> None:
+    """Write the sheet to ``path``: a row for each type, the clean image and then the five severities from the left.
+
+    Args:
+        image: uint8, shape (C, H, W); it is image 0 of its set for the random numbers.
+
+    Raises:
+        UserError: as :func:`ensembles.data.corruptions.corrupt`.
+    """
+    from matplotlib.figure import Figure
+
+    table, types = table_for(image[None]), STANDARD + EXTRA
+    figure = Figure(figsize=(1.15 * (len(SEVERITIES) + 2), 1.15 * len(types)), layout="constrained")
+    axes = figure.subplots(len(types), len(SEVERITIES) + 1)
+    for row, name in zip(axes, types, strict=True):
+        cells = [image, *(corrupt_with(table, image[None], name, severity, seed, 0)[0] for severity in SEVERITIES)]
+        for axis, cell in zip(row, cells, strict=True):
+            pixels = cell.cpu().movedim(0, -1).squeeze(-1).numpy()
+            axis.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+            axis.set(xticks=[], yticks=[])
+        row[0].set_ylabel(name.replace("_", "\n"), rotation=0, ha="right", va="center")
+    for axis, title in zip(axes[0], ("clean", *SEVERITIES), strict=True):
+        axis.set_title(title)
+    figure.savefig(path, dpi=150)

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ensembles.data.corruptions.draws import Draws
-from ensembles.data.corruptions.linear import clipped_zoom, gaussian_blur_of
+from ensembles.data.corruptions.ops import Draws, clipped_zoom, gaussian_blur_of
 
 
 def gaussian_blur(x: Tensor, sigma: float, draws: Draws) -> Tensor:
@@ -24,7 +23,7 @@ def defocus_blur(x: Tensor, constants: tuple[float, float], draws: Draws) -> Ten
 
 
 def motion_blur(x: Tensor, constants: tuple[int, float], draws: Draws) -> Tensor:
-    """A trail in a direction within 45 degrees of the horizontal, rounded to grey levels."""
+    """Draw a trail in a direction within 45 degrees of the horizontal, rounded to grey levels."""
     angle = draws.uniform() * 90 - 45
     return (trail(x, *constants, angle) * 255).round() / 255
 
@@ -65,7 +64,7 @@ def glass_blur(x: Tensor, constants: tuple[float, int, int], draws: Draws) -> Te
 
 
 def trail(x: Tensor, radius: int, sigma: float, angle: Tensor) -> Tensor:
-    """Half a Gaussian along a line of whole pixels: ImageMagick's motion blur of x (N, C, H, W).
+    """Blur by half a Gaussian along a line of whole pixels: ImageMagick's motion blur of x (N, C, H, W).
 
     The line starts at the pixel itself and runs over ``2 * radius + 1`` steps towards ``angle`` (N,), in degrees
     clockwise from the right; beyond the border the nearest pixel counts.

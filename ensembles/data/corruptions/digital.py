@@ -1,4 +1,4 @@
-"""Digital: of images x in [0, 1], shape (N, C, H, W), with a severity's constants and draws; clipped later."""
+"""Noise and digital, on x in [0, 1], shape (N, C, H, W), by a severity's constants and draws; not clipped."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -7,8 +7,25 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.io import decode_jpeg, encode_jpeg
 
-from ensembles.data.corruptions.draws import Draws
-from ensembles.data.corruptions.linear import box_resize, gaussian_blur_of
+from ensembles.data.corruptions.ops import Draws, box_resize, gaussian_blur_of
+
+
+def gaussian_noise(x: Tensor, deviation: float, draws: Draws) -> Tensor:
+    return x + deviation * draws.normal(*x.shape[1:])
+
+
+def shot_noise(x: Tensor, photons: float, draws: Draws) -> Tensor:
+    return draws.poisson(x * photons) / photons
+
+
+def impulse_noise(x: Tensor, share: float, draws: Draws) -> Tensor:
+    """Set a share of the values, each channel by itself, to 0 or 1 with even odds."""
+    u = draws.uniform(*x.shape[1:])
+    return x.masked_fill(u < share, 1).masked_fill(u < share / 2, 0)
+
+
+def speckle_noise(x: Tensor, deviation: float, draws: Draws) -> Tensor:
+    return x + x * deviation * draws.normal(*x.shape[1:])
 
 
 def contrast(x: Tensor, kept: float, draws: Draws) -> Tensor:
@@ -36,7 +53,7 @@ def pixelate(x: Tensor, share: float, draws: Draws) -> Tensor:
 
 
 def jpeg_compression(x: Tensor, quality: int, draws: Draws) -> Tensor:
-    """There and back through libjpeg, on the CPU."""
+    """Go through libjpeg and back, on the CPU."""
     images = (x * 255).round().byte().cpu()
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         decoded = list(pool.map(lambda image: decode_jpeg(encode_jpeg(image, quality)), images))
@@ -44,7 +61,7 @@ def jpeg_compression(x: Tensor, quality: int, draws: Draws) -> Tensor:
 
 
 def elastic_transform(x: Tensor, constants: tuple[float, float, float], draws: Draws) -> Tensor:
-    """A random affine map, then smooth random displacements, each with linear interpolation.
+    """Apply a random affine map, then smooth random displacements, each with linear interpolation.
 
     The affine map moves three corners of the middle square by up to ``reach``; the displacements are uniform noise,
     blurred and scaled. All lengths are shares of the shorter side.

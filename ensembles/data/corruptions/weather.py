@@ -1,15 +1,17 @@
-"""Weather: of images x in [0, 1], shape (N, C, H, W), with a severity's constants and draws; clipped later."""
+"""Weather and spatter on x in [0, 1], shape (N, C, H, W), by a severity's constants and draws; not clipped."""
 
 import math
+from functools import cache
+from importlib import resources
 
 import torch
 from torch import Tensor
+from torch.nn import functional
+from torchvision.io import ImageReadMode, decode_image
 
 from ensembles.data.corruptions.blur import trail
-from ensembles.data.corruptions.colour import grey
-from ensembles.data.corruptions.draws import Draws
-from ensembles.data.corruptions.linear import clipped_zoom
-from ensembles.data.corruptions.photographs import frost_crops
+from ensembles.data.corruptions.ops import Draws, clipped_zoom, gaussian_blur_of, grey, like
+from ensembles.errors import UserError
 
 
 def snow(x: Tensor, constants: tuple, draws: Draws) -> Tensor:
@@ -25,13 +27,13 @@ def snow(x: Tensor, constants: tuple, draws: Draws) -> Tensor:
 
 
 def frost(x: Tensor, constants: tuple[float, float, float], draws: Draws) -> Tensor:
-    """A random piece of a photograph of frost, added."""
+    """Add a random piece of a photograph of frost."""
     kept, added, scale = constants
     return kept * x + added * frost_crops(x.shape, scale, draws.uniform(3)).to(x.device)
 
 
 def fog(x: Tensor, constants: tuple[float, float], draws: Draws) -> Tensor:
-    """A plasma fractal, added; the sum is scaled so that the image's own maximum stays the largest possible."""
+    """Add a plasma fractal; the sum is scaled so that the image's own maximum stays the largest possible."""
     weight, decay = constants
     height, width = x.shape[-2:]
     side = 2 ** math.ceil(math.log2(max(height, width)))
@@ -68,3 +70,143 @@ def _plasma(noise: Tensor, decay: float) -> Tensor:
         step, amplitude = half, amplitude / decay
     out = out - out.amin((1, 2), keepdim=True)
     return out / out.amax((1, 2), keepdim=True)
+
+
+def frost_crops(shape: torch.Size, scale: float, where: Tensor) -> Tensor:
+    """Cut pieces of the photographs, in [0, 1], of an image batch's shape (N, C, H, W).
+
+    ``where`` (N, 3), in [0, 1), picks a photograph and the piece's place in it; ``scale`` shrinks the photographs, but
+    not so far that the piece would no longer fit.
+
+    Raises:
+        UserError: the package with the photographs is missing.
+    """
+    _, channels, height, width = shape
+    photographs = _scaled(scale, height, width)
+    crops = []
+    for which, y, x in where.tolist():
+        photograph = photographs[int(which * len(photographs))]
+        top, left = int(y * (photograph.shape[1] - height)), int(x * (photograph.shape[2] - width))
+        crops.append(photograph[:, top : top + height, left : left + width])
+    crops = torch.stack(crops)
+    return grey(crops) if channels == 1 else crops
+
+
+@cache
+def _scaled(scale: float, height: int, width: int) -> list[Tensor]:
+    out = []
+    for photograph in _photographs():
+        fitting = max(scale, height / photograph.shape[1], width / photograph.shape[2])
+        if fitting != 1:
+            size = [math.ceil(round(side * fitting, 6)) for side in photograph.shape[1:]]
+            photograph = functional.interpolate(photograph[None], size=size, mode="bilinear")[0].round()
+        out.append(photograph / 255)
+    return out
+
+
+@cache
+def _photographs() -> list[Tensor]:
+    """The five, with levels from 0 to 255, each (3, H, W)."""
+    try:
+        folder = resources.files("torch_uncertainty_assets.frost")
+    except ModuleNotFoundError as error:
+        raise UserError(
+            "The corruption frost needs the photographs in the package torch-uncertainty-assets: "
+            "pip install torch-uncertainty-assets."
+        ) from error
+    files = sorted((f for f in folder.iterdir() if f.name.endswith(".jpg")), key=lambda f: f.name)
+    return [
+        decode_image(torch.frombuffer(bytearray(f.read_bytes()), dtype=torch.uint8), ImageReadMode.RGB).float()
+        for f in files
+    ]
+
+
+_WATER = (175 / 255, 238 / 255, 238 / 255)
+_MUD = (63 / 255, 42 / 255, 20 / 255)
+_FARTHEST = 20
+
+
+def spatter(x: Tensor, constants: tuple, draws: Draws) -> Tensor:
+    """Images x in [0, 1], shape (N, C, H, W), a severity's constants and draws; clipping comes later."""
+    mean, deviation, sigma, threshold, strength, is_mud = constants
+    liquid = gaussian_blur_of(mean + deviation * draws.normal(1, *x.shape[-2:]), sigma)
+    if is_mud:
+        cover = gaussian_blur_of((liquid > threshold).to(x.dtype), strength)
+        cover = cover.masked_fill(cover < 0.8, 0)
+        return x * (1 - cover) + like(x, _MUD) * cover
+    levels = (liquid.masked_fill(liquid < threshold, 0).clamp(0, 1) * 255).floor()
+    gloss = levels * _texture(levels)
+    gloss = gloss / gloss.amax((2, 3), keepdim=True).clamp(min=1e-9)
+    return x + strength * gloss * like(x, _WATER)
+
+
+def _texture(levels: Tensor) -> Tensor:
+    emboss = torch.tensor([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]], dtype=levels.dtype, device=levels.device)
+    near = _mean_3x3(_distance(_edges(levels))).floor()
+    relief = functional.conv2d(_pad(_equalise(near)), emboss[None, None]).clamp(0, 255)
+    return _mean_3x3(relief).round()
+
+
+def _edges(levels: Tensor, low: float = 50, high: float = 150) -> Tensor:
+    """Canny's edges (1986), as booleans: Sobel gradients, thinned, kept where strong or linked to strong ones."""
+    smooth, slope = torch.tensor([1.0, 2, 1]), torch.tensor([-1.0, 0, 1])
+    sobel = torch.stack([torch.outer(smooth, slope), torch.outer(slope, smooth)])[:, None].to(levels)
+    padded = functional.pad(levels, (1, 1, 1, 1), mode="replicate")
+    gx, gy = functional.conv2d(padded, sobel).split(1, 1)
+    strength = gx.abs() + gy.abs()
+
+    around = functional.pad(strength, (1, 1, 1, 1))
+    height, width = levels.shape[-2:]
+
+    def at(down: int, right: int) -> Tensor:
+        return around[..., 1 + down : 1 + down + height, 1 + right : 1 + right + width]
+
+    flat = gy.abs() < gx.abs() * 0.41421356  # below 22.5 degrees
+    steep = gy.abs() > gx.abs() * 2.41421356
+    falling = gx * gy < 0
+    across = (strength > at(0, -1)) & (strength >= at(0, 1))
+    along = (strength > at(-1, 0)) & (strength >= at(1, 0))
+    rise = (strength > at(-1, 1)) & (strength > at(1, -1))
+    fall = (strength > at(-1, -1)) & (strength > at(1, 1))
+    ridge = torch.where(flat, across, torch.where(steep, along, torch.where(falling, rise, fall)))
+
+    weak = ridge & (strength > low)
+    edges = weak & (strength > high)
+    while True:
+        linked = weak & (functional.max_pool2d(edges.to(levels.dtype), 3, stride=1, padding=1) > 0)
+        if torch.equal(linked, edges):
+            return edges
+        edges = linked
+
+
+def _distance(edges: Tensor) -> Tensor:
+    """Euclidean distance to the nearest edge, at most 20: squares add up, so one axis after the other."""
+    squares = torch.where(edges, 0.0, float(_FARTHEST**2))
+    for dim in (-2, -1):
+        size = squares.shape[dim]
+        nearest = squares.clone()
+        for step in range(1, min(_FARTHEST, size)):
+            ahead, behind = squares.narrow(dim, step, size - step), squares.narrow(dim, 0, size - step)
+            for part, other in ((0, ahead), (step, behind)):
+                into = nearest.narrow(dim, part, size - step)
+                torch.minimum(into, other + step**2, out=into)
+        squares = nearest
+    return squares.sqrt()
+
+
+def _equalise(levels: Tensor) -> Tensor:
+    """Histogram equalisation, one image at a time: the darkest level becomes 0, the brightest 255."""
+    flat = levels.flatten(1).long()
+    counts = torch.zeros(len(flat), 256, device=flat.device).scatter_add_(1, flat, torch.ones_like(flat).float())
+    darkest = counts.gather(1, flat.amin(1, keepdim=True))
+    rest = flat.shape[1] - darkest
+    table = ((counts.cumsum(1) - darkest) * 255 / rest.clamp(min=1)).round()
+    return torch.where(rest > 0, table.gather(1, flat), flat).to(levels.dtype).view_as(levels)
+
+
+def _mean_3x3(layer: Tensor) -> Tensor:
+    return functional.avg_pool2d(_pad(layer), 3, stride=1)
+
+
+def _pad(layer: Tensor) -> Tensor:
+    return functional.pad(layer, (1, 1, 1, 1), mode="reflect")

@@ -1,6 +1,15 @@
-"""Image files to one uint8 array, in parallel. Torch is not imported: the worker processes start in a blink."""
+"""Image files to one uint8 array, in parallel, and a cache of such arrays on disk.
 
+Torch is not imported: the worker processes start in a blink.
+"""
+
+import json
+import os
+import re
+import shutil
+import zlib
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -8,13 +17,14 @@ from PIL import Image, ImageOps
 
 from ensembles.data.files.progress import when_slow
 from ensembles.errors import UserError, reason
+from ensembles.lock import alone_in
 from ensembles.processes import starting
 
 CHUNK_BYTES = 2**21
 
 
 def size_of(path: Path) -> tuple[int, int]:
-    """Width and height from a file's header.
+    """Read width and height from a file's header.
 
     Raises:
         UserError: the file is no image.
@@ -24,7 +34,7 @@ def size_of(path: Path) -> tuple[int, int]:
 
 
 def decode(paths: list[Path], size: int, resize: bool, workers: int | None = None) -> np.ndarray:
-    """The images as uint8 RGB, shape (N, 3, size, size).
+    """Decode images to uint8 RGB, shape (N, 3, size, size).
 
     Args:
         paths: the files, in the order of the result.
@@ -56,7 +66,7 @@ def _chunk(paths: list[Path], size: int, resize: bool) -> np.ndarray:
 
 
 def _pixels(path: Path, size: int, resize: bool) -> np.ndarray:
-    image = read(path)
+    image = open_rgb(path)
     if not resize and image.size != (size, size):
         raise UserError(
             f"The image {path} is {image.width}x{image.height} pixels and others are {size}x{size}: "
@@ -65,13 +75,15 @@ def _pixels(path: Path, size: int, resize: bool) -> np.ndarray:
     return np.asarray(cover(image, size))
 
 
-def cover(image: Image.Image, size: int) -> Image.Image:
-    """Scale an image until it covers a square of so many pixels, and take its centre."""
-    return image if image.size == (size, size) else ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
+def cover(image: Image.Image, size: int, channels: int = 3) -> Image.Image:
+    """Scale an RGB image until it covers a square of so many pixels, and take its centre, in grey for one channel."""
+    if image.size != (size, size):
+        image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
+    return image.convert("L") if channels == 1 else image
 
 
-def read(path: Path) -> Image.Image:
-    """The image of a file, in memory, as RGB.
+def open_rgb(path: Path) -> Image.Image:
+    """Read a file into memory, as RGB.
 
     Raises:
         UserError: the file is no whole image.
@@ -105,3 +117,52 @@ def _rgb(image: Image.Image, path: Path) -> Image.Image:
     elif image.mode in ("I", "F"):
         raise UserError(f"The image {path} has pixels of 32 bits, whose range is unknown: save it with 8 or 16 bits.")
     return image.convert("RGB")
+
+
+DRAFT = re.compile(r"\..+\.[0-9a-f]{32}")
+
+
+def read_cache(folder: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, dict] | None:
+    """Read uint8 images of that shape and what was noted with them; None where they are missing or damaged."""
+    try:
+        notes = json.loads((folder / "notes.json").read_text())
+        images = np.load(folder / "images.npy", allow_pickle=False)
+        sound = images.shape == shape and images.dtype == np.uint8 and notes.pop("crc32") == zlib.crc32(images)
+    except (OSError, ValueError, KeyError, TypeError, EOFError, AttributeError):
+        return None
+    return (images, notes) if sound else None
+
+
+def write_cache(folder: Path, images: np.ndarray, notes: dict) -> None:
+    """Put images and notes into ``folder``, in the place of a damaged one.
+
+    Raises:
+        UserError: the disk is full or not writable; nothing is left under the folder's name then.
+    """
+    temporary = folder.with_name(f".{folder.name}.{uuid4().hex}")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with alone_in(folder.parent) as certain:
+            if certain:
+                _remove_drafts(folder.parent)
+            temporary.mkdir()
+            np.save(temporary / "images.npy", images)
+            (temporary / "notes.json").write_text(json.dumps({**notes, "crc32": zlib.crc32(images)}))
+            if folder.exists():
+                folder.rename(temporary / "damaged")
+            os.rename(temporary, folder)
+            shutil.rmtree(folder / "damaged", ignore_errors=True)
+    except OSError as error:
+        raise UserError(
+            f"The decoded images cannot be written to {folder} ({error.strerror or error}): "
+            "make room or set data.cache_dir to another folder."
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _remove_drafts(folder: Path) -> None:
+    """Remove what processes have left that were killed while they wrote."""
+    for path in folder.iterdir():
+        if DRAFT.fullmatch(path.name):
+            shutil.rmtree(path, ignore_errors=True)

@@ -1,12 +1,17 @@
-"""What an image folder holds, told from its directory listing alone: no image is opened and torch is not needed."""
+"""What image folders hold, and whether that is what they held before. Torch is not imported and no image is decoded.
+
+Names and sizes identify a folder. Times of change tell at a glance that nothing has changed; where they differ, as
+after copying, contents are compared.
+"""
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
-from ensembles.data.files.listing import is_folder, named, visible, walk
+from ensembles.data.files.listing import is_folder, utf8_name, visible, walk
 from ensembles.errors import UserError
 
 LAYOUT = "train/<class>/ and test/<class>/"
@@ -34,7 +39,7 @@ def _classes(folder: Path) -> dict[str, list[File]]:
     for entry in visible(folder):
         if not is_folder(entry):
             continue
-        classes[named(entry)] = list(_files(folder / entry.name, f"{folder.name}/{entry.name}"))
+        classes[utf8_name(entry)] = list(_files(folder / entry.name, f"{folder.name}/{entry.name}"))
         if not classes[entry.name]:
             raise UserError(f"The class folder {folder / entry.name} holds no image: put images there or remove it.")
     return classes
@@ -73,7 +78,7 @@ def scan(root: str | Path | None) -> Listing:
 
 
 def digest(listing: Listing, *more: object, times: bool = False) -> str:
-    """A hash of the files' names and sizes, of their times of change where asked for, and of ``more``."""
+    """Hash the files' names and sizes, their times of change where asked for, and of ``more``."""
     state = hashlib.blake2b(repr(more).encode(), digest_size=16)
     for classes in listing.values():
         for files in classes.values():
@@ -83,7 +88,7 @@ def digest(listing: Listing, *more: object, times: bool = False) -> str:
 
 
 def fingerprint(root: str | Path | None) -> str:
-    """The identity of an image folder: 32 hexadecimal digits that stay when the folder moves.
+    """Identify an image folder by 32 hexadecimal digits that stay when the folder moves.
 
     The files' names and sizes go into it, the path of the folder and the pixels do not; sizes tell apart two folders
     that number their files alike.
@@ -94,21 +99,57 @@ def fingerprint(root: str | Path | None) -> str:
     return digest(scan(root))
 
 
-def files_below(folder: str | Path) -> Iterator[File]:
-    """All files below a folder, hidden ones left out, in sorted order; their paths are those below it.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    return _files(Path(folder).expanduser(), "")
+def contents_hash(folder: str | Path) -> str | None:
+    """Hash the names and sizes of all files below a folder; None where it cannot be read."""
+    return _hash(folder, lambda file: file.size)
 
 
-def contents(folder: str | Path) -> str | None:
-    """A hash of the names and sizes of all files below a folder; None where it cannot be read."""
+def image_hashes(folders: Mapping[str, Path]) -> dict[str, dict[str, str]]:
+    """Hash each folder's times of change and its contents; a folder that cannot be read is left out."""
+    found = {}
+    for name, folder in folders.items():
+        times = _times(folder)
+        if times is not None:
+            found[name] = {"times": times, "contents": _contents(folder, times)}
+    return found
+
+
+def images_unchanged(before: Mapping | None, folders: Mapping[str, Path]) -> bool:
+    """Tell whether the folders whose hashes were kept hold the same images as then."""
+    for name, folder in folders.items():
+        if name in (before or {}):
+            times = _times(folder)
+            if times is None or (
+                times != before[name]["times"] and _contents(folder, times) != before[name]["contents"]
+            ):
+                return False
+    return True
+
+
+def _times(folder: Path) -> str | None:
+    return _hash(folder, lambda file: f"{file.size}\0{file.changed}")
+
+
+@lru_cache(maxsize=64)
+def _contents(folder: Path, times: str) -> str | None:
+    """A hash of the files' names and contents, computed once for the same times of change."""
+    return _hash(folder, partial(_file_hash, folder))
+
+
+def _hash(folder: str | Path, said_of: Callable[[File], object]) -> str | None:
+    """A hash of the name of each file below a folder and of something else about it; hidden files are left out."""
     state = hashlib.blake2b(digest_size=8)
     try:
-        for file in files_below(folder):
-            state.update(os.fsencode(f"{file.path}\0{file.size}\0"))
-    except (OSError, UserError):
+        for file in _files(Path(folder).expanduser(), ""):
+            state.update(os.fsencode(f"{file.path}\0{said_of(file)}\0"))
+    except (OSError, UserError):  # the latter of folders that cannot be walked through
         return None
     return state.hexdigest()
+
+
+def _file_hash(folder: Path, file: File) -> str:
+    try:
+        with open(f"{folder}{file.path}", "rb") as opened:
+            return hashlib.file_digest(opened, "blake2b").hexdigest()
+    except OSError:  # what cannot be read is said where it is decoded
+        return "unreadable"

@@ -1,15 +1,16 @@
-"""What files a folder holds. Torch is not imported."""
+"""What files a folder holds, and what the notes among them say. Torch is not imported."""
 
+import json
 import os
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
-from ensembles.errors import UserError
+from ensembles.errors import UserError, reason
 
 
-def files(folder: str | Path) -> list[str]:
-    """The image files at or below a folder, in the order of their names; hidden ones and other files are left out.
+def image_files(folder: str | Path) -> list[str]:
+    """List the image files at or below a folder, in the order of their names; hidden and other files are left out.
 
     Raises:
         UserError: a folder that cannot be read, or a link to a folder that it is in.
@@ -18,19 +19,19 @@ def files(folder: str | Path) -> list[str]:
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """The visible folders in a folder, in the order of their names.
+    """List the visible folders in a folder, in the order of their names.
 
     Raises:
         UserError: one whose name is no text.
     """
-    return [Path(entry.path) for entry in visible(folder) if is_folder(entry) and named(entry)]
+    return [Path(entry.path) for entry in visible(folder) if is_folder(entry) and utf8_name(entry)]
 
 
 def walk(folder: str | Path, inside: Sequence[tuple[int, int]] = ()) -> Iterator[tuple[str, os.DirEntry]]:
-    """The path and the entry of each visible file at or below a folder, in the order of their names.
+    """Yield the path and the entry of each visible file at or below a folder, in the order of their names.
 
     Raises:
-        UserError: as `files`.
+        UserError: as `image_files`.
     """
     inside = inside or [_identity(parent) for parent in (Path(folder).resolve(), *Path(folder).resolve().parents)]
     for entry in visible(folder):
@@ -48,7 +49,7 @@ def _identity(folder: str | Path) -> tuple[int, int]:
 
 
 def visible(folder: str | Path) -> list[os.DirEntry]:
-    """A folder's entries in the order of their names, without hidden ones.
+    """List a folder's entries in the order of their names, without hidden ones.
 
     Raises:
         UserError: the folder cannot be read.
@@ -61,7 +62,7 @@ def visible(folder: str | Path) -> list[os.DirEntry]:
 
 
 def is_folder(entry: os.DirEntry) -> bool:
-    """Whether an entry is a folder, or a link to one.
+    """Tell whether an entry is a folder, or a link to one.
 
     Raises:
         UserError: a link that leads to itself.
@@ -72,8 +73,8 @@ def is_folder(entry: os.DirEntry) -> bool:
         raise UserError(f"{entry.path} cannot be read ({error.strerror}): remove it.") from error
 
 
-def named(entry: os.DirEntry) -> str:
-    """An entry's name.
+def utf8_name(entry: os.DirEntry) -> str:
+    """Return an entry's name.
 
     Raises:
         UserError: a name that is no text.
@@ -90,3 +91,27 @@ def _suffixes() -> set[str]:
     from PIL import Image
 
     return {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+
+
+def read_text(path: Path) -> str:
+    """Read a file's text.
+
+    Raises:
+        UserError: a file that is missing or cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read ({reason(error)}): it comes with the set, put it back.") from error
+
+
+def read_json(path: Path):
+    """Read a JSON file.
+
+    Raises:
+        UserError: a file that is missing, or is no JSON.
+    """
+    try:
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path} is damaged ({reason(error)}): it comes with the set, put it back.") from error

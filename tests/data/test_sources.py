@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from ensembles.data import arrays
+from ensembles.data.sources import ImageArray, map_array
 from ensembles.errors import UserError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 5, 4, 3), dtype=np.uint8)
@@ -19,11 +19,11 @@ def as_file(array, **settings):
 
 def test_batches_are_read_as_they_are_asked_for(tmp_path):
     (tmp_path / "fog.npy").write_bytes(as_file(IMAGES))
-    array = arrays.read(tmp_path / "fog.npy", (20, 5, None, 3))
+    array = map_array(tmp_path / "fog.npy", (20, 5, None, 3))
     assert isinstance(array, np.memmap)
     index = torch.tensor([3, 17, 3, 0])
-    assert torch.equal(arrays.Mapped(array).gather(index), torch.from_numpy(IMAGES[index].transpose(0, 3, 1, 2)))
-    assert arrays.Mapped(array).gather(index[:0]).shape == (0, 3, 5, 4)
+    assert torch.equal(ImageArray(array).gather(index), torch.from_numpy(IMAGES[index].transpose(0, 3, 1, 2)))
+    assert ImageArray(array).gather(index[:0]).shape == (0, 3, 5, 4)
 
 
 class Hostile:
@@ -62,7 +62,7 @@ def test_a_file_that_cannot_work_is_named_and_nothing_in_it_is_run(tmp_path, cap
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(UserError, match=message) as caught:
-        arrays.read(path, (20, 5, None, 3))
+        map_array(path, (20, 5, None, 3))
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
     assert "hostile" not in capsys.readouterr().out
 
@@ -70,7 +70,7 @@ def test_a_file_that_cannot_work_is_named_and_nothing_in_it_is_run(tmp_path, cap
 def test_labels_are_integers_of_any_kind(tmp_path):
     for kind in (np.uint8, np.int64):
         (tmp_path / "labels.npy").write_bytes(as_file(np.arange(6, dtype=kind)))
-        assert arrays.read(tmp_path / "labels.npy", (None,), integers=True).tolist() == [0, 1, 2, 3, 4, 5]
+        assert map_array(tmp_path / "labels.npy", (None,), integers=True).tolist() == [0, 1, 2, 3, 4, 5]
     (tmp_path / "labels.npy").write_bytes(as_file(np.arange(6.0)))
     with pytest.raises(UserError, match="must hold integers"):
-        arrays.read(tmp_path / "labels.npy", (None,), integers=True)
+        map_array(tmp_path / "labels.npy", (None,), integers=True)

@@ -10,9 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from ensembles.data import parcels
-from ensembles.data.loaders import Mixed, Picks
-from ensembles.data.mixing import Drawn
+from ensembles.data import image_files
+from ensembles.data.mixing import MixDraw
+from ensembles.data.sources import BatchIndices, MixedPairs
 from tests.faults.zygote import ROOT
 
 Free = namedtuple("Free", ("f_bavail", "f_frsize"))
@@ -20,9 +20,9 @@ Free = namedtuple("Free", ("f_bavail", "f_frsize"))
 
 def batch(pixels=2_000_000):
     labels = torch.arange(1000)
-    mixed = Mixed(None, labels[3:5], labels[:2], Drawn(0.5, 0.1, 0.2, 0.3))
+    mixed = MixedPairs(None, labels[3:5], labels[:2], MixDraw(0.5, 0.1, 0.2, 0.3))
     images = torch.randint(0, 256, (pixels,), dtype=torch.uint8)
-    return Picks("train", labels[1:3], torch.rand(2, 4)[:, ::2], None, labels[:2], mixed=mixed, pixels=images)
+    return BatchIndices("train", labels[1:3], labels[:2], torch.rand(2, 4)[:, ::2], mixed=mixed, pixels=images)
 
 
 def same(one, other):
@@ -35,13 +35,13 @@ def same(one, other):
 
 @pytest.mark.parametrize("spare", [2_000_000 - 1, 2_000_000])
 def test_images_are_shared_where_there_is_room(monkeypatch, spare):
-    monkeypatch.setattr(os, "statvfs", lambda place: Free((parcels.RESERVE + spare), 1))
+    monkeypatch.setattr(os, "statvfs", lambda place: Free((image_files.RESERVE + spare), 1))
     given = batch()
-    parcel = parcels.pack(given)
-    assert (parcel.pixels is not None) == (spare == 2_000_000)
-    assert parcel.pixels is None or parcel.pixels.is_shared()
-    assert len(parcel.content) < (5000 if parcel.pixels is not None else 2_005_000)  # views are sent as what they show
-    assert same(parcels.unpack(parcel), given)
+    content, pixels = image_files.pack(given)
+    assert (pixels is not None) == (spare == 2_000_000)
+    assert pixels is None or pixels.is_shared()
+    assert len(content) < (5000 if pixels is not None else 2_005_000)  # views are sent as what they show
+    assert same(image_files.unpack((content, pixels)), given)
 
 
 def test_another_process_was_faster(monkeypatch):
@@ -50,26 +50,26 @@ def test_another_process_was_faster(monkeypatch):
 
     monkeypatch.setattr(torch.Tensor, "share_memory_", full)
     given = batch(1000)
-    parcel = parcels.pack(given)
-    assert parcel.pixels is None and same(parcels.unpack(parcel), given)
+    packed = image_files.pack(given)
+    assert packed[1] is None and same(image_files.unpack(packed), given)
 
 
 DECODES = """
 import sys, torch, pathlib
 if __name__ == "__main__":
     torch.multiprocessing.set_sharing_strategy(sys.argv[2])
-    from ensembles.data.class_folders import unlabelled
-    from ensembles.data.examples import Examples
-    from ensembles.data.lazy import Files
-    from ensembles.data.loaders import EvalLoader
+    from ensembles.data.class_folders import unlabelled_folder
+    from ensembles.data.datamodule import EvalLoader
+    from ensembles.data.image_files import ImageFiles
+    from ensembles.data.labelled_set import LabelledSet
     from ensembles.errors import UserError
     class Data:
         rank_and_processes, eval_batch_size = (0, 1), 40
-    paths = unlabelled(pathlib.Path(sys.argv[1]), "data.ood").images
-    files = Files(paths, lambda image: image.resize((224, 224)))
-    examples = Examples(files, torch.arange(len(paths)), torch.arange(len(paths)))
+    paths = unlabelled_folder(pathlib.Path(sys.argv[1]), "data.ood").images.paths
+    files = ImageFiles(paths, lambda image: image.resize((224, 224)))
+    labelled = LabelledSet(files, torch.arange(len(paths)))
     try:
-        batches = list(files.feed(EvalLoader(Data(), "test", examples), 2))
+        batches = list(files.prefetch(EvalLoader(Data(), "test", labelled), 2))
     except UserError as error:
         print(f"error: {error}")
     else:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from ensembles.data.splits import stratified
+from ensembles.data.labelled_set import stratified
 
 LABELS = torch.tensor([0] * 60 + [1] * 30 + [2] * 7 + [3] * 3)[torch.randperm(100, generator=torch.manual_seed(0))]
 

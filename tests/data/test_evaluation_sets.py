@@ -3,9 +3,8 @@ import pytest
 import torch
 from PIL import Image
 
-from ensembles.data import Digits
+from ensembles.data import Digits, LabelledSet
 from ensembles.data.files.decode import cover
-from ensembles.data.named import NamedSet
 from ensembles.errors import UserError
 
 
@@ -25,7 +24,8 @@ def test_any_folder_is_an_out_of_distribution_set(three, image_folder, evaluated
         images, labels = evaluated(data, name)
         assert torch.equal(images, torch.stack([seen(path) for path in sorted(paths)]))
         assert (labels == -1).all()
-    assert data.subsets == data.accepted == data.groups == {}
+        found = data.sets[name]
+        assert found.covered_classes is found.valid_labels is found.groups is None
 
 
 def test_a_shifted_set_has_class_folders_by_name_and_may_cover_a_part(three, image_folder, evaluated, tmp_path):
@@ -37,14 +37,15 @@ def test_a_shifted_set_has_class_folders_by_name_and_may_cover_a_part(three, ima
     assert labels.tolist() == [0, 2, 2, 2]
     paths = [two / "ant/0.png", *sorted((two / "cow").iterdir())]
     assert torch.equal(images, torch.stack([seen(path) for path in paths]))
-    assert data.subsets == {"shift/two": [0, 2]}
+    assert data.sets["shift/two"].covered_classes == [0, 2]
+    assert data.sets["shift/all"].covered_classes is None
 
 
 def test_labels_follow_the_classes_in_use(three, image_folder, evaluated, tmp_path):
     folder = image_folder({"cow": 3, "ant": 1, "bee": 2}, root=tmp_path / "shifted")
     data = three(shift={"x": str(folder)}, classes=["cow", "ant"])
     assert evaluated(data, "shift/x")[1].tolist() == [1, 0, 0, 0]
-    assert data.subsets == {}
+    assert data.sets["shift/x"].covered_classes is None
     assert list(data.test_sets) == ["test", "ood/left_out", "shift/x"]
 
 
@@ -53,37 +54,40 @@ def test_sets_of_ones_own_come_from_functions_too(three, evaluated):
 
     def load(classes):
         assert list(classes) == ["ant", "bee", "cow"]
-        return NamedSet(pixels, torch.tensor([2, 2, 0, 1]), covers=[[0, 2], 1], groups=[[0, 1], [3, 2]])
+        return LabelledSet(pixels, torch.tensor([2, 2, 0, 1]), covered_classes=[[0, 2], 1], groups=[[0, 1], [3, 2]])
 
     data = three(shift={"mine": load}, ood={"mine": load})
     images, labels = evaluated(data, "shift/mine")
     assert torch.equal(images, pixels) and labels.tolist() == [2, 2, 0, 1]
-    assert data.subsets == {"shift/mine": [[0, 2], 1]}
-    assert data.groups == {"shift/mine": [[0, 1], [3, 2]]}
+    assert data.sets["shift/mine"].covered_classes == [[0, 2], 1]
+    assert data.sets["shift/mine"].groups == [[0, 1], [3, 2]]
+    assert data.sets["ood/mine"].covered_classes is data.sets["ood/mine"].groups is None
     assert (evaluated(data, "ood/mine")[1] == -1).all()
 
 
 def test_what_counts_as_one_class_still_does_where_some_classes_are_in_use(three, evaluated):
     pixels = torch.randint(0, 256, (4, 3, 12, 12), dtype=torch.uint8)
-    alike = NamedSet(pixels, torch.tensor([0, 0, 1, 1]), covers=[[0, 2], 1], groups=[[0, 1], [1, 2], [3]])
+    alike = LabelledSet(pixels, torch.tensor([0, 0, 1, 1]), covered_classes=[[0, 2], 1], groups=[[0, 1], [1, 2], [3]])
     data = three(shift={"x": lambda classes: alike}, classes=[1, 2])
     images, labels = evaluated(data, "shift/x")
     assert len(images) == 4 and labels.tolist() == [1, 1, 0, 0]
-    assert data.subsets == {}
+    assert data.sets["shift/x"].covered_classes is None
     data = three(shift={"x": lambda classes: alike}, classes=[2, 0])
     images, labels = evaluated(data, "shift/x")
     assert torch.equal(images, pixels[:2]) and labels.tolist() == [1, 1]
-    assert data.subsets == {"shift/x": [[1, 0]]}
-    assert data.groups == {"shift/x": [[0, 1]]}
+    assert data.sets["shift/x"].covered_classes == [[1, 0]]
+    assert data.sets["shift/x"].groups == [[0, 1]]
 
 
 def test_several_right_classes_for_an_image_follow_the_classes_in_use(three, evaluated):
-    accepted = torch.tensor([[1, 1, 0], [0, 1, 0], [0, 0, 1]]).bool()
-    found = NamedSet(torch.zeros(3, 3, 12, 12).byte(), torch.tensor([0, 1, 2]), covers=[0, 1, 2], accepted=accepted)
-    assert torch.equal(three(shift={"x": lambda classes: found}).accepted["shift/x"], accepted)
+    valid = torch.tensor([[1, 1, 0], [0, 1, 0], [0, 0, 1]]).bool()
+    found = LabelledSet(
+        torch.zeros(3, 3, 12, 12).byte(), torch.tensor([0, 1, 2]), covered_classes=[0, 1, 2], valid_labels=valid
+    )
+    assert torch.equal(three(shift={"x": lambda classes: found}).sets["shift/x"].valid_labels, valid)
     data = three(shift={"x": lambda classes: found}, classes=[2, 0])
     assert evaluated(data, "shift/x")[1].tolist() == [1, 0]
-    assert data.accepted["shift/x"].tolist() == [[False, True], [True, False]]
+    assert data.sets["shift/x"].valid_labels.tolist() == [[False, True], [True, False]]
 
 
 def test_a_grey_network_sees_colours_as_grey(image_folder, tmp_path):

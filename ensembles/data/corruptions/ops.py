@@ -1,4 +1,4 @@
-"""Blurring and resampling, one axis after the other.
+"""What several corruptions are made of: random draws, blurring and resampling one axis after the other, grey.
 
 Blurs and box resizing are matrices for the rows and for the columns: any border and any width is one matrix product.
 The products are in double precision: the last step rounds down to whole grey levels, and an image should not come out
@@ -10,6 +10,41 @@ import math
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from ensembles.keyed import generator
+
+
+class Draws:
+    """Draws for images ``start`` to ``start + size``: row i of each is of shape ``shape`` and from image i's generator.
+
+    So what an image gets depends on the key and on its own index, not on the batch that it comes in. The numbers are
+    drawn on the CPU and then moved, so they are the same on every device.
+    """
+
+    def __init__(self, *key: int | str, start: int, size: int, device: torch.device):
+        self._generators = [generator(*key, start + i) for i in range(size)]
+        self._device = device
+
+    def normal(self, *shape: int) -> Tensor:
+        return self._fill(shape, torch.float32, lambda row, g: row.normal_(generator=g))
+
+    def uniform(self, *shape: int) -> Tensor:
+        return self._fill(shape, torch.float32, lambda row, g: row.uniform_(generator=g))
+
+    def integers(self, low: int, high: int, *shape: int) -> Tensor:
+        """Draw from ``low`` to ``high - 1``."""
+        return self._fill(shape, torch.int64, lambda row, g: row.random_(low, high, generator=g))
+
+    def poisson(self, rates: Tensor) -> Tensor:
+        """Draw counts for ``rates``, shape (N, ...)."""
+        rows = [torch.poisson(row, generator=g) for row, g in zip(rates.cpu(), self._generators, strict=True)]
+        return torch.stack(rows).to(self._device)
+
+    def _fill(self, shape, dtype, draw) -> Tensor:
+        out = torch.empty(len(self._generators), *shape, dtype=dtype)
+        for row, g in zip(out, self._generators, strict=True):
+            draw(row, g)
+        return out.to(self._device)
 
 
 def gaussian_blur_of(x: Tensor, sigma: float, border: str = "nearest", truncate: float = 4) -> Tensor:
@@ -63,3 +98,18 @@ def _box(old: int, new: int) -> Tensor:
     reach = max(scale, 1) / 2
     inside = ((distance > -reach) & (distance <= reach)).double()
     return inside / inside.sum(1, keepdim=True)
+
+
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+
+
+def grey(x: Tensor) -> Tensor:
+    """(N, C, H, W) with C = 1 or 3 -> (N, 1, H, W)."""
+    return x if x.shape[1] == 1 else (x * like(x, _LUMA)).sum(1, keepdim=True)
+
+
+def like(x: Tensor, colour: tuple[float, float, float]) -> Tensor:
+    """Shape a colour as (1, C, 1, 1), or its grey where x (N, C, H, W) has one channel."""
+    if x.shape[1] == 1:
+        colour = (sum(c * weight for c, weight in zip(colour, _LUMA, strict=True)),)
+    return torch.tensor(colour, dtype=x.dtype, device=x.device).view(1, -1, 1, 1)

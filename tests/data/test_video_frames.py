@@ -2,14 +2,15 @@
 
 import csv
 import json
+import os
 
 import pytest
 import torch
 from PIL import Image
 
-from ensembles.data.named import Place
-from ensembles.data.sets import imagenet_vid_robust, ytbb_robust
-from ensembles.data.synsets import synsets
+from ensembles.data.class_folders import synsets
+from ensembles.data.files.download import SetLocation
+from ensembles.data.sets.video_frames import imagenet_vid_robust, ytbb_robust
 from ensembles.errors import UserError
 
 
@@ -24,8 +25,8 @@ def image(path):
 
 
 @pytest.fixture
-def place(tmp_path):
-    return Place(tmp_path, False, "leave it out")
+def location(tmp_path):
+    return SetLocation(tmp_path, False, "leave it out")
 
 
 @pytest.fixture
@@ -52,26 +53,26 @@ def vid(tmp_path):
     return root
 
 
-def test_vid_robust_has_groups_of_frames_each_of_which_can_show_several_things(place, vid):
-    found = imagenet_vid_robust.load(place, synsets())
-    assert [path.removeprefix(str(vid) + "/val/") for path in found.images] == [
+def test_vid_robust_has_groups_of_frames_each_of_which_can_show_several_things(location, vid):
+    found = imagenet_vid_robust(location, synsets())
+    assert [os.fsdecode(path).removeprefix(str(vid) + "/val/") for path in found.images.paths] == [
         "a/000002.JPEG",
         "a/000003.JPEG",
         "b/000009.JPEG",
         "b/000010.JPEG",
         "b/000012.JPEG",
     ]
-    assert found.covers == [[151, 268], [281], [817]]
+    assert found.covered_classes == [[151, 268], [281], [817]]
     assert found.groups == [[3, 2, 4], [1, 0]]
-    right = [row.nonzero().squeeze(1).tolist() for row in found.accepted]
+    right = [row.nonzero().squeeze(1).tolist() for row in found.valid_labels]
     assert right == [[151, 268], [151, 268], [281], [281, 817], [817]]
     assert found.labels.tolist() == [151, 151, 281, 281, 817]
 
 
-def test_vid_robust_can_be_in_the_folder_of_its_archive(place, vid, tmp_path):
+def test_vid_robust_can_be_in_the_folder_of_its_archive(location, vid, tmp_path):
     (tmp_path / "imagenet_vid_ytbb_robust").mkdir()
     vid.rename(tmp_path / "imagenet_vid_ytbb_robust" / vid.name)
-    assert len(imagenet_vid_robust.load(place, synsets()).images) == 5
+    assert len(imagenet_vid_robust(location, synsets()).images) == 5
 
 
 def damage(path, text):
@@ -93,15 +94,15 @@ def damage(path, text):
         (damage("misc/imagenet_vid_class_index.json", "[1]"), r"misc do not fit each other"),
     ],
 )
-def test_a_vid_robust_that_cannot_work_is_named(place, vid, change, message):
+def test_a_vid_robust_that_cannot_work_is_named(location, vid, change, message):
     change(vid)
     with pytest.raises(UserError, match=message):
-        imagenet_vid_robust.load(place, synsets())
+        imagenet_vid_robust(location, synsets())
 
 
-def test_frames_need_imagenets_classes(place, vid):
+def test_frames_need_imagenets_classes(location, vid):
     with pytest.raises(UserError, match="use them with data=imagenet"):
-        imagenet_vid_robust.load(place, ["dog", "cat"])
+        imagenet_vid_robust(location, ["dog", "cat"])
 
 
 @pytest.fixture
@@ -133,12 +134,14 @@ def ytbb(tmp_path):
     return root
 
 
-def test_ytbb_robust_takes_the_frames_that_annotators_called_similar(place, ytbb):
-    found = ytbb_robust.load(place, synsets())
-    assert [path.split("/")[-1] for path in found.images] == [f"frame-{n}.jpg" for n in (40, 49, 50, 60)]
+def test_ytbb_robust_takes_the_frames_that_annotators_called_similar(location, ytbb):
+    found = ytbb_robust(location, synsets())
+    assert [os.fsdecode(path).split("/")[-1] for path in found.images.paths] == [
+        f"frame-{n}.jpg" for n in (40, 49, 50, 60)
+    ]
     assert found.groups == [[2, 0, 1, 3]]
-    assert found.covers == [[281], [151], [779], [466]]
-    for row in found.accepted:  # the original label, which is numbered otherwise, and the annotators' dog
+    assert found.covered_classes == [[281], [151], [779], [466]]
+    for row in found.valid_labels:  # the original label, which is numbered otherwise, and the annotators' dog
         assert row.nonzero().squeeze(1).tolist() == [151, 779]
     assert torch.equal(found.labels, torch.full((4,), 151))
 
@@ -156,7 +159,7 @@ def test_ytbb_robust_takes_the_frames_that_annotators_called_similar(place, ytbb
         (damage("metadata/ytbb_robustness_test_anchors_full.csv", "ytid,time_ms,label\n"), r"do not fit each other"),
     ],
 )
-def test_a_ytbb_robust_that_cannot_work_is_named(place, ytbb, change, message):
+def test_a_ytbb_robust_that_cannot_work_is_named(location, ytbb, change, message):
     change(ytbb)
     with pytest.raises(UserError, match=message):
-        ytbb_robust.load(place, synsets())
+        ytbb_robust(location, synsets())
