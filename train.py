@@ -14,22 +14,21 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from ensembles.cli import CONFIGS, complain
-from ensembles.cli.arguments import planned
+from ensembles.cli import CONFIGS
+from ensembles.cli.arguments import planned_sweep
 from ensembles.cli.as_trained import as_trained
-from ensembles.cli.composing import refused
-from ensembles.cli.config import checked
-from ensembles.cli.going_on import go_on
+from ensembles.cli.composing import checked, refused
 from ensembles.cli.program import piped
 from ensembles.cluster.submission import submit
-from ensembles.errors import Interrupted, UserError
+from ensembles.errors import Interrupted, UserError, complain
+from ensembles.experiment import run_experiment
+from ensembles.processes import leads
 from ensembles.runs import Run
 from ensembles.sweeps import Sweep
-from ensembles.training.launch import leads
 
 
 def job(config: DictConfig) -> bool:
-    """Show a configuration's results, after going on with its run until there are some; returns whether there are."""
+    """Show a configuration's results, after running what is left of it; returns whether there are any."""
     run = None
     try:
         of_hydra = HydraConfig.get()
@@ -37,9 +36,10 @@ def job(config: DictConfig) -> bool:
         run = Run.of(checked(config), choices)
         if config.force and leads():
             run.set_aside()
+        run_experiment(run)
+        return True
     except Exception as error:
-        return complain(error, run)
-    return go_on(run)
+        return complain(error, run and run.error_log)
 
 
 @piped()
@@ -47,9 +47,9 @@ def main() -> None:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come here, instead of being printed as tracebacks
     sweep, done, stop, successful = None, [], None, False
     try:
-        sweep = planned()
+        sweep = planned_sweep()
         if sweep and any(sweep.jobs):
-            submit(sweep)
+            submit([(job, run) for job, (_, run) in zip(sweep.jobs, sweep.runs, strict=True)], sweep.folder / "jobs")
         else:
             hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="train")(
                 lambda config: done.append(job(config))

@@ -26,12 +26,11 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without being installed
 
 from ensembles import build, evaluation
-from ensembles.cli.combinations import combinations
-from ensembles.cli.config import checked
-from ensembles.cli.overrides import check
+from ensembles.cli.composing import checked
+from ensembles.cli.overrides import check, combinations
+from ensembles.errors import show_own_warnings
 from ensembles.provenance import hardware
 from ensembles.runs import Run
-from ensembles.training.quiet import quiet
 from ensembles.training.trainer import make_trainer
 
 
@@ -43,7 +42,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks"))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    quiet(speaks=True)
+    show_own_warnings(speaks=True)
     check(options.overrides)
     rows = []
     for varied, config in combinations(options.overrides):
@@ -66,7 +65,11 @@ def measure(plain: dict, rounds: int) -> dict:
 
         def evaluate() -> dict:
             trainer = make_trainer(config, run, about, monitor=None)
-            return evaluation.evaluate(trainer, method, data, run).results()
+            with evaluation.collecting(trainer, data, run) as summary:
+                if evaluation.validates(run):
+                    trainer.validate(method, data, verbose=False)
+                trainer.test(method, data, verbose=False)
+            return summary.results()
 
         def bare() -> None:
             forward(method, data)

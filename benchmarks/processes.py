@@ -16,11 +16,11 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without being installed
 
 from ensembles.cli import CONFIGS
-from ensembles.cli.combinations import combinations
-from ensembles.cli.config import checked
+from ensembles.cli.composing import checked
+from ensembles.cli.overrides import combinations
 from ensembles.files import write_text
+from ensembles.processes import launch
 from ensembles.runs import Run
-from ensembles.training.launch import launch
 
 OUT = Path(__file__).parents[1] / "results/processes"
 PROCESSES = (1, 2, 3)
@@ -102,7 +102,7 @@ def train(planned: list[Run], nudge: float = 0) -> None:
         for run in planned:
             if run.results() is None:
                 run.folder.mkdir(parents=True, exist_ok=True)
-                experiment.work(run.config, run)
+                experiment.fit_and_test(run)
     finally:
         build.method = as_it_is
 

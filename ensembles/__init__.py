@@ -9,7 +9,7 @@ from importlib import import_module
 _HOME = {
     "load": "ensembles.predictor",
     "Predictor": "ensembles.predictor",
-    "Regressor": "ensembles.regressor",
+    "Regressor": "ensembles.predictor",
     "batch_ensemble": "ensembles.methods.batch_ensemble",
     "deep_ensemble": "ensembles.methods.deep_ensemble",
     "dropout": "ensembles.methods.dropout",

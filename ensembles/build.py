@@ -12,7 +12,7 @@ from torch import nn
 from ensembles.errors import Foreign, UserError, reason
 from ensembles.likelihoods import Categorical, Likelihood
 from ensembles.methods import Method
-from ensembles.plain import Unfit, require_plain
+from ensembles.untrusted import Unfit, require_plain
 
 OWN = "ensembles."
 

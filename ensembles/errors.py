@@ -1,6 +1,16 @@
-"""The errors that a user is meant to read."""
+"""What a user is meant to read: errors in one sentence, and warnings."""
 
+import logging
+import re
 import signal
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
 
 
 class UserError(ValueError):
@@ -9,6 +19,10 @@ class UserError(ValueError):
 
 class Foreign(UserError):
     """Code that is not this package's has failed: its message names it, and the traceback is of use to its author."""
+
+
+class Busy(UserError):
+    """Another process is at work there."""
 
 
 class Interrupted(BaseException):
@@ -41,3 +55,80 @@ class Interrupted(BaseException):
 def reason(error: Exception) -> str:
     """The first line of an error's message, without a full stop, to be put into a sentence."""
     return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+WHY = 160  # characters of a library's own words
+GOES_ON = "the same command goes on from the last checkpoint"
+FAULTS = {
+    r"DataLoader worker .*(exited unexpectedly|killed by signal)": (
+        "A process that decodes images has died ({why}), often for lack of memory: set a smaller data.num_workers, "
+        f"or 0; {GOES_ON}."
+    ),
+    r"can't allocate memory|not enough memory|out of memory|Cannot allocate memory": (
+        "There is not enough memory ({why}): set a smaller recipe.batch_size, data.eval_batch_size or method.M, or "
+        f"trainer.precision=bf16-mixed; {GOES_ON}."
+    ),
+    r"[Cc]onnection (was )?(closed|reset)|Broken pipe|remote process exited|Timed out waiting|imeout|Watchdog": (
+        f"Another process of this run has died or does not answer ({{why}}): {GOES_ON}, also with another number of "
+        "processes."
+    ),
+}
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn memory that runs out and processes that die into a sentence.
+
+    Raises:
+        UserError: what happened and what to do.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        said = f"out of memory: {error}" if isinstance(error, MemoryError) else str(error)
+        for pattern, sentence in FAULTS.items():
+            if re.search(pattern, said):
+                raise UserError(sentence.format(why=reason(error)[:WHY])) from error
+        raise
+
+
+def show_own_warnings(speaks: bool) -> None:
+    """Show this package's own warnings as one line each, if this process speaks; hide the libraries' advice."""
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore")
+    if speaks:
+        warnings.filterwarnings("once", category=UserWarning, module=r"ensembles\.|__main__")
+        warnings.showwarning = _one_line
+
+
+def _one_line(message: Warning, *_: object) -> None:
+    print(f"note: {message}", flush=True)
+
+
+def complain(error: Exception, log: Path | None = None) -> bool:
+    """Say what went wrong on standard error, in one sentence if it is the user's to mend; returns False.
+
+    The traceback of anything else is printed whole; both are kept in a run's log, unless another process works there.
+
+    Raises:
+        BrokenPipeError: what went wrong is that nobody reads what a program prints.
+    """
+    if log is None and isinstance(error, BrokenPipeError):
+        raise error
+    text = _writable("".join(traceback.format_exception(error)))
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    if isinstance(error, UserError):
+        where = f" Its traceback is in {log}." if isinstance(error, Foreign) and log else ""
+        console.print(Text.assemble(("error:", "bold red"), f" {_writable(str(error))}{where}"))
+    else:
+        console.print(text, markup=False)
+    if log is not None and log.parent.is_dir() and not isinstance(error, Busy):
+        with suppress(OSError):
+            log.write_text(text, encoding="utf-8")
+    return False
+
+
+def _writable(text: str) -> str:
+    """The text with escapes for what names of files can hold and UTF-8 cannot."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,30 +1,29 @@
 """From a trained network, or its saved predictions, to the results and plots in the run's folder."""
 
 import json
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from pytorch_lightning import Trainer
 from torch import Tensor
 
 from ensembles import build, evaluations, predictions
-from ensembles.constructors import construct
 from ensembles.data.datamodule import DataModule
-from ensembles.descriptions import refusal, require_predictions
 from ensembles.errors import UserError
 from ensembles.files import write_text
 from ensembles.likelihoods import Categorical, Likelihood, Regression
-from ensembles.methods import Method
 from ensembles.metrics import Predicted, RegressionSummary, Summary
 from ensembles.provenance import provenance
 from ensembles.reports.draw import draw
 from ensembles.runs import Run
-from ensembles.training.collector import Collector
+from ensembles.training.callbacks import Collector
+from ensembles.untrusted import construct, refusal, require_predictions
 
 
-def evaluate(trainer: Trainer, method: Method, data: DataModule, run: Run) -> Summary | RegressionSummary:
-    """Pass once over each test set, and where the evaluation needs it over the validation split.
+@contextmanager
+def collecting(trainer: Trainer, data: DataModule, run: Run) -> Iterator[Summary | RegressionSummary]:
+    """Yield the summary of what the trainer validates and tests on in the meantime.
 
     Process 0 reduces each set to its results as soon as it is through, and saves its predictions if that is asked for;
     the other processes' summaries stay empty.
@@ -32,24 +31,17 @@ def evaluate(trainer: Trainer, method: Method, data: DataModule, run: Run) -> Su
     Raises:
         UserError: predictions that cannot be measured.
     """
-    settings = run.config["evaluation"]
-    summary = _summary(run)
+    saves = run.config["evaluation"]["save_predictions"]
+    summary = build.likelihood(run.config["data"]).summary(**_settings(run))
     kept = {"config": run.config, "class_names": [str(name) for name in data.class_names]}
     with ExitStack() as stack:
         takers = [summary.add] if trainer.is_global_zero else []
-        if settings["save_predictions"] and trainer.is_global_zero:
+        if saves and trainer.is_global_zero:
             takers.append(stack.enter_context(predictions.saving(run.predictions_file, kept)))
 
         def take(name: str, logits: Tensor, labels: Tensor) -> None:
-            labelled = data.sets[name]
-            predicted = Predicted(
-                logits,
-                labels,
-                labelled.covered_classes,
-                labelled.valid_labels,
-                labelled.groups,
-                labelled.features,
-            )
+            of = data.sets[name]
+            predicted = Predicted(logits, labels, of.covered_classes, of.valid_labels, of.groups, of.features)
             for taker in takers:
                 taker(name, predicted)
 
@@ -57,12 +49,17 @@ def evaluate(trainer: Trainer, method: Method, data: DataModule, run: Run) -> Su
             if trainer.is_global_zero:
                 summary.take(name, values)
 
-        streamed = {} if settings["save_predictions"] else {"metric": summary.metric, "take_reduced": take_reduced}
+        streamed = {} if saves else {"metric": summary.metric, "take_reduced": take_reduced}
         trainer.callbacks.append(Collector(take, **streamed))
-        if run.config["data"]["val_fraction"] and (settings["temperature_scaling"] or settings["save_predictions"]):
-            trainer.validate(method, data, verbose=False)
-        trainer.test(method, data, verbose=False)
-    return summary
+        yield summary
+
+
+def validates(run: Run) -> bool:
+    """Whether the evaluation needs predictions on the validation split."""
+    settings = run.config["evaluation"]
+    return bool(run.config["data"]["val_fraction"]) and (
+        settings["temperature_scaling"] or settings["save_predictions"]
+    )
 
 
 def evaluate_again(folder: Path, changes: dict[str, bool], trust: Sequence[str] = ()) -> dict:
@@ -93,10 +90,10 @@ def evaluate_again(folder: Path, changes: dict[str, bool], trust: Sequence[str] 
         now = provenance(run, {}, images)
         again = {key: now[key] for key in ("command", "commit", "versions")}
         origin |= {"images": images, "computed_again": again}
-        return write(run, summary, costs, kept["class_names"], origin)
+        return write_results(run, summary, costs, kept["class_names"], origin)
 
 
-def write(
+def write_results(
     run: Run, summary: Summary | RegressionSummary, costs: dict, class_names: Sequence[str], origin: dict
 ) -> dict:
     """Write results.json, provenance.json and the plots; returns the results.
@@ -135,10 +132,6 @@ def _require_outputs(predicted: Predicted, likelihood: Likelihood, networks: set
     if wrong or len(networks) > 1:
         why = "does not suit the likelihood" if wrong else "is of another network than the sets before"
         raise UserError(f"{path} cannot be read ({name} {why}); have it written again by train.py.")
-
-
-def _summary(run: Run) -> Summary | RegressionSummary:
-    return build.likelihood(run.config["data"]).summary(**_settings(run))
 
 
 def _settings(run: Run) -> dict[str, bool]:

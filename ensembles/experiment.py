@@ -1,47 +1,70 @@
-"""Fit, test, report: what each process of a run does."""
+"""Fit, test, report: a run from its config to its results. Torch is imported only where there is work for it."""
 
 import time
+from contextlib import nullcontext
 
-import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
-from ensembles import build, cost, evaluation
-from ensembles.data.datamodule import DataModule
 from ensembles.data.files.fingerprint import image_hashes
-from ensembles.keyed import seed_of
-from ensembles.provenance import provenance
+from ensembles.errors import explained, show_own_warnings
+from ensembles.processes import launch, leads
+from ensembles.reports.run_tables import show
 from ensembles.runs import Run
-from ensembles.training.checkpoints import load_weights, newest
-from ensembles.training.faults import explained
-from ensembles.training.interruption import INTERRUPTION
-from ensembles.training.launch import leads
-from ensembles.training.loggers import publish
-from ensembles.training.memory import keep_freed_memory
-from ensembles.training.quiet import quiet
-from ensembles.training.trainer import make_trainer
+from ensembles.signals import INTERRUPTION
+
+
+@INTERRUPTION.listening()
+def run_experiment(run: Run) -> None:
+    """Show the run's results, after fitting and testing unless they exist.
+
+    Of processes that something else has started together, only the first holds the folder, and speaks.
+
+    Raises:
+        UserError: input that cannot work, or a fault that the user can mend.
+        Interrupted: a signal has ended it, after what was done is saved.
+    """
+    run.require_same_images()
+    if run.evaluated is None:
+        if run.recipe and leads():
+            print(f"recipe {run.recipe}", flush=True)
+        with run.opened() if leads() else nullcontext():
+            launch(fit_and_test, (run,), run.config["trainer"]["devices"])
+    if leads():
+        show(run.results(), run.evaluated)
 
 
 @explained()
-def work(config: dict, run: Run) -> None:
-    """Train what is untrained of the run, test it, and leave its results in the run's folder.
+def fit_and_test(run: Run) -> None:
+    """Train what is untrained of the run, test it, and leave its results in its folder: in each process of the run.
 
     Raises:
         UserError: input that cannot work, or a fault that the user can mend.
         Interrupted: a signal ended it; the training is saved.
     """
+    import torch
+
+    from ensembles import build, cost, evaluation
+    from ensembles.checkpoints import load_weights
+    from ensembles.provenance import provenance
+    from ensembles.rng import seed_of
+    from ensembles.training.loggers import publish
+    from ensembles.training.resuming import newest
+    from ensembles.training.trainer import keep_freed_memory, make_trainer
+
     started = time.time()
     images = image_hashes(run.test_images) if leads() else {}
     keep_freed_memory()
-    quiet(speaks=leads())
-    config = OmegaConf.create(config)
+    show_own_warnings(leads())
+    config = OmegaConf.create(run.config)
     torch.manual_seed(seed_of(config.seed, "initialisation"))
-    data: DataModule = build.call(config.data, batch_size=config.recipe.batch_size, seed=config.seed)
-    about = build.description(config, data)
-    method = build.method(about)
+    data = build.call(config.data, batch_size=config.recipe.batch_size, seed=config.seed)
+    description = build.description(config, data)
+    method = build.method(description)
     method.recipe = build.call(config.recipe)
     data.deal = method.deal
-    trainer = make_trainer(config, run, about, method.likelihood.monitor if config.data.val_fraction > 0 else None)
-    if trains(config):
+    monitor = method.likelihood.monitor if config.data.val_fraction > 0 else None
+    trainer = make_trainer(config, run, description, monitor)
+    if config.train and not config.method.get("checkpoints"):
         with INTERRUPTION.released():
             trainer.fit(method, data, ckpt_path=newest(run, method, trainer), weights_only=True)
         tested = run.best if config.checkpoint == "best" and run.best.exists() else run.last
@@ -49,13 +72,12 @@ def work(config: dict, run: Run) -> None:
     elif config.ckpt:
         load_weights(method, config.ckpt)
     trained = time.time()
-    summary = evaluation.evaluate(trainer, method, data, run)
+    with evaluation.collecting(trainer, data, run) as summary:
+        if evaluation.validates(run):
+            trainer.validate(method, data, verbose=False)
+        trainer.test(method, data, verbose=False)
     if trainer.is_global_zero:
         seconds = {"train": trained - started, "test": time.time() - trained}
-        costs = cost.measure(method.ensemble, build.backbone(about)())
+        costs = cost.measure(method.ensemble, build.backbone(description)())
         origin = provenance(run, seconds, images)
-        publish(trainer, evaluation.write(run, summary, costs, data.class_names, origin))
-
-
-def trains(config: DictConfig) -> bool:
-    return config.train and not config.method.get("checkpoints")
+        publish(trainer, evaluation.write_results(run, summary, costs, data.class_names, origin))

@@ -11,13 +11,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ensembles.checkpoints import ABOUT, read_checkpoint
 from ensembles.errors import UserError, reason
 from ensembles.files import replacing
 from ensembles.methods.base import Ensemble, Separate
 from ensembles.methods.folded import Folded
 from ensembles.predictor import Predictor, load
 from ensembles.runs import file_digest
-from ensembles.training.checkpoints import ABOUT, read
 
 TOLERANCE = 1e-5  # on probabilities, which differ where libraries sum in another order
 ANY_BATCH = {"images": {0: torch.export.Dim("batch")}}
@@ -55,7 +55,7 @@ def plain(ensemble: Ensemble) -> Ensemble:
 
 def metadata(predictor: Predictor, checkpoint: str | Path, members: bool, floats: bool) -> dict[str, object]:
     """What a written file says of itself: its input and outputs, its classes, and where it comes from."""
-    about = read(checkpoint)[ABOUT]
+    about = read_checkpoint(checkpoint)[ABOUT]
     shape, classes = list(predictor.ensemble.input_shape), len(predictor.class_names)
     kind, top = ("float32", 1) if floats else ("uint8", 255)
     wants = f"images as {kind} from 0 to {top} of shape (batch, {', '.join(map(str, shape))}), not normalised"
@@ -161,11 +161,11 @@ def _onnx(artifact: Artifact, example: Tensor, said: Mapping) -> tuple[bytes, Re
         port.doc_string = proto.doc_string
     contents = proto.SerializeToString()
 
-    def read(path: Path) -> Run:
+    def reader(path: Path) -> Run:
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
         return lambda batch: [torch.from_numpy(output) for output in session.run(None, {"images": batch.numpy()})]
 
-    return contents, read
+    return contents, reader
 
 
 FORMATS = {".pt2": _pt2, ".onnx": _onnx}

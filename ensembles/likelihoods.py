@@ -10,8 +10,7 @@ from torchmetrics import Metric, MetricCollection
 
 from ensembles.errors import UserError
 from ensembles.metrics import ECE, NLL, Accuracy
-from ensembles.metrics.regression import RegressionScores
-from ensembles.metrics.regression_summary import RegressionSummary
+from ensembles.metrics.regression import RegressionScores, RegressionSummary
 from ensembles.metrics.summary import Summary
 from ensembles.training.recipe import Recipe
 

@@ -17,10 +17,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ensembles.descriptions import refusal
 from ensembles.errors import UserError
 from ensembles.metrics import Predicted
-from ensembles.plain import Unfit, entry, integer, texts
+from ensembles.untrusted import Unfit, entry, integer, refusal, texts
 
 OPTIONAL = ("accepted", "inputs")
 SMALL, SHRUNK = 2**28, 100  # bytes of a part that are let pass, and how many a byte of the file can be beyond that
@@ -65,7 +64,7 @@ def _write(file: zipfile.ZipFile, name: str, array: np.ndarray) -> None:
 
 
 def about(path: Path) -> dict:
-    """What was kept with the predictions, as it stands there: `ensembles.descriptions` knows what it must be.
+    """What was kept with the predictions, as it stands there: `ensembles.untrusted` knows what it must be.
 
     Raises:
         UserError: no such file, a damaged one, or one that carries code.

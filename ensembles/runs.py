@@ -18,8 +18,7 @@ import yaml
 from ensembles import evaluations
 from ensembles.data.files.fingerprint import contents_hash, image_hashes, images_unchanged
 from ensembles.errors import UserError
-from ensembles.files import write_text
-from ensembles.lock import held
+from ensembles.files import held, holder, write_text
 from ensembles.recipes import describe_recipe
 
 # What a run computes does not depend on these.
@@ -299,3 +298,34 @@ class Run:
                     f"{error.filename or self.folder} cannot be written ({error.strerror}): free space or set runs_dir,"
                     " and the same command goes on from the last checkpoint."
                 ) from error
+
+
+def state(run: Run) -> str:
+    """One of done, running, failed, unfinished and missing; what there is to say about it follows after a colon.
+
+    Running names the process, failed the error's last line and the log, unfinished the epochs done.
+    """
+    if run.results() is not None:
+        return "done"
+    if owner := holder(run.folder):
+        return f"running: {owner}"
+    if last := _last_line(run):
+        return f"failed: {last} [{run.error_log}]"
+    if run.folder.is_dir():
+        return f"unfinished: {_epochs(run)} of {run.config['recipe']['epochs']} epochs"
+    return "missing"
+
+
+def _last_line(run: Run) -> str | None:
+    try:
+        last = run.error_log.read_text().strip().splitlines()[-1]
+        return last.removeprefix(f"{UserError.__module__}.UserError: ")
+    except (OSError, IndexError):
+        return None
+
+
+def _epochs(run: Run) -> int:
+    try:
+        return len(run.history.read_text().splitlines()) - 1
+    except OSError:
+        return 0

@@ -12,14 +12,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ensembles.cli.combinations import combinations
-from ensembles.cli.config import checked
-from ensembles.cluster.settings import job_settings
 from ensembles.errors import UserError
 from ensembles.files import write_text
 from ensembles.reports.comparison import Row, compare, write_csv
-from ensembles.runs import Run
-from ensembles.states import state
+from ensembles.runs import Run, state
 
 
 @dataclass(frozen=True)
@@ -39,29 +35,20 @@ class Sweep:
     jobs: list[dict | None] = field(default_factory=list)
 
     @classmethod
-    def plan(cls, arguments: list[str], config_dir: str | None = None) -> "Sweep":
-        """The sweep over all combinations of the arguments' choices; every configuration is checked before any runs.
-
-        Args:
-            config_dir: a folder of the user's own configs.
+    def begin(cls, arguments: list[str], runs: list[tuple[dict[str, str], Run]], jobs: list[dict | None]) -> "Sweep":
+        """Make the folder of a command's sweep, which follows from its arguments.
 
         Raises:
-            UserError: a combination that cannot work, or a folder that cannot be written.
+            UserError: it cannot be written.
         """
-        runs, jobs = [], []
-        for varied, config in combinations(arguments, config_dir):
-            choices = config.hydra.runtime.choices
-            jobs.append(job_settings(config))
-            del config.hydra
-            runs.append((varied, Run.of(checked(config), choices)))
         digest = hashlib.blake2b(json.dumps(sorted(arguments)).encode(), digest_size=4).hexdigest()
         sweep = cls(Path(runs[0][1].config["sweeps_dir"]) / digest, arguments, runs, jobs)
         sweep._write_index()
         return sweep
 
     @classmethod
-    def read(cls, folder: Path) -> "Sweep":
-        """The sweep of a folder that `plan` has written.
+    def in_folder(cls, folder: Path) -> "Sweep":
+        """The sweep of a folder that `begin` has made.
 
         Raises:
             UserError: the folder is no sweep's.

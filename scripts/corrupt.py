@@ -12,11 +12,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without being installed
 
-from ensembles.cli import complain
-from ensembles.cli.combinations import combinations
-from ensembles.cli.config import checked
-from ensembles.cli.overrides import check
+from ensembles.cli.composing import checked
+from ensembles.cli.overrides import check, combinations
 from ensembles.cli.program import program
+from ensembles.errors import complain
 
 
 @program()

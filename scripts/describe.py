@@ -15,12 +15,10 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without being installed
 
-from ensembles.cli import complain
-from ensembles.cli.combinations import combinations
-from ensembles.cli.config import checked
-from ensembles.cli.overrides import check
+from ensembles.cli.composing import checked
+from ensembles.cli.overrides import check, combinations
 from ensembles.cli.program import program
-from ensembles.errors import UserError
+from ensembles.errors import UserError, complain
 from ensembles.files import write_text
 from ensembles.reports.comparison import Row, compare, write_csv
 from ensembles.reports.numbers import count, decimal
@@ -62,7 +60,7 @@ def parse() -> argparse.Namespace:
 def show_one(config, as_json: bool) -> bool:
     """Describe one configuration."""
     plain, choices = split(config)
-    from ensembles.describe import describe  # imports torch, so only when there is something to describe
+    from ensembles.cost import describe  # imports torch, so only when there is something to describe
 
     found = describe(plain)
     if as_json:
@@ -116,7 +114,7 @@ def as_dict(found) -> dict:
 
 def show_all(described: Sequence, arguments: argparse.Namespace) -> bool:
     """Describe several configurations in one table; those that cannot work are in it with the reason."""
-    from ensembles.describe import describe
+    from ensembles.cost import describe
 
     rows, dicts = [], []
     for varied, config in described:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without being installed
 
-from ensembles.cli import complain
 from ensembles.cli.program import program
+from ensembles.errors import complain
 
 
 @program()

@@ -11,9 +11,8 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without being installed
 
-from ensembles.cli import complain
 from ensembles.cli.program import program
-from ensembles.errors import UserError
+from ensembles.errors import UserError, complain
 from ensembles.reports.comparison import Row, compare
 from ensembles.sweeps import Sweep
 
@@ -29,7 +28,7 @@ def found(folders: list[Path]) -> list[Sweep]:
     folders = folders or sorted(path.parent for path in Path("sweeps").glob("*/index.json"))
     if not folders:
         raise UserError("There is no sweep in sweeps: name a sweep's folder, or start one by python train.py -m ...")
-    return [Sweep.read(folder) for folder in folders]
+    return [Sweep.in_folder(folder) for folder in folders]
 
 
 def plain(sweep: Sweep, rows: list[Row]) -> dict:

@@ -6,11 +6,11 @@ import pytest
 from hydra import compose
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from pytorch_lightning import Trainer
 
 from ensembles import cost, evaluation, experiment
 from ensembles.cli import CONFIGS
-from ensembles.cli.composing import composing
-from ensembles.cli.config import checked
+from ensembles.cli.composing import checked, composing
 from ensembles.errors import UserError
 from ensembles.methods import Method
 from ensembles.runs import Run
@@ -156,8 +156,9 @@ def outcomes(tmp_path_factory):
         patch.chdir(folder)
         before = Method.training_step
         patch.setattr(Method, "training_step", lambda self, batch: steps.append(1) or before(self, batch))
-        patch.setattr(evaluation, "evaluate", lambda *_: None)
-        patch.setattr(evaluation, "write", lambda *_: {})
+        patch.setattr(Trainer, "validate", lambda *_, **__: None)
+        patch.setattr(Trainer, "test", lambda *_, **__: None)
+        patch.setattr(evaluation, "write_results", lambda *_: {})
         patch.setattr(cost, "measure", lambda *_: {})
 
         def outcome(overrides):
@@ -168,7 +169,7 @@ def outcomes(tmp_path_factory):
                 run = Run.of(checked(config), {"data": "digits", "model": "model", "method": "method"})
                 run.set_aside()
                 with run.opened():
-                    experiment.work(run.config, run)
+                    experiment.fit_and_test(run)
             except UserError as error:
                 return len(steps), str(error)
             return len(steps), None

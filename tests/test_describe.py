@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from ensembles.describe import describe
+from ensembles.cost import describe
 
 
 @pytest.fixture
@@ -106,8 +106,7 @@ def test_an_image_folder_is_only_listed(run, tmp_path):
 def test_pretrained_weights_are_not_fetched(monkeypatch):
     from hydra import compose
 
-    from ensembles.cli.composing import composing
-    from ensembles.cli.config import checked
+    from ensembles.cli.composing import checked, composing
 
     monkeypatch.setattr("torch.hub.load_state_dict_from_url", lambda *_, **__: pytest.fail("downloads"))
     with composing():

@@ -8,8 +8,8 @@ import pytest
 import torch
 import yaml
 
-from ensembles.cli.combinations import combinations
-from ensembles.cli.config import checked
+from ensembles.cli.composing import checked
+from ensembles.cli.overrides import combinations
 from ensembles.errors import UserError
 
 

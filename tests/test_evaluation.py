@@ -22,7 +22,7 @@ from ensembles.methods.deal import Deal
 from ensembles.metrics import Predicted, scores
 from ensembles.metrics.temperature import fit
 from ensembles.predictions import saved, saving
-from ensembles.training.collector import Collector
+from ensembles.training.callbacks import Collector
 
 K = 5
 SIZES = {

@@ -11,8 +11,8 @@ import torch
 
 import ensembles
 from ensembles import build, export
+from ensembles.checkpoints import ABOUT
 from ensembles.errors import UserError
-from ensembles.training.checkpoints import ABOUT
 
 METHODS = {
     "deterministic": {"_target_": "ensembles.methods.Deterministic"},

@@ -5,8 +5,7 @@ import json
 import pytest
 from hydra import compose
 
-from ensembles.cli.composing import composing
-from ensembles.cli.config import checked
+from ensembles.cli.composing import checked, composing
 from ensembles.runs import LATER, identity
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ensembles.cli import complain
 from ensembles.cli.program import piped, program
+from ensembles.errors import complain
 
 ROOT = Path(__file__).parents[1]
 PROGRAMS = [ROOT / "train.py", *sorted((ROOT / "scripts").glob("*.py"))]

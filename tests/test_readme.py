@@ -13,9 +13,8 @@ import torch
 from hydra._internal.utils import get_args_parser
 from PIL import Image
 
-from ensembles.cli.combinations import combinations
-from ensembles.cli.config import checked
-from ensembles.cli.overrides import check
+from ensembles.cli.composing import checked
+from ensembles.cli.overrides import check, combinations
 from ensembles.cluster.settings import job_settings
 from ensembles.runs import Run
 

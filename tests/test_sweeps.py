@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ensembles.lock import Busy, held, holder
+from ensembles.errors import Busy
+from ensembles.files import held, holder
 from ensembles.methods import Method
 from tests.conftest import TINY
 

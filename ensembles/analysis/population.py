@@ -13,8 +13,8 @@ from torch.func import functional_call, stack_module_state, vmap
 
 from ensembles import build
 from ensembles.data.datamodule import DataModule
-from ensembles.keyed import seed_of
 from ensembles.methods import Method
+from ensembles.rng import seed_of
 
 TOGETHER = 25  # networks in one pass over the test points, for the sake of memory
 

@@ -7,7 +7,7 @@ import torch
 from ensembles.analysis.drawing import Line
 from ensembles.analysis.training_sets import OverSets, resampled
 from ensembles.data.synthetic_regression import SyntheticRegression, noisy
-from ensembles.keyed import generator
+from ensembles.rng import generator
 
 DRAWS = 400  # of the noise at each test point
 CLAIMED = (("squared bias", 1), ("variance", -1), ("mean squared error", -1))  # where each goes with M

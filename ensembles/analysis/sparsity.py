@@ -7,8 +7,8 @@ from statistics import fmean
 from ensembles.analysis.curves import draw, findings
 from ensembles.analysis.drawing import Drawing, Line
 from ensembles.analysis.points import points, rows
+from ensembles.checkpoints import read_checkpoint
 from ensembles.runs import Run
-from ensembles.training.checkpoints import read
 
 LABEL = "weights that are not zero (%)"
 
@@ -40,7 +40,7 @@ def tested(run: Run) -> Path:
 
 def nonzero(checkpoint: Path, threshold: float) -> float:
     """The share of a checkpoint's trained numbers whose absolute value is above the threshold."""
-    weights = [tensor for key, tensor in read(checkpoint)["state_dict"].items() if not _counted(key)]
+    weights = [tensor for key, tensor in read_checkpoint(checkpoint)["state_dict"].items() if not _counted(key)]
     return sum((weight.abs() > threshold).sum().item() for weight in weights) / sum(w.numel() for w in weights)
 
 

@@ -11,8 +11,7 @@ from ensembles import build
 from ensembles.analysis.curves import draw, findings
 from ensembles.analysis.drawing import Drawing, Line
 from ensembles.analysis.points import Point, rows
-from ensembles.cli.composing import composing
-from ensembles.cli.config import checked
+from ensembles.cli.composing import checked, composing
 from ensembles.methods import Method
 
 SHAPE, CLASSES = (3, 32, 32), 100  # as on CIFAR-100

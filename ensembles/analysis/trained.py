@@ -8,12 +8,12 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from ensembles import build
+from ensembles.checkpoints import load_weights
 from ensembles.data.labelled_set import stratified
 from ensembles.errors import UserError
-from ensembles.keyed import generator
 from ensembles.methods.base import Ensemble
+from ensembles.rng import generator
 from ensembles.runs import Run
-from ensembles.training.checkpoints import load_weights
 
 TEST_ALONE = {"ood_sets": [], "shift_sets": [], "ood": None, "shift": None, "corrupt": None}
 

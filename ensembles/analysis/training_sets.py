@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ensembles.analysis.population import Population
 from ensembles.files import replacing
-from ensembles.keyed import generator
 from ensembles.metrics.regression import bias_and_variance
+from ensembles.rng import generator
 from ensembles.runs import Run
 
 RESAMPLES = 200

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from ensembles.errors import UserError
-from ensembles.keyed import generator
 from ensembles.methods.base import Ensemble
 from ensembles.methods.mimo import MIMONetwork
+from ensembles.rng import generator
 
 
 @torch.inference_mode()

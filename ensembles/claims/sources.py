@@ -210,10 +210,9 @@ def counted(overrides: tuple[str, ...], metric: str) -> float:
         UserError: overrides that cannot work.
     """
     from ensembles import cost  # with torch, which takes seconds to import
-    from ensembles.cli.combinations import combinations
-    from ensembles.cli.config import checked
-    from ensembles.cli.overrides import check
-    from ensembles.describe import networks
+    from ensembles.cli.composing import checked
+    from ensembles.cli.overrides import check, combinations
+    from ensembles.cost import networks
 
     check(list(overrides))
     ((_, config),) = combinations(list(overrides))

@@ -1,23 +1,94 @@
-"""The command line, read before Hydra acts on it."""
+"""The command line, read before Hydra acts on it, and its help page."""
 
 import os
 import sys
+from collections import Counter
+from pathlib import Path
 
 from hydra._internal.utils import get_args_parser
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
-from ensembles.cli import CONFIGS, complain
-from ensembles.cli.help import show
-from ensembles.cli.overrides import check
-from ensembles.errors import UserError
+from ensembles.cli import CONFIGS, paper_rows
+from ensembles.cli.composing import checked
+from ensembles.cli.overrides import check, combinations
+from ensembles.cluster.settings import job_settings
+from ensembles.errors import UserError, complain
+from ensembles.runs import Run
 from ensembles.sweeps import Sweep
 
+GROUPS = {
+    "method": "how M networks are had for less than M networks",
+    "model": "the backbone",
+    "data": "the data set",
+    "data/likelihood": "of a regression: what the network's outputs say of the number to predict",
+    "recipe": "optimiser, schedule, epochs, batch size",
+    "trainer": "devices and precision",
+    "strategy": "how several devices work together",
+    "logger": "where metrics go besides the run's folder; several at once: logger=[csv,wandb]",
+    "cluster": "with -m: each run as a job of a SLURM cluster",
+    "hydra/launcher": "with -m: each run as a job, nothing preset",
+    "evaluation": "what is measured of a trained network",
+    "experiment": "a row of a paper's table, with its own recipe, under one name",
+}
+EXAMPLES = {
+    "python train.py": "a packed ensemble on handwritten digits",
+    "python train.py method=packed model=resnet50 data=cifar100": "a paper's recipe is picked by default",
+    "python train.py method=mimo method.M=3 method.rho=0.5": "any setting by its key",
+    "python train.py data=image_folder data.root=photos": "your own images",
+    "python train.py -m method=packed method.alpha=1,2,4 method.gamma=1,2": "a sweep, with one table",
+    "python train.py -m cluster=slurm_node model=resnet50 data=imagenet": "a job of 8 GPUs on SLURM",
+    "python train.py train=false ckpt=runs/<run>/best.ckpt": "evaluate a checkpoint",
+    "python train.py method=mimo --cfg job": "every key and its value",
+}
 
-def planned() -> Sweep | None:
+
+def show_help() -> None:
+    """Print the help page."""
+    console = Console()
+    console.print("Train, test and report an ensemble of image classifiers.\n")
+    console.print("Usage: python train.py [-m] [group=option] [key=value] ...\n", markup=False)
+    for group, what in GROUPS.items():
+        options = {path.stem: _first_comment(path) for path in sorted((CONFIGS / group).glob("*.yaml"))}
+        options |= _tables() if group == paper_rows.GROUP else {}
+        if options:
+            console.print(Text.assemble((group, "bold"), f": {what}"))
+            console.print(_two_columns(options))
+    console.print(Text("Examples", "bold"))
+    for command, what in EXAMPLES.items():
+        console.print(Text(f"  {command}"), Text(f"      {what}", "dim"), sep="\n", soft_wrap=True)
+
+
+def _tables() -> dict[str, str]:
+    """A line for each table, as its rows are too many to list."""
+    counts = Counter(name.partition("-")[0] for name in paper_rows.rows())
+    return {
+        **{f"{table}-...": f"{count} rows" for table, count in counts.items()},
+        "": "their names: python scripts/reproduce.py packed/table1 --dry-run",
+    }
+
+
+def _two_columns(rows: dict[str, str]) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column()
+    for name, what in rows.items():
+        grid.add_row(f"  {name}", Text(what))
+    return grid
+
+
+def _first_comment(path: Path) -> str:
+    lines = (line.removeprefix("# ") for line in path.read_text().splitlines() if line.startswith("# "))
+    return next((line for line in lines if not line.startswith("@")), "")
+
+
+def planned_sweep() -> Sweep | None:
     """The sweep that the command line asks for, or None for one run; bad arguments end the program in one sentence."""
     arguments = get_args_parser().parse_args()
     sys.path.append(os.getcwd())  # networks and methods of the user's own, by their module's name
     if arguments.help:
-        show()
+        show_help()
         sys.exit()
     if arguments.hydra_help or arguments.cfg or arguments.info or arguments.shell_completion:
         return None
@@ -26,7 +97,7 @@ def planned() -> Sweep | None:
         if not arguments.multirun:
             _check_alone(arguments.overrides)
             return None
-        sweep = Sweep.plan(arguments.overrides, arguments.config_dir)
+        sweep = plan_sweep(arguments.overrides, arguments.config_dir)
     except UserError as error:
         complain(error)
         sys.exit(1)
@@ -34,6 +105,24 @@ def planned() -> Sweep | None:
     if any(map(_sweeps_group, arguments.overrides)):
         sys.argv = [_added(word) if word in arguments.overrides else word for word in sys.argv]
     return sweep
+
+
+def plan_sweep(arguments: list[str], config_dir: str | None = None) -> Sweep:
+    """The sweep over all combinations of the arguments' choices; every configuration is checked before any runs.
+
+    Args:
+        config_dir: a folder of the user's own configs.
+
+    Raises:
+        UserError: a combination that cannot work, or a folder that cannot be written.
+    """
+    runs, jobs = [], []
+    for varied, config in combinations(arguments, config_dir):
+        choices = config.hydra.runtime.choices
+        jobs.append(job_settings(config))
+        del config.hydra
+        runs.append((varied, Run.of(checked(config), choices)))
+    return Sweep.begin(arguments, runs, jobs)
 
 
 def _sweeps_group(override: str) -> bool:

@@ -61,9 +61,9 @@ def as_trained(config: DictConfig, choices: Mapping, overrides: Sequence[str]) -
 
 
 def _network(path: Path) -> dict[str, dict]:
-    from ensembles.training.checkpoints import ABOUT, read
+    from ensembles.checkpoints import ABOUT, read_checkpoint
 
-    about = read(path)[ABOUT]
+    about = read_checkpoint(path)[ABOUT]
     if not isinstance(about, dict) or not all(_is_settings(about.get(group)) for group in NETWORK):
         raise UserError(f"{path} does not say which method and model it holds; use one from train.py.")
     return {group: about[group] for group in NETWORK}

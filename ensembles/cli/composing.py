@@ -1,21 +1,62 @@
-"""Composing configs outside Hydra's own run: to check a command line before it runs, or to plan a sweep."""
+"""Composing and checking configs outside Hydra's own run. Torch is not imported here."""
 
 import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from hydra import compose
-from hydra._internal.hydra import Hydra
-from hydra._internal.utils import create_config_search_path
-from hydra.core.global_hydra import GlobalHydra
+from hydra import compose, initialize_config_dir
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
-from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from yaml import YAMLError
 
 from ensembles.cli import CONFIGS
+from ensembles.data.files.fingerprint import fingerprint
 from ensembles.errors import UserError, reason
+from ensembles.limits import require_all
+
+LONG = "recipe.epochs says how long a training is"
+VALIDATED = "each epoch is validated, or none with data.val_fraction=0"
+# Lightning's settings that would undo what a run relies on.
+TAKEN = {
+    "max_epochs": LONG,
+    "min_epochs": LONG,
+    "max_steps": LONG,
+    "min_steps": LONG,
+    "max_time": LONG,
+    "check_val_every_n_epoch": VALIDATED,
+    "num_sanity_val_steps": VALIDATED,
+    "fast_dev_run": "trainer=debug takes two steps of everything",
+    "overfit_batches": "data.train_size makes the training set small",
+    "strategy": "strategy=ddp or strategy=fsdp is a group of its own",
+    "logger": "logger=... is a group of its own",
+    "enable_progress_bar": "trainer.progress says it",
+    "enable_checkpointing": "trainer.save_minutes and trainer.keep_every say what is saved",
+    "default_root_dir": "runs_dir says where runs are",
+    "use_distributed_sampler": "data are dealt to processes already",
+    "enable_model_summary": "scripts/describe.py shows a network",
+    "log_every_n_steps": "each epoch is logged",
+    "callbacks": "a run has its own",
+    "plugins": "a run has its own",
+    "barebones": "a run needs its callbacks",
+}
+
+
+class UserConfigs(SearchPathPlugin):
+    """The folder of configs that ``--config-dir`` names, where Hydra looks before the project's."""
+
+    folder: str | None = None
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        if self.folder:
+            search_path.prepend("command-line", f"file://{os.path.abspath(self.folder)}")
+
+
+Plugins.instance().register(UserConfigs)
 
 
 @contextmanager
@@ -25,17 +66,14 @@ def composing(config_dir: str | None = None) -> Iterator[None]:
     Args:
         config_dir: a folder of the user's own configs, as ``--config-dir`` names it; found before the project's.
     """
-    search_path = create_config_search_path(str(CONFIGS))
-    if config_dir:
-        search_path.prepend("command-line", f"file://{os.path.abspath(config_dir)}")
-    Hydra.create_main_hydra2("train", search_path)
+    UserConfigs.folder = config_dir
     try:
-        with warnings.catch_warnings():
+        with initialize_config_dir(str(CONFIGS), "train", version_base="1.3"), warnings.catch_warnings():
             # hydra-submitit-launcher, where it is installed, has launchers of the same names
             warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/submitit_")
             yield
     finally:
-        GlobalHydra.instance().clear()
+        UserConfigs.folder = None
 
 
 def composed(overrides: list[str]) -> DictConfig:
@@ -61,3 +99,71 @@ def refused(error: Exception) -> UserError:
     cause = error.__cause__
     because = f": {reason(cause)}" if isinstance(cause, OmegaConfBaseException) else ""
     return UserError(f"{reason(error)}{because}.")
+
+
+OmegaConf.register_new_resolver("fingerprint", fingerprint, replace=True)
+
+
+def checked(config: DictConfig) -> dict:
+    """The config as plain containers, all values within their limits.
+
+    Raises:
+        UserError: names the key that is missing or out of its range.
+    """
+    try:
+        plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise UserError(f"{error.full_key} has no value: give it one, {error.full_key}=...") from error
+    except OmegaConfBaseException as error:
+        if own := _own(error):
+            raise own from None
+        raise UserError(f"{reason(error)}.") from error
+    for group in ("logger", "strategy"):
+        plain[group] = plain.get(group) or {}  # logger=[] leaves the group out
+    require_all(plain)
+    for name, instead in TAKEN.items():
+        if name in plain["trainer"]:
+            raise UserError(f"trainer.{name} is not for a run to set, since {instead}: leave it out.")
+    for key in ("devices", "num_nodes"):
+        if plain["trainer"][key] > 1 and "_target_" not in plain["strategy"]:
+            raise UserError(f"trainer.{key}={plain['trainer'][key]} needs strategy=ddp or strategy=fsdp.")
+    if "likelihood" in plain["data"]:
+        _reject_classification_settings(plain)
+    if plain["evaluation"]["temperature_scaling"] and not plain["data"]["val_fraction"]:
+        raise UserError("evaluation.temperature_scaling needs a validation split: set data.val_fraction above 0.")
+    if not plain["train"] and not plain["ckpt"]:
+        raise UserError("train=false needs a checkpoint to evaluate: ckpt=<path>.")
+    return plain
+
+
+def _own(error: BaseException | None) -> UserError | None:
+    """The package's own error that a resolver has raised, from under what OmegaConf has made of it."""
+    while error is not None and not isinstance(error, UserError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+BACKBONES, POINTS = "ensembles.backbones.", ("mlp",)  # of the project's own networks, those that take points
+
+
+def _reject_classification_settings(config: dict) -> None:
+    """Refuse settings that are about classes, and networks for images, where numbers are predicted from points.
+
+    Raises:
+        UserError: names the setting.
+    """
+    asked = {
+        "evaluation.temperature_scaling": config["evaluation"]["temperature_scaling"],
+        "recipe.label_smoothing": config["recipe"].get("label_smoothing"),
+        "recipe.loss": config["recipe"].get("loss", "cross_entropy") != "cross_entropy",
+    }
+    for key, there in asked.items():
+        if there:
+            group, _, name = key.partition(".")
+            raise UserError(
+                f"{key}={str(config[group][name]).lower()} is about classes, and this data set has numbers to predict: "
+                "leave it out."
+            )
+    model = config["model"]["_target_"]
+    if model.startswith(BACKBONES) and model.removeprefix(BACKBONES) not in POINTS:
+        raise UserError(f"{model.removeprefix(BACKBONES)} takes images, and this data set has points: set model=mlp.")

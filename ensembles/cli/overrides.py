@@ -1,19 +1,107 @@
-"""The command line's overrides: a typo fails at once and names what was probably meant."""
+"""The command line's overrides, and the configs they stand for: a typo fails at once and names what was meant."""
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
 
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from ensembles.cli.as_trained import as_trained
 from ensembles.cli.composing import composed, composing
-from ensembles.cli.names import ALIASES
-from ensembles.cli.options import options_below, options_of, summary
 from ensembles.errors import UserError, reason
+
+# By the last word of a key, in lower case, without underscores: what it is called here.
+ALIASES = {
+    "lr": "recipe.optimizer.lr",
+    "learningrate": "recipe.optimizer.lr",
+    "wd": "recipe.optimizer.weight_decay",
+    "optim": "recipe.optimizer",
+    "optimiser": "recipe.optimizer",
+    "scheduler": "recipe.schedule",
+    "lrscheduler": "recipe.schedule",
+    "maxepochs": "recipe.epochs",
+    "numepochs": "recipe.epochs",
+    "nepochs": "recipe.epochs",
+    "epoch": "recipe.epochs",
+    "maxsteps": "recipe.epochs",
+    "bs": "recipe.batch_size",
+    "batch": "recipe.batch_size",
+    "trainbatchsize": "recipe.batch_size",
+    "testbatchsize": "data.eval_batch_size",
+    "valbatchsize": "data.eval_batch_size",
+    "warmup": "recipe.warmup_epochs",
+    "smoothing": "recipe.label_smoothing",
+    "members": "method.M",
+    "nummembers": "method.M",
+    "ensemblesize": "method.M",
+    "numestimators": "method.M",
+    "nestimators": "method.M",
+    "n": "method.M",
+    "dropout": "method.rate",
+    "dropoutrate": "method.rate",
+    "gpus": "trainer.devices",
+    "ngpus": "trainer.devices",
+    "device": "trainer.accelerator",
+    "nodes": "trainer.num_nodes",
+    "amp": "trainer.precision",
+    "fp16": "trainer.precision",
+    "gradclip": "trainer.gradient_clip_val",
+    "clip": "trainer.gradient_clip_val",
+    "workers": "data.num_workers",
+    "dataset": "data",
+    "path": "data.root",
+    "datadir": "data.root",
+    "dataroot": "data.root",
+    "datapath": "data.root",
+    "imgsize": "data.image_size",
+    "size": "data.image_size",
+    "arch": "model",
+    "backbone": "model",
+    "network": "model",
+    "net": "model",
+    "algorithm": "method",
+    "config": "experiment",
+    "resume": "ckpt",
+    "ckptpath": "ckpt",
+    "outdir": "runs_dir",
+    "outputdir": "runs_dir",
+    "savedir": "runs_dir",
+    "overwrite": "force",
+    "randomseed": "seed",
+}
+
+IN_FOLDERS = "experiment"
+LISTED = 12  # options in folders that a sentence names
+
+
+def options_of(group: str) -> list[str]:
+    """List a group's options, such as packed/table1-c10-r18-packed of experiment."""
+    loader = GlobalHydra.instance().config_loader()
+    options = loader.get_group_options(group, config_name="train")
+    if group == IN_FOLDERS or group.startswith(f"{IN_FOLDERS}/"):
+        for folder in loader.get_group_options(group, ObjectType.GROUP, config_name="train"):
+            options += [f"{folder}/{option}" for option in options_of(f"{group}/{folder}")]
+    return options
+
+
+def options_below(word: str, options: Sequence[str]) -> list[str]:
+    """List the first options in folders that begin with a word, such as packed/table1."""
+    return [option for option in options if "/" in option and option.startswith(word)][:LISTED]
+
+
+def summary(options: Sequence[str]) -> str:
+    """Name the options; of those in folders, which are many, their numbers."""
+    folders = Counter(option.partition("/")[0] for option in options if "/" in option)
+    own = sorted(option for option in options if "/" not in option)
+    return ", ".join([*own, *(f"{folder}/... ({count})" for folder, count in sorted(folders.items()))])
+
 
 CLOSED = ("evaluation",)  # groups of which nothing is built that could take another setting
 
@@ -52,6 +140,37 @@ def parsed(arguments: list[str]) -> list[Override]:
         return OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(arguments)
     except HydraException as error:
         raise UserError(f"The command line cannot be read: {reason(error)}.") from error
+
+
+def combinations(arguments: list[str], config_dir: str | None = None) -> list[tuple[dict[str, str], DictConfig]]:
+    """For each combination of the overrides' choices what tells it apart, as override -> value, and its config.
+
+    Args:
+        arguments: overrides that have been checked.
+        config_dir: a folder of the user's own configs.
+
+    Raises:
+        UserError: a combination that cannot be composed.
+    """
+    found = []
+    with composing(config_dir):
+        overrides = parsed(arguments)
+        varied = [override.get_key_element() for override in overrides if override.is_sweep_override()]
+        for combination in product(*map(_choices, overrides)):
+            values = dict(text.split("=", 1) for text in combination)
+            config = composed(list(combination))
+            config, _ = as_trained(config, config.hydra.runtime.choices, combination)
+            found.append(({key: values[key] for key in varied}, config))
+    return found
+
+
+def _choices(override: Override) -> list[str]:
+    key = override.get_key_element()
+    if not override.is_sweep_override():
+        return [f"{key}={override.get_value_element_as_str()}"]
+    if not override.is_discrete_sweep():
+        raise UserError(f"{override.input_line} stands for no list of values: name each.")
+    return [f"{key}={value}" for value in override.sweep_string_iterator()]
 
 
 def _check_options(override: Override) -> None:

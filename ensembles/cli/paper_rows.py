@@ -2,8 +2,8 @@
 
 from functools import cache
 
-from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.object_type import ObjectType
+from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSource
 from omegaconf import OmegaConf
 
@@ -74,4 +74,4 @@ class PaperRows(ConfigSource):
         return rows().get(name) if group == GROUP and "/" in name else None
 
 
-SourcesRegistry.instance().register(PaperRows)
+Plugins.instance().register(PaperRows)

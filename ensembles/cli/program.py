@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from ensembles.training.quiet import quiet
+from ensembles.errors import show_own_warnings
 
 
 @contextmanager
 def program() -> Iterator[None]:
     """Wrap a script's ``main``: the user's own modules are found, warnings are one line, and a closed pipe ends it."""
     sys.path.append(os.getcwd())  # networks, methods and data sets of the user's own, by their module's name
-    quiet(speaks=True)
+    show_own_warnings(speaks=True)
     with piped():
         yield
 

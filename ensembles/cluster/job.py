@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from submitit.helpers import DelayedSubmission
 
-from ensembles.cli.going_on import go_on
-from ensembles.cluster.queue import described
-from ensembles.errors import Interrupted
+from ensembles.cluster.submission import described
+from ensembles.errors import Interrupted, complain
+from ensembles.experiment import run_experiment
 from ensembles.runs import Run
 
 
@@ -30,13 +30,14 @@ class Job:
         """
         requeue = signal.getsignal(signal.SIGUSR2)  # submitit's own handler, which does not wait until a run has saved
         try:
-            successful = go_on(self.run)
+            run_experiment(self.run)
         except Interrupted as interruption:
             if interruption.signum == signal.SIGUSR2 or _preempted():
                 requeue(interruption.signum, None)  # exits in the process that asks for the job's next turn
                 sys.exit()
             sys.exit(interruption.code)
-        if not successful:
+        except Exception as error:
+            complain(error, self.run.error_log)
             sys.exit(1)
 
     def checkpoint(self) -> DelayedSubmission:

@@ -16,9 +16,9 @@ from ensembles.data.labelled_set import LabelledSet
 from ensembles.data.mixing import Mix, partners
 from ensembles.data.sources import BatchIndices, MixedPairs
 from ensembles.errors import UserError
-from ensembles.keyed import generator
 from ensembles.limits import require
 from ensembles.methods.deal import Deal
+from ensembles.rng import generator
 
 
 class DataModule(LightningDataModule):

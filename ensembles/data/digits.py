@@ -7,7 +7,7 @@ from torch import Tensor
 from ensembles.data.image_datamodule import ImageDataModule
 from ensembles.data.labelled_set import LabelledSet, stratified
 from ensembles.data.sets.small_images import digit_images
-from ensembles.keyed import generator
+from ensembles.rng import generator
 
 TEST_SIZE = 360  # a fifth
 PATCH = 32  # pixels of a photograph's patch: the digits, too, were scanned at 32x32 and averaged down to 8x8

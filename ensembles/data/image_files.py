@@ -20,8 +20,7 @@ from torch.utils.data import DataLoader
 from ensembles.data.files.decode import open_rgb
 from ensembles.data.sources import BatchIndices, ImageSource, View
 from ensembles.errors import UserError
-from ensembles.orphans import end_with_parent
-from ensembles.processes import starting
+from ensembles.processes import end_with_parent, starting
 
 PATIENCE = 10  # seconds in which the program may still need images after its machine has been asked back
 SHARED_MEMORY = "/dev/shm"

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ensembles.data.image_files import ImageFiles
 from ensembles.data.sources import ImageSource, ImageTensor
-from ensembles.keyed import generator
+from ensembles.rng import generator
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from ensembles.data.datamodule import DataModule
 from ensembles.data.labelled_set import LabelledSet
 from ensembles.data.sources import ImageSource
 from ensembles.errors import UserError
-from ensembles.keyed import generator
 from ensembles.limits import require
+from ensembles.rng import generator
 
 EXTRAPOLATION = "shift/extrapolation"
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from ensembles.checkpoints import read_checkpoint
 from ensembles.errors import UserError
 from ensembles.limits import require, settings_of
 from ensembles.methods.base import Backbone, Method, Separate, fresh
 from ensembles.methods.deal import Deal
-from ensembles.training.checkpoints import read
 
 
 def deep_ensemble(backbone: Backbone, M: int = 4, input_shape: tuple[int, ...] = (3, 32, 32)) -> Separate:
@@ -55,7 +55,7 @@ class DeepEnsemble(Method):
 def _networks_in(path: str) -> list[tuple[str, dict[str, Tensor]]]:
     """Pair the path with each network's state, as many as the checkpoint has members."""
     networks: dict[str, dict[str, Tensor]] = defaultdict(dict)
-    for key, tensor in read(path)["state_dict"].items():
+    for key, tensor in read_checkpoint(path)["state_dict"].items():
         place = re.fullmatch(r"ensemble\.networks\.(\d+)\.(.+)", key)
         if not place:
             raise UserError(f"method.checkpoints: {path} is no single network or deep ensemble (it has {key}).")

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from ensembles.backbones.trace import first_layers, inner_layers, trace
 from ensembles.errors import UserError
-from ensembles.keyed import seed_of
 from ensembles.limits import require, settings_of
 from ensembles.methods.base import Backbone, Ensemble, Method, fresh
+from ensembles.rng import seed_of
 
 
 class DropoutNetwork(Ensemble):

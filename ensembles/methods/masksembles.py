@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from ensembles.backbones.trace import trace
-from ensembles.keyed import generator
 from ensembles.limits import require, settings_of
 from ensembles.methods.base import Backbone, Method, fresh
 from ensembles.methods.deal import whole_or_shares
 from ensembles.methods.folded import Folded
 from ensembles.methods.layers import layers
+from ensembles.rng import generator
 
 
 class MasksemblesNetwork(Folded):

@@ -1,5 +1,6 @@
 """Metrics of members' logits (M, B, K) and labels (B,), as torchmetrics has them, in float64 on their device."""
 
+from ensembles.metrics.base import Predicted
 from ensembles.metrics.classification import (
     AURC,
     ECE,
@@ -12,8 +13,7 @@ from ensembles.metrics.classification import (
 )
 from ensembles.metrics.diversity import Diversity
 from ensembles.metrics.ood import OODDetection, OODScores
-from ensembles.metrics.predicted import Predicted
-from ensembles.metrics.regression_summary import RegressionSummary
+from ensembles.metrics.regression import RegressionSummary
 from ensembles.metrics.summary import Summary, summarise
 
 __all__ = [

@@ -1,10 +1,95 @@
-"""What the metrics of ensembles have in common, as torchmetrics has them."""
+"""What all metrics start from: members' logits, the predictive distribution in float64, and its torchmetrics base."""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from ensembles.metrics.predictive import log_mean, require_finite
+from ensembles.errors import UserError
+
+CHUNK = 2**18  # float64 numbers worked on at a time: few enough to stay in cache, and to never copy ImageNet's whole
+
+
+def require_finite(logits: Tensor, which: str = "The logits") -> None:
+    """Refuse logits that a metric would turn into a number that looks right.
+
+    Raises:
+        UserError: NaN or an infinity among the logits, named by ``which``.
+    """
+    if not torch.isfinite(logits).all():
+        raise UserError(
+            f"{which} hold NaN or infinity, so nothing can be measured: "
+            "if the training loss diverged, lower recipe.optimizer.lr, else look for broken images."
+        )
+
+
+def chunks(logits: Tensor) -> Iterator[Tensor]:
+    """The logits (M, N, K) as pieces (M, n, K), each in float64."""
+    members, _, classes = logits.shape
+    for part in logits.split(max(1, CHUNK // (members * classes)), dim=1):
+        yield part.double()
+
+
+def log_mean(logits: Tensor, temperatures: Sequence[float] | None = None) -> Tensor:
+    """Log of the members' mean softmax: (M, N, K) -> (N, K), float64.
+
+    The log-sum-exp of the members' log-probabilities minus log M, so it is exact where a probability underflows to 0.
+    With M ``temperatures``, each member's logits are divided by its own.
+
+    Raises:
+        UserError: NaN or an infinity among the logits.
+    """
+    require_finite(logits)
+    log_members = math.log(len(logits))
+    parts = []
+    for part in chunks(logits):
+        if temperatures is not None:
+            part = part / part.new_tensor(temperatures).view(-1, 1, 1)
+        parts.append(part.log_softmax(-1).logsumexp(0) - log_members)
+    return torch.cat(parts).clamp_(max=0.0)  # rounding must not make a probability exceed 1
+
+
+class Predicted(NamedTuple):
+    """The members' logits on a set of examples, of a regression their outputs.
+
+    Attributes:
+        logits: (M, N, K).
+        labels: (N,), among the K classes; -1 in an out-of-distribution set; of a regression the numbers to predict.
+        classes: the classes that a shifted set covers, where it does not cover all; several of the K that count as one
+            there stand together in a list of their own.
+        accepted: (N, K), bool: which classes are right for each example, where that is more than its label says.
+        groups: for frames of videos, each group's positions in the set: the frame in question and those like it.
+        inputs: of points their features, (N, D).
+    """
+
+    logits: Tensor
+    labels: Tensor
+    classes: Sequence[int | Sequence[int]] | None = None
+    accepted: Tensor | None = None
+    groups: Sequence[Sequence[int]] | None = None
+    inputs: Tensor | None = None
+
+    def check(self, name: str, labelled: bool = True) -> None:
+        """Refuse what cannot be measured.
+
+        Raises:
+            UserError: no examples, NaN or an infinity, or labels that do not fit the logits.
+        """
+        _, images, classes = self.logits.shape
+        if images == 0:
+            raise UserError(f"The set {name!r} is empty: give it at least one image, or leave it out.")
+        require_finite(self.logits, f"The logits of the set {name!r}")
+        if self.labels.shape != (images,):
+            raise UserError(f"The set {name!r} has {images} images but {len(self.labels)} labels: give each one.")
+        low, high = self.labels.min().item(), self.labels.max().item()
+        if labelled and not 0 <= low <= high < classes:
+            raise UserError(
+                f"The set {name!r} has labels from {low} to {high}, but the network tells {classes} classes apart: "
+                f"its labels must lie from 0 to {classes - 1}."
+            )
 
 
 class EnsembleMetric(Metric):

@@ -9,6 +9,7 @@ is off by up to 1e-4 at 50,000 examples; Brier score, AURC and the other calibra
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
@@ -16,10 +17,57 @@ from torch import Tensor
 from torchmetrics.utilities import dim_zero_cat
 
 from ensembles.errors import UserError
-from ensembles.metrics.base import EnsembleMetric, log_probabilities
-from ensembles.metrics.bins import BINS, Bins, equal_mass, equal_width
-from ensembles.metrics.predictive import log_mean
-from ensembles.metrics.ties import ranked
+from ensembles.metrics.base import EnsembleMetric, log_mean, log_probabilities
+
+
+def ranked(confidence: Tensor, correct: Tensor) -> tuple[Tensor, Tensor]:
+    """Sort from sure to unsure: (N,), (N,) -> confidences, and for each the share of correct ones among its equals."""
+    confidence, order = confidence.sort(descending=True, stable=True)
+    _, group, size = torch.unique_consecutive(confidence, return_inverse=True, return_counts=True)
+    hits = torch.zeros_like(size, dtype=torch.float64).index_add_(0, group, correct[order].double())
+    return confidence, (hits / size)[group]
+
+
+BINS = 15  # the papers' number
+
+
+@dataclass(frozen=True)
+class Bins:
+    """Sums over the examples of each bin, float64, shape (bins, ...)."""
+
+    count: Tensor
+    confidence: Tensor
+    correct: Tensor
+
+    @property
+    def error(self) -> Tensor:
+        """Calibration error: the bins' gaps between accuracy and mean confidence, weighted by their counts."""
+        return (self.correct - self.confidence).abs().sum(0) / self.count.sum(0)
+
+
+def _collect(index: Tensor, confidence: Tensor, correct: Tensor, bins: int) -> Bins:
+    confidence, correct = confidence.double(), correct.double()
+    empty = confidence.new_zeros(bins, *confidence.shape[1:])
+    return Bins(*(empty.scatter_add(0, index, x) for x in (torch.ones_like(confidence), confidence, correct)))
+
+
+def equal_width(confidence: Tensor, correct: Tensor, bins: int = BINS) -> Bins:
+    """Bins [i / bins, (i + 1) / bins), the last one closed: (N, ...) confidences and hits -> (bins, ...).
+
+    A confidence that rounding put just below an edge (one class in five has 0.2 less an ulp) counts as on the edge.
+    """
+    index = (confidence.double() * bins + 1e-9).floor().long().clamp(0, bins - 1)
+    return _collect(index, confidence, correct, bins)
+
+
+def equal_mass(confidence: Tensor, correct: Tensor, bins: int = BINS) -> Bins:
+    """Bins of equally many examples (to within one), in order of confidence: (N,) confidences and hits -> (bins,).
+
+    Examples of equal confidence that an edge divides are divided without regard to which of them are correct.
+    """
+    confidence, correct = ranked(confidence, correct)
+    index = torch.arange(len(confidence), device=confidence.device) * bins // len(confidence)
+    return _collect(index, confidence, correct, bins)
 
 
 class Statistics(NamedTuple):

@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor
 
-from ensembles.metrics.base import EnsembleMetric
-from ensembles.metrics.predictive import chunks, require_finite
+from ensembles.metrics.base import EnsembleMetric, chunks, require_finite
 
 
 def differs(logits: Tensor) -> Tensor:

@@ -6,8 +6,7 @@ from torchmetrics.functional.classification import binary_auroc, binary_average_
 from torchmetrics.utilities import dim_zero_cat
 
 from ensembles.errors import UserError
-from ensembles.metrics.base import EnsembleMetric
-from ensembles.metrics.predictive import chunks, require_finite
+from ensembles.metrics.base import EnsembleMetric, chunks, require_finite
 
 CRITERIA = ("max_probability", "max_logit", "entropy", "mutual_information", "variance")
 

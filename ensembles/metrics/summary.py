@@ -7,12 +7,11 @@ from torchmetrics import Metric, MetricCollection
 
 from ensembles.errors import UserError
 from ensembles.metrics import temperature
+from ensembles.metrics.base import Predicted
 from ensembles.metrics.classification import ECE, METRICS, NLL, Accuracy, scores
-from ensembles.metrics.corrupted import mean_corruption_error, overall
 from ensembles.metrics.diversity import diversity
 from ensembles.metrics.ood import OODScores, criteria, detection
-from ensembles.metrics.predicted import Predicted
-from ensembles.metrics.shifted import shifted
+from ensembles.metrics.shift import mean_corruption_error, overall, shifted
 
 CELL = ("acc", "nll", "ece")
 IMAGENET_CLASSES = 1000
@@ -90,8 +89,8 @@ class Summary:
             ``test/<metric>`` of the ensemble and ``members/<metric>``, a list, of each member alone, for acc, nll, ece,
             brier, aece (equal-mass bins), cece (class-wise) and aurc; ``diversity/disagreement|kl|ratio`` for M > 1;
             ``scaled/...``, see `ensembles.metrics.temperature.scaled`; ``corrupted/acc|nll|ece|cells``, for all of
-            ImageNet-C ``corrupted/mce``, and ``corrupted_extra/...``, see `ensembles.metrics.corrupted`;
-            ``shift/<set>/...``, see `ensembles.metrics.shifted`; ``ood/<set>/<criterion>/auroc|aupr|fpr95``;
+            ImageNet-C ``corrupted/mce``, and ``corrupted_extra/...``, see `ensembles.metrics.shift`;
+            ``shift/<set>/...``, see `ensembles.metrics.shift`; ``ood/<set>/<criterion>/auroc|aupr|fpr95``;
             ``corrupted/<type>/<severity>/acc|nll|ece``.
 
         Raises:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from scipy.optimize import brentq
 from torch import Tensor
 
+from ensembles.metrics.base import chunks, log_mean
 from ensembles.metrics.classification import measure
-from ensembles.metrics.predictive import chunks, log_mean
 
 COLDEST, HOTTEST = 1e-3, 1e3  # where a temperature is looked for
 SCALED = ("acc", "nll", "ece", "brier")

@@ -8,8 +8,7 @@ from ensembles.papers.cells import cell, values
 from ensembles.papers.plan import Planned
 from ensembles.papers.tables import Column, Table
 from ensembles.reports.sheet import Head, Line, Sheet
-from ensembles.runs import Run
-from ensembles.states import state
+from ensembles.runs import Run, state
 
 MARKS = "¹²³⁴⁵⁶⁷⁸⁹"  # and then twice
 BEGUN = ("failed", "running", "unfinished")  # by what most needs to be known
@@ -28,7 +27,7 @@ def _json(path) -> dict:
 
 
 def status(run: Run, found: Mapping | None) -> str:
-    """As of `ensembles.states`; done also by the results of an evaluation on more."""
+    """As of `ensembles.runs`; done also by the results of an evaluation on more."""
     return "done" if found is not None else state(run)
 
 

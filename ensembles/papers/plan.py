@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ensembles.cli import CONFIGS
-from ensembles.cli.combinations import combinations
-from ensembles.cli.config import checked
-from ensembles.cli.overrides import check
+from ensembles.cli.composing import checked
+from ensembles.cli.overrides import check, combinations
 from ensembles.errors import UserError
 from ensembles.papers.tables import Row, Table
 from ensembles.runs import Run

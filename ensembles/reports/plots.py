@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ensembles.files import replacing
 from ensembles.metrics import Predicted
+from ensembles.metrics.base import log_mean
 from ensembles.metrics.diversity import disagreement_by_class, disagreement_matrix
-from ensembles.metrics.predictive import log_mean
 from ensembles.reports import style
 from ensembles.reports.history import Series, read
 from ensembles.reports.reliability import before_and_after, reliability

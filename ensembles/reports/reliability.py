@@ -6,9 +6,8 @@ from matplotlib.figure import Figure
 from numpy import ndarray
 from torch import Tensor
 
-from ensembles.metrics.bins import BINS, Bins, equal_width
-from ensembles.metrics.classification import statistics
-from ensembles.metrics.predictive import log_mean
+from ensembles.metrics.base import log_mean
+from ensembles.metrics.classification import BINS, Bins, equal_width, statistics
 from ensembles.reports import style
 
 EDGES = [i / BINS for i in range(BINS + 1)]

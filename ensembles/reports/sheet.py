@@ -60,7 +60,7 @@ class Line:
     Attributes:
         names: in the columns of names.
         cited: where the paper prints it.
-        status: done, missing, ``1 of 3 seeds``, or as of `ensembles.states` what a run failed of or how far it is.
+        status: done, missing, ``1 of 3 seeds``, or as of `ensembles.runs` what a run failed of or how far it is.
         cells: in the columns' order.
         overrides: of train.py's command line.
         runs: for each seed its number, folder, results and provenance.

@@ -99,7 +99,7 @@ def _of_images(path: Path) -> dict[str, np.ndarray]:
     import torch  # which takes seconds
 
     from ensembles import predictions
-    from ensembles.metrics.predictive import log_mean
+    from ensembles.metrics.base import log_mean
 
     predicted = next(found for name, found in predictions.saved(path) if name == "test")
     log_p = log_mean(predicted.logits)

@@ -7,9 +7,8 @@ from typing import Annotated
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ensembles.cli.combinations import combinations
-from ensembles.cli.config import checked
-from ensembles.cli.overrides import check
+from ensembles.cli.composing import checked
+from ensembles.cli.overrides import check, combinations
 from ensembles.errors import UserError, reason
 from ensembles.runs import Run
 

@@ -14,11 +14,11 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
+from ensembles.checkpoints import read_checkpoint
 from ensembles.errors import Interrupted, UserError
 from ensembles.runs import Run
-from ensembles.training.checkpoints import read
-from ensembles.training.interruption import INTERRUPTION
-from ensembles.training.losses import REMEDY
+from ensembles.signals import INTERRUPTION
+from ensembles.training.callbacks import REMEDY
 
 AGREE_EVERY = 10  # steps; several processes wait for each other to agree
 
@@ -62,8 +62,8 @@ class DurableIO(TorchCheckpointIO):
                 draft.unlink()
 
     def load_checkpoint(self, path: str | Path, map_location: object = None, weights_only: bool | None = None) -> dict:
-        """What `ensembles.training.checkpoints.read` gives of the file, however it is asked for."""
-        return read(path)
+        """What `ensembles.checkpoints.read` gives of the file, however it is asked for."""
+        return read_checkpoint(path)
 
 
 def _keep(path: Path, kept: Path) -> None:

@@ -1,5 +1,6 @@
 """The Lightning Trainer of a config."""
 
+import ctypes
 import os
 import warnings
 
@@ -12,13 +13,11 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from ensembles import build
 from ensembles.errors import UserError, reason
+from ensembles.processes import started_by_srun
 from ensembles.runs import Run
-from ensembles.training.callbacks import About, History, KeepEpochs, KeyedSteps
-from ensembles.training.launch import started_by_srun
+from ensembles.training.callbacks import LONG, About, Compiled, Contiguous, History, KeepEpochs, KeyedSteps, Losses
 from ensembles.training.loggers import make_loggers
-from ensembles.training.losses import Losses
 from ensembles.training.saving import Checkpoints, DurableIO
-from ensembles.training.speed import LONG, Compiled, Contiguous
 
 OURS = {"progress", "save_minutes", "keep_every", "compile", "channels_last"}  # settings that are not Lightning's
 
@@ -105,3 +104,19 @@ def _strategy(config: DictConfig):
     if "_target_" not in (config.strategy or {}) or (alone and not _is_fsdp(config)):
         return "auto"
     return build.call(config.strategy)
+
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of mallopt(3)
+
+
+def keep_freed_memory() -> None:
+    """Have glibc reuse large blocks; without this each is handed back to the system, and faulted in anew.
+
+    With another C library nothing changes.
+    """
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return
+    mallopt(M_MMAP_MAX, 0)
+    mallopt(M_TRIM_THRESHOLD, 2**31 - 1)

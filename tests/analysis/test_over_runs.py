@@ -14,9 +14,9 @@ from ensembles.analysis.scatter import scatter
 from ensembles.analysis.sparsity import nonzero, sparsity
 from ensembles.analysis.speed import speed
 from ensembles.analysis.stochasticity import stochasticity
+from ensembles.checkpoints import ABOUT
 from ensembles.papers.tables import Row
 from ensembles.runs import Run
-from ensembles.training.checkpoints import ABOUT
 
 
 @pytest.fixture

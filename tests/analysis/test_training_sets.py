@@ -9,11 +9,10 @@ from ensembles import build
 from ensembles.analysis.population import Population
 from ensembles.analysis.regression_claims import noise
 from ensembles.analysis.training_sets import RESAMPLES, over_sets, resampled
-from ensembles.cli.composing import composing
-from ensembles.cli.config import checked
+from ensembles.cli.composing import checked, composing
 from ensembles.data.synthetic_regression import SyntheticRegression, noisy
-from ensembles.keyed import generator, seed_of
 from ensembles.likelihoods import SquaredError
+from ensembles.rng import generator, seed_of
 from ensembles.runs import Run
 
 

@@ -8,10 +8,10 @@ import yaml
 
 from ensembles.analysis.trained import Trained
 from ensembles.analysis.trajectories import embed, trajectory
+from ensembles.checkpoints import read_checkpoint
 from ensembles.errors import UserError
 from ensembles.methods import Method
 from ensembles.runs import Run
-from ensembles.training.checkpoints import read
 
 KEEPING = ("method=mimo", "method.M=2", "recipe.epochs=3", "trainer.keep_every=1", "data.val_fraction=0")
 
@@ -29,7 +29,7 @@ def _only_run():
 
 @pytest.mark.slow
 def test_an_interrupted_run_keeps_the_same_epochs(run, tiny, monkeypatch):
-    whole = {path.name: read(path)["state_dict"] for path in run.epochs.iterdir()}
+    whole = {path.name: read_checkpoint(path)["state_dict"] for path in run.epochs.iterdir()}
     assert sorted(whole) == ["0000.ckpt", "0001.ckpt", "0002.ckpt", "0003.ckpt"]
     step, left = Method.training_step, {"steps": 4}
 
@@ -45,7 +45,7 @@ def test_an_interrupted_run_keeps_the_same_epochs(run, tiny, monkeypatch):
     assert sorted(path.name for path in run.epochs.iterdir()) == ["0000.ckpt", "0001.ckpt"]
     assert tiny(*KEEPING).code == 0
     for name, state in whole.items():
-        again = read(run.epochs / name)["state_dict"]
+        again = read_checkpoint(run.epochs / name)["state_dict"]
         assert all(torch.equal(value, again[key]) for key, value in state.items())
 
 

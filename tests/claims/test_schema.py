@@ -7,8 +7,7 @@ import yaml
 
 from ensembles import papers
 from ensembles.claims.schema import COST, all_claims, load
-from ensembles.cli.combinations import combinations
-from ensembles.cli.overrides import check
+from ensembles.cli.overrides import check, combinations
 from ensembles.errors import UserError
 
 

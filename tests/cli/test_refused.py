@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ensembles.cli.combinations import combinations
-from ensembles.cli.config import checked
-from ensembles.cli.overrides import check
+from ensembles.cli.composing import checked
+from ensembles.cli.overrides import check, combinations
 from ensembles.errors import UserError
 
 

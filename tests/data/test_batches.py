@@ -4,8 +4,8 @@ from torchvision.transforms.v2 import functional as F
 
 from ensembles.data.augment import CropFlip
 from ensembles.errors import UserError
-from ensembles.keyed import generator
 from ensembles.methods.deal import Deal
+from ensembles.rng import generator
 
 
 def filled(data, batch):

@@ -12,7 +12,7 @@ from PIL import Image
 from ensembles.data import ImageFolder
 from ensembles.data.files.decode import write_cache
 from ensembles.errors import UserError
-from ensembles.lock import alone_in
+from ensembles.files import alone_in
 from tests.faults.zygote import ROOT
 
 COUNTS = {"train/cat": 12, "train/dog": 12, "test/cat": 4, "test/dog": 4}

@@ -19,8 +19,8 @@ from ensembles.data.imagenet_views import InceptionCrop
 from ensembles.data.mixing import Mix
 from ensembles.data.write_corrupted import write_corrupted
 from ensembles.errors import UserError
-from ensembles.keyed import generator
 from ensembles.methods.deal import Deal
+from ensembles.rng import generator
 
 
 def jpeg(number, size=(40, 30)):

@@ -4,7 +4,7 @@ import torch
 from ensembles.data.augment import CropFlip
 from ensembles.data.mixing import Mix, MixDraw, partners
 from ensembles.errors import UserError
-from ensembles.keyed import generator
+from ensembles.rng import generator
 
 
 def filled(data, batch):

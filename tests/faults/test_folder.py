@@ -108,11 +108,11 @@ def test_a_folder_that_can_only_be_read(zygote, tmp_path):
 
 FULL = """
 from ensembles import evaluation
-write = evaluation.write
+write = evaluation.write_results
 def on_a_full_disk(run, *arguments):
     {fill}
     return write(run, *arguments)
-evaluation.write = on_a_full_disk
+evaluation.write_results = on_a_full_disk
 """
 FILL = """
     with open(run.folder / "filler", "wb", buffering=0) as file:

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from ensembles.errors import UserError
-from ensembles.training.faults import explained
+from ensembles.errors import UserError, explained
 from tests.faults.experiments import RUN
 
 LIMITED = """

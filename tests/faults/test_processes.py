@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from ensembles.errors import Interrupted, UserError
-from ensembles.training.interruption import INTERRUPTION
-from ensembles.training.launch import launch
+from ensembles.processes import launch
+from ensembles.signals import INTERRUPTION
 from tests.faults.experiments import RUN, only, results
 from tests.faults.work import die, finish
 from tests.faults.zygote import ROOT
@@ -109,7 +109,7 @@ def test_the_launcher_hands_signals_on(tmp_path):
 LAUNCHES = """
 import sys
 from pathlib import Path
-from ensembles.training.launch import launch
+from ensembles.processes import launch
 if __name__ == "__main__":
     from tests.faults.slow_import import note
     launch(note, (Path(sys.argv[1]),), 2)

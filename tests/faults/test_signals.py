@@ -9,7 +9,7 @@ from tests.faults.experiments import RUN, only
 
 SLOW_EVALUATION = """
 import time
-from ensembles.training.collector import Collector
+from ensembles.training.callbacks import Collector
 def on_test_batch_end(*arguments):
     open("begun", "w")
     time.sleep(60)

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from ensembles.errors import Interrupted
-from ensembles.training.interruption import INTERRUPTION
+from ensembles.signals import INTERRUPTION
 
 
 def die(rank_to_die: int) -> None:

@@ -77,6 +77,7 @@ class Started:
 def _serve() -> None:
     import train  # noqa: F401
     from ensembles import cost, evaluation, experiment  # noqa: F401
+    from ensembles.training import resuming, trainer  # noqa: F401
 
     evaluation.draw = lambda *arguments: (
         None

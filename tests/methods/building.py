@@ -8,8 +8,7 @@ from hydra import compose
 
 from ensembles import build
 from ensembles.cli import CONFIGS
-from ensembles.cli.composing import composing
-from ensembles.cli.config import checked
+from ensembles.cli.composing import checked, composing
 
 METHODS = sorted(path.stem for path in (CONFIGS / "method").glob("*.yaml"))
 NETWORKS = {

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from ensembles import build, cost
-from ensembles.describe import describe
-from ensembles.keyed import generator
+from ensembles.cost import describe
+from ensembles.rng import generator
 from ensembles.training.recipe import Recipe
 from tests.methods.building import METHODS, about, built, config, images
 

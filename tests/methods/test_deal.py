@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from ensembles.keyed import generator
 from ensembles.methods import mimo
 from ensembles.methods.deal import whole_or_shares
+from ensembles.rng import generator
 
 
 @pytest.mark.parametrize("rho", [0.0, 0.25, 0.6, 1.0])

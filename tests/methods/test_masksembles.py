@@ -10,8 +10,8 @@ from torch import nn
 from ensembles import cost
 from ensembles.backbones import small_cnn, torchvision_model, wrn
 from ensembles.errors import UserError
-from ensembles.keyed import generator
 from ensembles.methods.masksembles import channel_masks, masksembles
+from ensembles.rng import generator
 
 
 @pytest.mark.parametrize("scale", [1.0, 1.5, 2.0, 3.0, 6.0])

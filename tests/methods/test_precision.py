@@ -10,11 +10,10 @@ from omegaconf import OmegaConf
 
 from ensembles import build
 from ensembles.cli import CONFIGS
-from ensembles.cli.composing import composing
-from ensembles.cli.config import checked
+from ensembles.cli.composing import checked, composing
 from ensembles.data import Digits
+from ensembles.training.callbacks import Compiled, Contiguous
 from ensembles.training.recipe import Recipe
-from ensembles.training.speed import Compiled, Contiguous
 
 METHODS = sorted(path.stem for path in (CONFIGS / "method").glob("*.yaml"))
 SETTINGS = {"mixture": ["method.grouping=flat"]}

@@ -10,8 +10,8 @@ import torch
 
 from ensembles import metrics
 from ensembles.data import Digits
-from ensembles.training.collector import Collector
-from ensembles.training.launch import launch
+from ensembles.processes import launch
+from ensembles.training.callbacks import Collector
 from ensembles.training.recipe import Recipe
 from tests.methods.building import METHODS, built
 

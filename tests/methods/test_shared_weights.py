@@ -7,8 +7,8 @@ import torch
 
 from ensembles.backbones import wrn
 from ensembles.errors import UserError
-from ensembles.keyed import generator
 from ensembles.methods import BatchEnsemble, Masksembles, Mixture
+from ensembles.rng import generator
 from ensembles.training.recipe import Recipe, cosine
 
 BACKBONE = partial(wrn, 16, 1, 10, image_size=8)

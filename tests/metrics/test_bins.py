@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from ensembles.metrics.bins import equal_mass, equal_width
+from ensembles.metrics.classification import equal_mass, equal_width
 
 
 def test_equal_width_bins_are_closed_on_the_left_and_the_last_one_on_both_sides():

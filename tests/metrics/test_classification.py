@@ -11,7 +11,7 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 
 from ensembles.errors import UserError
 from ensembles.metrics import scores
-from ensembles.metrics.predictive import log_mean
+from ensembles.metrics.base import log_mean
 
 
 def draw(M=4, N=997, K=7, scale=1.0):
@@ -157,7 +157,7 @@ def test_one_possible_class_is_predicted_perfectly():
 def test_large_sets_are_worked_through_in_pieces_that_leave_no_trace(monkeypatch):
     logits, _ = draw(N=50)
     whole = log_mean(logits)
-    monkeypatch.setattr("ensembles.metrics.predictive.CHUNK", 200)
+    monkeypatch.setattr("ensembles.metrics.base.CHUNK", 200)
     torch.testing.assert_close(log_mean(logits), whole, rtol=0, atol=0)
 
 

@@ -3,7 +3,7 @@ from itertools import product
 import pytest
 
 from ensembles.data.corruptions import EXTRA, SEVERITIES, STANDARD
-from ensembles.metrics.corrupted import ALEXNET, mean_corruption_error, overall
+from ensembles.metrics.shift import ALEXNET, mean_corruption_error, overall
 
 
 def cells(types=STANDARD, severities=SEVERITIES):

@@ -26,7 +26,7 @@ from ensembles.metrics import (
 )
 from ensembles.metrics.diversity import diversity
 from ensembles.metrics.ood import criteria, detection
-from ensembles.training.launch import launch
+from ensembles.processes import launch
 
 M, K = 3, 5
 CLASSES = {"acc": Accuracy, "nll": NLL, "ece": ECE, "brier": BrierScore, "aece": AdaptiveECE, "aurc": AURC}

@@ -8,7 +8,7 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 
 from ensembles.errors import UserError
 from ensembles.metrics import Predicted, scores
-from ensembles.metrics.shifted import shifted
+from ensembles.metrics.shift import shifted
 
 
 def draw(M=3, N=300, K=6, among=None, seed=0):

@@ -10,8 +10,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from ensembles.data.corruptions import SEVERITIES, STANDARD
 from ensembles.errors import UserError
 from ensembles.metrics import Predicted, Summary, scores, summarise
-from ensembles.metrics.corrupted import mean_corruption_error
-from ensembles.metrics.shifted import shifted
+from ensembles.metrics.shift import mean_corruption_error, shifted
 from ensembles.metrics.temperature import fit, scaled
 
 METRICS = {"acc", "nll", "ece", "brier", "aece", "cece", "aurc"}

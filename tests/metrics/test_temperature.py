@@ -10,7 +10,7 @@ from sklearn.metrics import log_loss
 from torch.nn import functional
 
 from ensembles.metrics import scores
-from ensembles.metrics.predictive import log_mean
+from ensembles.metrics.base import log_mean
 from ensembles.metrics.temperature import Temperatures, best, fit, scaled
 
 
@@ -123,7 +123,7 @@ def test_overconfident_predictions_are_calibrated_on_other_examples():
 def test_large_sets_are_worked_through_in_pieces_that_leave_no_trace(monkeypatch):
     logits, labels = draw()
     whole = fit(logits, labels)
-    monkeypatch.setattr("ensembles.metrics.predictive.CHUNK", 100)
+    monkeypatch.setattr("ensembles.metrics.base.CHUNK", 100)
     pieces = fit(logits, labels)
     assert pieces.pool == pytest.approx(whole.pool, rel=1e-9)
     assert pieces.members == pytest.approx(whole.members, rel=1e-9)

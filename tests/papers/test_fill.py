@@ -8,7 +8,7 @@ import pytest
 
 from ensembles import papers
 from ensembles.errors import UserError
-from ensembles.lock import held
+from ensembles.files import held
 from ensembles.papers.fill import fill, results
 from ensembles.papers.scales import scale
 from ensembles.reports import paper_table, sheet

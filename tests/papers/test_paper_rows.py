@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 from ensembles import papers
 from ensembles.cli import CONFIGS
 from ensembles.cli.composing import composing
-from ensembles.cli.options import options_of
+from ensembles.cli.overrides import options_of
 from ensembles.cli.paper_rows import rows
 
 NAMED = {

@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from ensembles import papers
-from ensembles.cli.combinations import combinations
-from ensembles.cli.config import checked
+from ensembles.cli.composing import checked
+from ensembles.cli.overrides import combinations
 from ensembles.papers import experiments, machine, running, work
 from ensembles.papers.listing import duration
 from ensembles.papers.machine import Speed

@@ -8,8 +8,7 @@ from hydra import compose
 
 from ensembles import papers
 from ensembles.cli import CONFIGS
-from ensembles.cli.composing import composing
-from ensembles.cli.config import checked
+from ensembles.cli.composing import checked, composing
 from ensembles.errors import UserError
 from ensembles.metrics.ood import criteria
 from ensembles.papers.rows import CRITERIA

@@ -161,8 +161,7 @@ def _method(overrides: list[str]) -> torch.nn.Module:
 def _composed(overrides: list[str]) -> tuple[dict, dict]:
     from hydra import compose
 
-    from ensembles.cli.composing import composing
-    from ensembles.cli.config import checked
+    from ensembles.cli.composing import checked, composing
 
     with composing():
         config = compose("train", overrides, return_hydra_config=True)

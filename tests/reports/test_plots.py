@@ -5,8 +5,8 @@ import torch
 
 from ensembles.errors import UserError
 from ensembles.metrics import Predicted, scores
+from ensembles.metrics.base import log_mean
 from ensembles.metrics.diversity import disagreement_matrix
-from ensembles.metrics.predictive import log_mean
 from ensembles.reports import plots
 from ensembles.reports.history import read
 

@@ -1,6 +1,6 @@
 import pytest
 
-from ensembles.metrics.corrupted import ALEXNET
+from ensembles.metrics.shift import ALEXNET
 from ensembles.reports.severity import FAMILIES, severity
 
 

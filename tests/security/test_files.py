@@ -13,14 +13,12 @@ from omegaconf import OmegaConf
 
 import ensembles
 from ensembles import build
-from ensembles.constructors import find
-from ensembles.descriptions import built_otherwise
 from ensembles.errors import UserError
 from ensembles.evaluation import evaluate_again
-from ensembles.plain import Unfit
 from ensembles.runs import Run
-from ensembles.training.checkpoints import newest
+from ensembles.training.resuming import newest
 from ensembles.training.trainer import make_trainer
+from ensembles.untrusted import Unfit, built_otherwise, find_constructor
 from tests.security import variants
 from tests.security.campaign import outcomes, traps
 
@@ -136,12 +134,12 @@ def test_damaged_last_and_previous(going_on):
 
 
 def test_a_trusted_package_gives_what_it_defines_alone():
-    assert find("json.decoder.JSONDecoder", "backbones", ["json"]) is json.decoder.JSONDecoder
+    assert find_constructor("json.decoder.JSONDecoder", "backbones", ["json"]) is json.decoder.JSONDecoder
     for target in ("json.decoder.re.compile", "json.nothing", "json.decoder", "json.decoder.scanner.re.compile"):
         with pytest.raises(Unfit):
-            find(target, "backbones", ["json"])
+            find_constructor(target, "backbones", ["json"])
     with pytest.raises(Unfit, match=r"trust=\['json'\]"):
-        find("json.loads", "backbones", ["yaml"])
+        find_constructor("json.loads", "backbones", ["yaml"])
 
 
 def test_where_a_training_started_is_left_out():

@@ -5,8 +5,8 @@ import random
 import pytest
 import torch
 
+from ensembles.checkpoints import ABOUT, read_checkpoint
 from ensembles.errors import UserError
-from ensembles.training.checkpoints import ABOUT, read
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_damage_is_seen_or_does_no_harm(whole, kind):
             data[place:place] = chance.randbytes(100)
         path.write_bytes(data)
         try:
-            found = read(path)["state_dict"]
+            found = read_checkpoint(path)["state_dict"]
         except UserError as error:
             assert str(path) in str(error)
             seen += 1

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ensembles.training.speed import Compiled
+from ensembles.training.callbacks import Compiled
 
 
 def only(pattern, where="runs"):

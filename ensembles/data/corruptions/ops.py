@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ensembles.keyed import generator
+from ensembles.rng import generator
 
 
 class Draws:

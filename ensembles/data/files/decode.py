@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 
 from ensembles.data.files.progress import when_slow
 from ensembles.errors import UserError, reason
-from ensembles.lock import alone_in
+from ensembles.files import alone_in
 from ensembles.processes import starting
 
 CHUNK_BYTES = 2**21

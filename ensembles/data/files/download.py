@@ -21,8 +21,7 @@ from urllib.request import Request, urlopen
 
 from ensembles.data.files.progress import when_slow
 from ensembles.errors import UserError, reason
-from ensembles.files import write_text
-from ensembles.lock import alone_in
+from ensembles.files import alone_in, write_text
 
 RECORD = "checksums.json"
 

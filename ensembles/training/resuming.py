@@ -1,18 +1,75 @@
-"""Whether a checkpoint holds all that a training goes on from: counters, curves, optimiser and schedule."""
+"""Whether, and from which checkpoint, a training can go on: its counters, curves, optimiser and schedule."""
 
+import warnings
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
 from packaging.version import InvalidVersion, Version
+from pytorch_lightning import Trainer
 from torch import Tensor, nn
 
-from ensembles.plain import LARGEST, Unfit, entry, integer, number
+from ensembles.checkpoints import ABOUT, FORMAT, Mismatch, read_checkpoint, require_same
+from ensembles.errors import UserError
+from ensembles.runs import Run
 from ensembles.training.recipe import Recipe
+from ensembles.untrusted import LARGEST, Unfit, entry, integer, number, refusal
 
 COUNT = (0, LARGEST)
 OF_SCHEDULE = ("last_epoch", "_step_count", "base_lrs", "_last_lr", "lr_lambdas")
 SCALER = {"scale", "growth_factor", "backoff_factor", "growth_interval", "_growth_tracker"}
+
+
+class Outdated(UserError):
+    """A sound checkpoint whose training another version of this program has begun."""
+
+
+def newest(run: Run, method: nn.Module, trainer: Trainer) -> Path | None:
+    """The newest sound checkpoint that the run's training can go on from, with a warning of each damaged one.
+
+    Args:
+        trainer: the one that is to go on.
+
+    Raises:
+        UserError: it cannot go on from it, since another version of this project has written it, or it is of another
+            architecture.
+    """
+    refused: list[UserError] = []
+    found = None
+    for path in filter(Path.exists, (run.last, run.previous)):
+        try:
+            _require_training(run, read_checkpoint(path), method, trainer, path)
+        except Outdated:
+            raise
+        except UserError as error:
+            refused.append(error)
+            continue
+        found = path
+        break
+    if found is None and (others := [error for error in refused if isinstance(error, Mismatch)]):
+        raise others[0]
+    on = f"from {found.name}, the one before" if found else "from the start"
+    for error in refused:
+        said = str(error) if isinstance(error, Mismatch) else str(error).partition(";")[0]
+        warnings.warn(f"{said.rstrip('.')}: training goes on {on}.", stacklevel=1)
+    return found
+
+
+def _require_training(run: Run, checkpoint: dict, method: nn.Module, trainer: Trainer, path: Path) -> None:
+    """See that a run's training can go on from a checkpoint; of a finished training less must be there."""
+    try:
+        unfinished = epochs_done(checkpoint) < run.config["recipe"]["epochs"]
+        if unfinished and checkpoint[ABOUT].get("format") != FORMAT:
+            raise Outdated(
+                f"{path} was written by another version of this program, so training cannot go on from it: "
+                "train anew with force=true, which keeps the old run beside the new one."
+            )
+        require_same(method, checkpoint, path)
+        require_progress(checkpoint, trainer, unfinished)
+        require_optimizer(checkpoint, method)
+    except Unfit as error:
+        raise refusal(path, error, "train anew with force=true") from error
 
 
 def epochs_done(checkpoint: dict) -> int:
@@ -29,7 +86,7 @@ def epochs_done(checkpoint: dict) -> int:
     return current["processed"]
 
 
-def require_progress(checkpoint: dict, trainer: pl.Trainer, unfinished: bool) -> None:
+def require_progress(checkpoint: dict, trainer: Trainer, unfinished: bool) -> None:
     """See that the counters, the curves and the loss so far are there and of their types.
 
     Args:

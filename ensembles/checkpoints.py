@@ -8,14 +8,10 @@ from collections import Counter
 from pathlib import Path
 
 import torch
-from pytorch_lightning import Trainer
 from torch import Tensor, nn
 
-from ensembles.descriptions import refusal, require_network
 from ensembles.errors import UserError, reason
-from ensembles.plain import Unfit
-from ensembles.runs import Run
-from ensembles.training.progress import epochs_done, require_optimizer, require_progress
+from ensembles.untrusted import Unfit, refusal, require_network
 
 ABOUT = "ensembles"  # the checkpoint's entry that describes how to build its network again
 FORMAT = 2  # of what a training needs to go on; the weights of every format can be read
@@ -25,14 +21,10 @@ class Mismatch(UserError):
     """A sound checkpoint of another architecture."""
 
 
-class Outdated(UserError):
-    """A sound checkpoint whose training another version of this program has begun."""
-
-
-def read(path: str | Path, fix: str = "use another one") -> dict:
+def read_checkpoint(path: str | Path, fix: str = "use another one") -> dict:
     """The checkpoint's contents, on the CPU.
 
-    Its description and weights are checked (`ensembles.descriptions`), so they can be used without further ado.
+    Its description and weights are checked (`ensembles.untrusted`), so they can be used without further ado.
 
     Args:
         fix: what to do where it is damaged.
@@ -107,9 +99,9 @@ def load_weights(method: nn.Module, path: str | Path, fix: str = "use another on
     """Put the checkpoint's weights into a method of the same architecture.
 
     Raises:
-        UserError: what `read` raises, or another architecture; the sentence names what differs.
+        UserError: what `read_checkpoint` raises, or another architecture; the sentence names what differs.
     """
-    put_weights(method, read(path, fix), path)
+    put_weights(method, read_checkpoint(path, fix), path)
 
 
 def put_weights(method: nn.Module, checkpoint: dict, path: str | Path) -> None:
@@ -144,53 +136,6 @@ def _difference(name: str, there: object, here: object) -> str:
     if there.is_floating_point() != here.is_floating_point():
         return f"{name} is {there.dtype} there and {here.dtype} here"
     return ""
-
-
-def newest(run: Run, method: nn.Module, trainer: Trainer) -> Path | None:
-    """The newest sound checkpoint that the run's training can go on from, with a warning of each damaged one.
-
-    Args:
-        trainer: the one that is to go on.
-
-    Raises:
-        UserError: it cannot go on from it, since another version of this project has written it, or it is of another
-            architecture.
-    """
-    refused: list[UserError] = []
-    found = None
-    for path in filter(Path.exists, (run.last, run.previous)):
-        try:
-            _require_training(run, read(path), method, trainer, path)
-        except Outdated:
-            raise
-        except UserError as error:
-            refused.append(error)
-            continue
-        found = path
-        break
-    if found is None and (others := [error for error in refused if isinstance(error, Mismatch)]):
-        raise others[0]
-    on = f"from {found.name}, the one before" if found else "from the start"
-    for error in refused:
-        said = str(error) if isinstance(error, Mismatch) else str(error).partition(";")[0]
-        warnings.warn(f"{said.rstrip('.')}: training goes on {on}.", stacklevel=1)
-    return found
-
-
-def _require_training(run: Run, checkpoint: dict, method: nn.Module, trainer: Trainer, path: Path) -> None:
-    """See that a run's training can go on from a checkpoint; of a finished training less must be there."""
-    try:
-        unfinished = epochs_done(checkpoint) < run.config["recipe"]["epochs"]
-        if unfinished and checkpoint[ABOUT].get("format") != FORMAT:
-            raise Outdated(
-                f"{path} was written by another version of this program, so training cannot go on from it: "
-                "train anew with force=true, which keeps the old run beside the new one."
-            )
-        require_same(method, checkpoint, path)
-        require_progress(checkpoint, trainer, unfinished)
-        require_optimizer(checkpoint, method)
-    except Unfit as error:
-        raise refusal(path, error, "train anew with force=true") from error
 
 
 def described(checkpoint: dict) -> str:

@@ -1,0 +1,433 @@
+"""Reading what a file says of its network or predictions without trusting it."""
+
+import importlib
+import inspect
+import math
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from math import prod
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+from ensembles.errors import UserError, reason
+from ensembles.limits import require_settings
+
+DEEPEST = 20  # containers in containers
+MOST_VALUES = 1_000_000
+LONGEST = 10_000  # characters of a string
+LARGEST = 2**63
+
+
+class Unfit(ValueError):
+    """A value of a file that is not what stands there in files of this program; the message says which and why."""
+
+
+def require_plain(value: object, where: str) -> None:
+    """See that a value consists of numbers, strings, booleans, None, lists and dicts by strings alone.
+
+    A string in which OmegaConf would see an interpolation is refused, as are containers that hold themselves.
+
+    Raises:
+        Unfit: what is something else.
+    """
+    left = [(value, where, 0)]
+    seen = 0
+    while left:
+        value, where, depth = left.pop()
+        seen += 1
+        if depth > DEEPEST or seen > MOST_VALUES:
+            raise Unfit(f"{where} holds too much")
+        if type(value) is dict:
+            for key, child in value.items():
+                if type(key) is not str:
+                    raise Unfit(f"{where} has a key that is no string")
+                _require_text(key, where)
+                left.append((child, f"{where}.{key}", depth + 1))
+        elif type(value) is list:
+            left += [(child, where, depth + 1) for child in value]
+        elif type(value) is str:
+            _require_text(value, where)
+        elif type(value) is int:
+            if abs(value) >= LARGEST:
+                raise Unfit(f"{where} is too large a number")
+        elif type(value) is float:
+            if not math.isfinite(value):
+                raise Unfit(f"{where} is {value}, but must be finite")
+        elif value is not None and type(value) is not bool:
+            raise Unfit(f"{where} holds a {type(value).__name__}, not a number, string, list or dict")
+
+
+def _require_text(text: str, where: str) -> None:
+    if len(text) > LONGEST:
+        raise Unfit(f"{where} holds too long a string")
+    if "${" in text:
+        raise Unfit(f"{where} holds an interpolation, ${{...}}")
+    if not text.isprintable() and any((ord(c) < 32 and c not in "\t\n") or c == "\x7f" for c in text):
+        raise Unfit(f"{where} holds control characters")
+
+
+def integer(value: object, low: int, high: int) -> bool:
+    return type(value) is int and low <= value <= high
+
+
+def number(value: object) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def texts(value: object) -> bool:
+    return type(value) is list and all(type(item) is str for item in value)
+
+
+def numbers(value: object) -> bool:
+    return type(value) is list and all(map(number, value))
+
+
+def entry(holder: object, key: str, kind: type, where: str):
+    """What a dict has under a key.
+
+    Raises:
+        Unfit: there is none, or it is of another type than ``kind``.
+    """
+    if not isinstance(holder, Mapping) or key not in holder:
+        raise Unfit(f"{where}{key} is missing")
+    if type(holder[key]) is not kind:
+        raise Unfit(f"{where}{key} is a {type(holder[key]).__name__}, but must be a {kind.__name__}")
+    return holder[key]
+
+
+KINDS = ("methods", "backbones", "likelihoods")
+OF_HYDRA = ("_target_", "_partial_", "_convert_", "_recursive_")
+MOST = {"M": 512, "samples": 4096, "depth": 1204}
+MOST_OTHERWISE = 1_000_000  # of an integer setting
+LARGE = ("budget",)  # a number of parameters
+# Arguments of timm's and torchvision's that say where numbers come from or what is made of the network, not its form.
+NOT_FORM = re.compile(
+    r"pretrained(?!_window_sizes?$).*|(?!init_).*weights|.*(checkpoint|cache|url|hub|hf_|source|script|export|jit)\w*|"
+    r"custom_load|model_cfg|model_args|model_name|name|feature_cfg|feature_cls|features_only|out_indices|kwargs_filter|"
+    r"file|path|device|dtype|progress"
+)
+WORD = re.compile(r"[\w.+-]{0,100}")
+
+
+def find_constructor(target: object, kind: str, trust: Sequence[str]) -> Callable:
+    """The constructor that a file names.
+
+    Args:
+        kind: one of `KINDS`, whose constructors are this package's for that place.
+        trust: packages besides this one.
+
+    Raises:
+        Unfit: a name of something else; the message says how one's own package is trusted.
+    """
+    if type(target) is not str or not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", target):
+        raise Unfit(f"a {kind[:-1]}'s _target_ is no dotted name")
+    if target.partition(".")[0] in trust:
+        return _trusted(target, trust)
+    room, _, name = target.rpartition(".")
+    found = _own(kind).get(name) if room == f"ensembles.{kind}" else None
+    if found is None:
+        raise Unfit(
+            f"it wants {target} to be called, which is not part of ensembles as one of its {kind}: "
+            f"if that is your own code, allow it by load(..., trust=[{target.partition('.')[0]!r}]), "
+            f"or --trust {target.partition('.')[0]} of a script"
+        )
+    return found
+
+
+def is_own(target: str) -> bool:
+    """Whether a name that `find_constructor` has found is this package's."""
+    return any(target.startswith(f"ensembles.{kind}.") for kind in KINDS)
+
+
+def _own(kind: str) -> dict[str, Callable]:
+    module = importlib.import_module(f"ensembles.{kind}")
+    listed = {name: getattr(module, name) for name in module.__all__}
+    base = {"methods": "Method", "likelihoods": "Likelihood"}.get(kind)
+    return {name: value for name, value in listed.items() if name != base}
+
+
+def _trusted(target: str, trust: Sequence[str]) -> Callable:
+    """What the name stands for, where a trusted package defines it itself and has not just imported it."""
+    parts = target.split(".")
+    found: Any = importlib.import_module(parts[0])
+    place = parts[0]
+    for part in parts[1:]:
+        place = f"{place}.{part}"
+        if not hasattr(found, part) and inspect.ismodule(found):
+            try:
+                importlib.import_module(place)
+            except ModuleNotFoundError as error:
+                raise Unfit(f"there is no {target}") from error
+        if not hasattr(found, part):
+            raise Unfit(f"there is no {target}")
+        found = getattr(found, part)
+        home = found.__name__ if inspect.ismodule(found) else getattr(found, "__module__", None)
+        if str(home).partition(".")[0] not in trust:
+            raise Unfit(f"it wants {target} to be called, which is defined in {home}, not in a trusted package")
+    if not callable(found):
+        raise Unfit(f"{target} cannot be called")
+    return found
+
+
+def check_settings(node: object, kind: str, trust: Sequence[str], given: Collection[str] = ()) -> None:
+    """See that a file's settings suit the constructor that they name.
+
+    Args:
+        node: plain data.
+        given: arguments that the program gives by itself.
+
+    Raises:
+        Unfit: they do not.
+    """
+    target = node.get("_target_") if isinstance(node, dict) else None
+    constructor = find_constructor(target, kind, trust)
+    if not is_own(target) or target.partition(".")[0] in trust:
+        for value in _settings(node).values():
+            _check_nested(value, kind, trust)
+        return
+    if unknown := [key for key in node if key.startswith("_") and key not in ("_target_", "_convert_")]:
+        raise Unfit(f"{target} has {unknown[0]}")
+    parameters = inspect.signature(constructor).parameters
+    for key, value in _settings(node).items():
+        if key not in parameters or key in given:
+            raise Unfit(f"{target} has no setting {key}")
+        if not _suits(value, parameters[key].annotation):
+            raise Unfit(f"{key} of {target} is {_shown(value)}")
+        if type(value) is int and value > MOST.get(key, LARGEST if key in LARGE else MOST_OTHERWISE):
+            raise Unfit(f"{key} of {target} is {value}, which is too large")
+        if key == "kwargs":
+            _check_arguments(value or {}, target)
+        elif key == "checkpoints" and value:
+            raise Unfit(f"{target} names other files")
+    lacking = [p.name for p in parameters.values() if p.default is p.empty and p.name not in (*given, *node)]
+    if lacking:
+        raise Unfit(f"{target} lacks its setting {lacking[0]}")
+    require_settings(kind[:-1].replace("backbone", "model"), node)
+
+
+def _settings(node: Mapping) -> dict:
+    return {key: value for key, value in node.items() if key not in OF_HYDRA}
+
+
+def _check_nested(value: object, kind: str, trust: Sequence[str]) -> None:
+    """Nested things to be built occur in trusted packages' settings alone, and are theirs."""
+    if isinstance(value, list):
+        for child in value:
+            _check_nested(child, kind, trust)
+    elif isinstance(value, dict):
+        if "_target_" in value:
+            find_constructor(value["_target_"], kind, trust)
+        elif any(key.startswith("_") and key.endswith("_") for key in value):
+            raise Unfit("its settings have a key of Hydra's without a _target_")
+        for child in _settings(value).values():
+            _check_nested(child, kind, trust)
+
+
+def _suits(value: object, annotation: object) -> bool:
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin in (Union, UnionType):
+        return any(_suits(value, one) for one in arguments)
+    if origin is Literal:
+        return any(type(value) is type(one) and value == one for one in arguments)
+    if origin is dict:
+        return type(value) is dict
+    if origin is Sequence:
+        return type(value) is list and all(_suits(item, *arguments) for item in value)
+    if annotation is float:
+        return number(value)
+    if annotation is type(None):
+        return value is None
+    return type(value) is annotation
+
+
+def _check_arguments(kwargs: dict, target: str) -> None:
+    """See that arguments for timm's or torchvision's constructor are about the network's form and nothing else."""
+    left: list[tuple[str, object]] = []
+    for key, value in kwargs.items():
+        if not key.isidentifier() or key.startswith("_") or NOT_FORM.fullmatch(key):
+            raise Unfit(f"model.kwargs of {target} has {key[:100]}, which is not about the network's form")
+        left.append((key, value))
+    while left:
+        key, value = left.pop()
+        if isinstance(value, dict):
+            if not all(name.isidentifier() and not name.startswith("_") for name in value):
+                raise Unfit(f"model.kwargs.{key} of {target} is no setting of a network")
+            _check_arguments(value, target)
+        elif isinstance(value, list):
+            left += [(key, item) for item in value]
+        elif isinstance(value, str) and not WORD.fullmatch(value):
+            raise Unfit(f"model.kwargs.{key} of {target} is {_shown(value)}, which is no word")
+        elif type(value) in (int, float) and abs(value) > MOST_OTHERWISE:
+            raise Unfit(f"model.kwargs.{key} of {target} is {value}, which is too large")
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:79]}…"
+
+
+def construct(node: dict, kind: str, trust: Sequence[str], **arguments):
+    """Build what checked settings describe."""
+    nested = node.get("_recursive_", True)
+    settings = {key: _built(value, kind, trust) if nested else value for key, value in _settings(node).items()}
+    return find_constructor(node["_target_"], kind, trust)(**settings, **arguments)
+
+
+def _built(value: object, kind: str, trust: Sequence[str]):
+    if isinstance(value, list):
+        return [_built(child, kind, trust) for child in value]
+    if not isinstance(value, dict):
+        return value
+    if "_target_" not in value:
+        return {key: _built(child, kind, trust) for key, child in value.items()}
+    if value.get("_partial_"):
+        return partial(construct, {k: v for k, v in value.items() if k != "_partial_"}, kind, trust)
+    return construct(value, kind, trust)
+
+
+FREE = 2**27  # numbers, half a gigabyte
+TIMES = 256  # a packed ensemble is cut from M whole networks, of which (alpha / M)^2 is left
+FREE_TENSORS, TENSORS = 4000, 64  # that may be made, whatever is in the file and for each tensor there
+
+
+class Limited(TorchDispatchMode):
+    """Stop a constructor before it takes more memory than the network that a file holds can need.
+
+    Args:
+        state: the weights in the file.
+
+    Raises:
+        Unfit: it would make too many new tensors or too many numbers in them, all together, or compute one such.
+    """
+
+    def __init__(self, state: dict[str, Tensor]) -> None:
+        super().__init__()
+        self.limit = FREE + TIMES * sum(prod(value.shape) for value in state.values() if isinstance(value, Tensor))
+        self.tensors = FREE_TENSORS + TENSORS * len(state)
+        self.made = self.made_tensors = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if all(returned.alias_info is None for returned in func._schema.returns):  # neither in place nor a view
+            self._foresee(func, args, kwargs)
+        return func(*args, **kwargs)
+
+    def _foresee(self, func, args: tuple, kwargs: dict) -> None:
+        given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        if any(tensor.is_meta for tensor in given) or torch.device(kwargs.get("device") or "cpu").type == "meta":
+            return
+        args, kwargs = tree_map_only(Tensor, lambda tensor: tensor.to("meta"), (args, kwargs))
+        kwargs = {key: None if key in ("generator", "pin_memory") else value for key, value in kwargs.items()}
+        if any(argument.name == "device" for argument in func._schema.arguments):
+            kwargs["device"] = "meta"
+        size = 0
+        with suppress(RuntimeError):  # what depends on its inputs' values is no larger than they are
+            size = sum(leaf.numel() for leaf in tree_leaves(func(*args, **kwargs)) if isinstance(leaf, Tensor))
+        if not given:
+            self.made += size
+            self.made_tensors += 1
+        if max(size, self.made) > self.limit or self.made_tensors > self.tensors:
+            raise Unfit("its network is far larger than the weights in the file")
+
+
+MOST_CLASSES = 1_000_000
+MOST_CHANNELS = 100_000
+MOST_PIXELS = 16_384  # along an image's side
+GIVEN = {"methods": ("backbone", "input_shape"), "backbones": ("num_classes", "in_channels", "image_size")}
+FLAGS = ("temperature_scaling", "restrict_classes", "save_predictions")
+
+
+def require_network(about: object) -> None:
+    """See that a checkpoint's description has this program's form.
+
+    Raises:
+        Unfit: it has not.
+    """
+    require_plain(about, "its description")
+    for part in ("method", "model"):
+        _require_target(entry(about, part, dict, ""), part)
+    if "likelihood" in about:
+        _require_target(entry(about, "likelihood", dict, ""), "likelihood")
+    for key, most in (("num_classes", MOST_CLASSES), ("in_channels", MOST_CHANNELS), ("image_size", MOST_PIXELS)):
+        if not integer(about.get(key), 1, most):
+            raise Unfit(f"{key} is {_shown_entry(about, key)}, but must be an integer from 1 to {most}")
+    for key in ("mean", "std"):
+        if not numbers(about.get(key)) or len(about[key]) not in (1, about["in_channels"]):
+            raise Unfit(f"{key} must be a list of finite numbers, one for each channel")
+    if min(about["std"]) < 0:
+        raise Unfit("std is below 0")
+    if not texts(about.get("class_names")) or len(about["class_names"]) > MOST_CLASSES:
+        raise Unfit("class_names must be a list of strings")
+    if not integer(about.get("format", 1), 1, 1000):
+        raise Unfit("format must be a small integer")
+
+
+def require_constructors(about: dict, trust: Sequence[str]) -> None:
+    """See that what a description wants to be called is this package's or trusted, and takes the settings.
+
+    Raises:
+        Unfit: something else is to be called, or with settings that are none.
+    """
+    check_settings(about["method"], "methods", trust, GIVEN["methods"])
+    check_settings(about["model"], "backbones", trust, GIVEN["backbones"])
+    if "likelihood" in about:
+        check_settings(about["likelihood"], "likelihoods", trust)
+
+
+def require_predictions(about: object, trust: Sequence[str]) -> None:
+    """The same for what a file of predictions says of them.
+
+    Raises:
+        Unfit: another form, or a likelihood that is neither this package's nor trusted.
+    """
+    sets = {key: entry(about, key, dict, "") for key in ("classes", "groups")}  # checked with the sets they are of
+    require_plain({key: value for key, value in about.items() if key not in sets}, "its description")
+    config = entry(about, "config", dict, "")
+    for part in ("data", "evaluation"):
+        entry(config, part, dict, "config.")
+    entry(config, "seed", int, "config.")
+    if type(config.get("checkpoint")) is not str or type(config.get("ckpt")) not in (str, type(None)):
+        raise Unfit("config says in no right way which checkpoint was tested")
+    for key, value in config["evaluation"].items():
+        if key not in FLAGS or type(value) is not bool:
+            raise Unfit(f"config.evaluation.{key} is no setting of an evaluation")
+    if "likelihood" in config["data"]:
+        check_settings(entry(config["data"], "likelihood", dict, "config.data."), "likelihoods", trust)
+    if not texts(about.get("class_names")):
+        raise Unfit("class_names must be a list of strings")
+    for key, found in sets.items():
+        for name, value in found.items():
+            if type(value) is not list:
+                raise Unfit(f"{key}.{name} is no list")
+
+
+def built_otherwise(about: dict) -> dict:
+    """The description without what has to do with where a training started, since all weights are in the checkpoint."""
+    model = dict(about["model"])
+    if model.get("pretrained") is True:
+        model["pretrained"] = False
+    if isinstance(model.get("kwargs"), dict) and type(model["kwargs"].get("checkpoint_path")) is str:
+        model["kwargs"] = {key: value for key, value in model["kwargs"].items() if key != "checkpoint_path"}
+    return {**about, "model": model}
+
+
+def refusal(path: object, error: Exception, fix: str) -> UserError:
+    """The sentence for a file that was refused."""
+    return UserError(f"{path} cannot be read ({reason(error)}); {fix}.")
+
+
+def _require_target(node: dict, where: str) -> None:
+    if type(node.get("_target_")) is not str:
+        raise Unfit(f"{where} does not say what it is, by _target_")
+
+
+def _shown_entry(about: dict, key: str) -> str:
+    value = about.get(key)
+    return repr(value) if value is None or number(value) or type(value) is bool else f"a {type(value).__name__}"
