@@ -125,7 +125,9 @@ def require_same(method: nn.Module, checkpoint: dict, path: str | Path) -> None:
     for name, value in own.items():
         differs = differs or _difference(name, kept[name], value)
     if differs:
-        raise Mismatch(f"{path} is a checkpoint of another architecture: {described(checkpoint)}; {differs}.")
+        raise Mismatch(
+            f"{path} is a checkpoint of another architecture: {describe_architecture(checkpoint)}; {differs}."
+        )
 
 
 def _difference(name: str, there: object, here: object) -> str:
@@ -138,7 +140,7 @@ def _difference(name: str, there: object, here: object) -> str:
     return ""
 
 
-def described(checkpoint: dict) -> str:
+def describe_architecture(checkpoint: dict) -> str:
     """The settings of the checkpoint's method and model as overrides on a command line."""
     about = checkpoint[ABOUT]
     settings = [

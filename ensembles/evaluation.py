@@ -18,7 +18,7 @@ from ensembles.provenance import provenance
 from ensembles.reports.draw import draw
 from ensembles.runs import Run
 from ensembles.training.callbacks import Collector
-from ensembles.untrusted import construct, refusal, require_predictions
+from ensembles.untrusted import construct, refusal, require_constructor
 
 
 @contextmanager
@@ -47,7 +47,7 @@ def collecting(trainer: Trainer, data: DataModule, run: Run) -> Iterator[Summary
 
         def take_reduced(name: str, values: dict[str, Tensor]) -> None:
             if trainer.is_global_zero:
-                summary.take(name, values)
+                summary.take_reduced(name, values)
 
         streamed = {} if saves else {"metric": summary.metric, "take_reduced": take_reduced}
         trainer.callbacks.append(Collector(take, **streamed))
@@ -117,9 +117,11 @@ def write_results(
 def _likelihood(kept: dict, trust: Sequence[str], path: Path) -> Likelihood:
     """That of the predictions, built by nothing but known constructors."""
     try:
-        require_predictions(kept, trust)
-        named = kept["config"]["data"].get("likelihood")
-        return construct(named, "likelihoods", trust) if named else Categorical()
+        data = kept["config"]["data"]
+        if "likelihood" not in data:
+            return Categorical()
+        require_constructor(data["likelihood"], "likelihoods", trust)
+        return construct(data["likelihood"], "likelihoods", trust)
     except Exception as error:  # a constructor may raise anything on settings that no training had
         raise refusal(path, error, "have it written again by train.py") from error
 

@@ -1,6 +1,7 @@
 """What a network's outputs say of its target: of a class, or of a number."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +13,8 @@ from ensembles.errors import UserError
 from ensembles.metrics import ECE, NLL, Accuracy
 from ensembles.metrics.regression import RegressionScores, RegressionSummary
 from ensembles.metrics.summary import Summary
-from ensembles.training.recipe import Recipe
+
+Criterion = Callable[[Tensor, Tensor], Tensor]
 
 __all__ = ["Categorical", "Gaussian", "Likelihood", "SquaredError"]
 
@@ -27,13 +29,13 @@ class Likelihood(ABC):
     monitor: tuple[str, str]
 
     @abstractmethod
-    def loss(self, outputs: Tensor, targets: Tensor, recipe: Recipe | None = None) -> Tensor:
+    def loss(self, outputs: Tensor, targets: Tensor, criterion: Criterion = F.cross_entropy) -> Tensor:
         """Compute the mean loss over members and examples.
 
         Args:
             outputs: (M, B, K).
             targets: (B,) for all members alike, or (M, B).
-            recipe: how the network is trained, where the loss is a part of that.
+            criterion: of classes the loss of logits (N, K) on labels (N,) or shares (N, K).
         """
 
     @abstractmethod
@@ -73,14 +75,13 @@ class Regression(Likelihood):
 
 
 class Categorical(Likelihood):
-    """Softmax over K classes; the recipe says whether labels are smoothed and which loss is taken."""
+    """Softmax over K classes; the recipe's criterion says whether labels are smoothed and which loss is taken."""
 
     monitor = ("val/acc", "max")
 
-    def loss(self, outputs: Tensor, targets: Tensor, recipe: Recipe | None = None) -> Tensor:
+    def loss(self, outputs: Tensor, targets: Tensor, criterion: Criterion = F.cross_entropy) -> Tensor:
         """Compute it as `Likelihood.loss` says; targets can also be each class's share, (B, K) or (M, B, K)."""
         each = outputs.shape if targets.is_floating_point() else outputs.shape[:2]
-        criterion = recipe.criterion if recipe else F.cross_entropy
         return criterion(outputs.flatten(0, 1), targets.expand(each).flatten(0, 1))
 
     def validation_metrics(self) -> MetricCollection:
@@ -118,7 +119,7 @@ class Gaussian(Regression):
             return mean, F.softplus(outputs[..., 1]) + LEAST_VARIANCE
         return mean, torch.full_like(mean, self.sd**2)
 
-    def loss(self, outputs: Tensor, targets: Tensor, recipe: Recipe | None = None) -> Tensor:
+    def loss(self, outputs: Tensor, targets: Tensor, criterion: Criterion = F.cross_entropy) -> Tensor:
         mean, variance = self.moments(outputs)
         # without its checks of values, for which a GPU would be waited for
         return -Normal(mean, variance.sqrt(), validate_args=False).log_prob(targets).mean()
@@ -133,6 +134,6 @@ class SquaredError(Regression):
     def moments(self, outputs: Tensor) -> tuple[Tensor, None]:
         return outputs[..., 0], None
 
-    def loss(self, outputs: Tensor, targets: Tensor, recipe: Recipe | None = None) -> Tensor:
+    def loss(self, outputs: Tensor, targets: Tensor, criterion: Criterion = F.cross_entropy) -> Tensor:
         mean = outputs[..., 0]
         return F.mse_loss(mean, targets.expand(mean.shape))

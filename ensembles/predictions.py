@@ -19,7 +19,7 @@ import torch
 
 from ensembles.errors import UserError
 from ensembles.metrics import Predicted
-from ensembles.untrusted import Unfit, entry, integer, refusal, texts
+from ensembles.untrusted import Unfit, refusal, require_predictions
 
 OPTIONAL = ("accepted", "inputs")
 SMALL, SHRUNK = 2**28, 100  # bytes of a part that are let pass, and how many a byte of the file can be beyond that
@@ -64,7 +64,7 @@ def _write(file: zipfile.ZipFile, name: str, array: np.ndarray) -> None:
 
 
 def about(path: Path) -> dict:
-    """What was kept with the predictions, as it stands there: `ensembles.untrusted` knows what it must be.
+    """What was kept with the predictions, as it stands there: `ensembles.untrusted` has checked its form.
 
     Raises:
         UserError: no such file, a damaged one, or one that carries code.
@@ -82,7 +82,7 @@ def saved(path: Path) -> Iterator[tuple[str, Predicted]]:
     with _opened(path) as file:
         kept = _about(file)
         names = file["sets"].tolist()
-        if not texts(names) or not names or len(set(names)) < len(names):
+        if not names or not all(type(name) is str for name in names) or len(set(names)) < len(names):
             raise Unfit("sets are no names")
         for name in names:
             logits, labels = (torch.from_numpy(file[f"{name}/{part}"]) for part in ("logits", "labels"))
@@ -91,7 +91,7 @@ def saved(path: Path) -> Iterator[tuple[str, Predicted]]:
             if 0 in logits.shape[0::2]:
                 raise Unfit(f"{name} has no members or no classes")
             given = {part: torch.from_numpy(file[f"{name}/{part}"]) for part in OPTIONAL if f"{name}/{part}" in file}
-            more = {key: entry(kept, key, dict, "").get(name) for key in ("classes", "groups")}
+            more = {key: kept[key].get(name) for key in ("classes", "groups")}
             predicted = Predicted(logits, labels, **more, **given)
             _require_fitting(predicted, name)
             yield name, predicted
@@ -99,8 +99,7 @@ def saved(path: Path) -> Iterator[tuple[str, Predicted]]:
 
 def _about(file: np.lib.npyio.NpzFile) -> dict:
     found = json.loads(file["about"].item())
-    if type(found) is not dict:
-        raise Unfit("about is no dict")
+    require_predictions(found)
     return found
 
 
@@ -115,11 +114,15 @@ def _require_fitting(predicted: Predicted, name: str) -> None:
     if inputs is not None and (inputs.dtype != torch.float32 or inputs.dim() != 2 or len(inputs) != images):
         raise Unfit(f"{name}/inputs does not suit its logits")
     for one in predicted.classes or ():
-        if not all(integer(i, 0, classes - 1) for i in (one if type(one) is list else [one])):
+        if not _are_among(classes, one if type(one) is list else [one]):
             raise Unfit(f"classes of {name} are none of the network's")
     for group in predicted.groups or ():
-        if type(group) is not list or not all(integer(i, 0, images - 1) for i in group):
+        if type(group) is not list or not _are_among(images, group):
             raise Unfit(f"groups of {name} are none of its images")
+
+
+def _are_among(count: int, indices: list) -> bool:
+    return all(type(i) is int and 0 <= i < count for i in indices)
 
 
 @contextmanager

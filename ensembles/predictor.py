@@ -155,9 +155,9 @@ class Predictor(nn.Module):
         members = logits.softmax(dim=-1)
         if not details:
             return members.mean(dim=0)
-        unsure = criteria(logits)
-        information = unsure.get("mutual_information", torch.zeros_like(unsure["entropy"]))
-        return Prediction(members.mean(dim=0), members, unsure["entropy"], information)
+        scores = criteria(logits)
+        information = scores.get("mutual_information", torch.zeros_like(scores["entropy"]))
+        return Prediction(members.mean(dim=0), members, scores["entropy"], information)
 
     def member(self, m: int) -> nn.Module:
         """Member m as an ordinary network on normalised images, (B, C, H, W) -> (B, K)."""

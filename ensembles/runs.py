@@ -92,6 +92,10 @@ def file_digest(path: Path) -> str:
         raise UserError(f"The checkpoint {path} cannot be read: {error.strerror}.") from error
 
 
+def _file(name: str) -> property:
+    return property(lambda self: self.folder / name)
+
+
 @dataclass(frozen=True)
 class Run:
     """One configuration's folder.
@@ -106,6 +110,18 @@ class Run:
     folder: Path
     recipe: str | None = field(default=None, compare=False)
 
+    last = _file("last.ckpt")
+    previous = _file("previous.ckpt")  # the checkpoint before the last
+    best = _file("best.ckpt")
+    epochs = _file("epochs")  # a folder: what ``trainer.keep_every`` keeps, ``<epochs done>.ckpt``
+    history = _file("metrics.csv")
+    results_file = _file(evaluations.RESULTS)
+    provenance_file = _file(evaluations.PROVENANCE)
+    predictions_file = _file(evaluations.PREDICTIONS)
+    error_log = _file("error.log")
+    images_file = _file("images.json")  # what was kept of the training images when the training began
+    begun_anew = _file("begun_anew")  # is there from when an earlier run was set aside until the new one has results
+
     @classmethod
     def of(cls, config: dict, choices: dict) -> "Run":
         """The run of a composed config.
@@ -118,44 +134,6 @@ class Run:
         chosen = [str(choices[group]) for group in ("data", "model", "method")]
         recipe = describe_recipe(choices["recipe"], *chosen) if config.get("train") and "recipe" in choices else None
         return cls(config, Path(config["runs_dir"]) / "-".join([*chosen, digest]), recipe)
-
-    @property
-    def last(self) -> Path:
-        return self.folder / "last.ckpt"
-
-    @property
-    def previous(self) -> Path:
-        """The checkpoint before the last."""
-        return self.folder / "previous.ckpt"
-
-    @property
-    def best(self) -> Path:
-        return self.folder / "best.ckpt"
-
-    @property
-    def epochs(self) -> Path:
-        """The folder of the checkpoints that ``trainer.keep_every`` keeps, ``<epochs done>.ckpt``."""
-        return self.folder / "epochs"
-
-    @property
-    def history(self) -> Path:
-        return self.folder / "metrics.csv"
-
-    @property
-    def results_file(self) -> Path:
-        return self.folder / evaluations.RESULTS
-
-    @property
-    def provenance_file(self) -> Path:
-        return self.folder / evaluations.PROVENANCE
-
-    @property
-    def error_log(self) -> Path:
-        return self.folder / "error.log"
-
-    @property
-    def predictions_file(self) -> Path:
-        return self.folder / evaluations.PREDICTIONS
 
     @property
     def evaluation(self) -> dict:
@@ -203,11 +181,6 @@ class Run:
         root = Path(self.config["data"]["root"]).expanduser()
         return {name: root / name for name in names if (root / name).is_dir()}
 
-    @property
-    def images_file(self) -> Path:
-        """What was kept of the training images when the training began."""
-        return self.folder / "images.json"
-
     def require_same_images(self) -> None:
         """Check that the training images are those that the run has been trained on so far.
 
@@ -225,11 +198,6 @@ class Run:
             return json.loads(self.images_file.read_text())
         except (OSError, ValueError):
             return None
-
-    @property
-    def begun_anew(self) -> Path:
-        """A file that is there from when an earlier run was set aside until there are results of the new one."""
-        return self.folder / "begun_anew"
 
     def set_aside(self) -> None:
         """Move an earlier run out of the way; it stays beside the new one as ``<folder>.previous``.

@@ -33,7 +33,7 @@ class Interruption:
         """Take the signals; afterwards they do what they did before."""
         before, came = {signum: signal.getsignal(signum) for signum in SIGNALS}, (self.signum, self._process)
         self.signum, self._process = None, os.getpid()
-        self.take()
+        self.install()
         try:
             yield
         finally:
@@ -41,15 +41,15 @@ class Interruption:
                 signal.signal(signum, handler)
             self.signum, self._process = came
 
-    def take(self) -> None:
-        """Take the signals again, if something else may have done so in between."""
+    def install(self) -> None:
+        """Install the handlers again, if something else may have done so in between."""
         if self._process == os.getpid():
             for signum in SIGNALS:
                 signal.signal(signum, self._come)
 
     def hold(self) -> None:
         """From now on only note signals."""
-        self.take()
+        self.install()
         self._held = True
 
     @contextmanager

@@ -1,17 +1,22 @@
-"""Reading what a file says of its network or predictions without trusting it."""
+"""Reading what a file says of its network or predictions without trusting it.
+
+A description is plain data of a known form, checked whole before anything is built from it. Hydra builds what the
+command line names; what a file names is built here, by nothing but a look-up among constructors of this package, and of
+packages that the caller trusts, and a call.
+"""
 
 import importlib
 import inspect
 import math
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from math import prod
-from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
@@ -23,10 +28,91 @@ DEEPEST = 20  # containers in containers
 MOST_VALUES = 1_000_000
 LONGEST = 10_000  # characters of a string
 LARGEST = 2**63
+MOST_CLASSES = 1_000_000
+MOST_CHANNELS = 100_000
+MOST_PIXELS = 16_384  # along an image's side
+STRICT = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
 
 
 class Unfit(ValueError):
     """A value of a file that is not what stands there in files of this program; the message says which and why."""
+
+
+class Schema(BaseModel):
+    """The form of plain data: exact types, finite numbers; what else stands there is passed over."""
+
+    model_config = STRICT
+
+    @classmethod
+    def check(cls, value: object, where: str = "its description") -> None:
+        """See that a value has the form.
+
+        Raises:
+            Unfit: it has not.
+        """
+        try:
+            cls.model_validate(value)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_context=False)[0]
+            key = ".".join(map(str, first["loc"]))[:100] or where
+            if first["type"] == "missing":
+                raise Unfit(f"{key} is missing") from None
+            raise Unfit(re.sub("^(Input|Value error,)", key, first["msg"])) from None
+
+
+class _Target(Schema):
+    target: str = Field(alias="_target_")
+
+
+class _Network(Schema):
+    method: _Target
+    model: _Target
+    likelihood: _Target = None
+    num_classes: Annotated[int, Field(ge=1, le=MOST_CLASSES)]
+    in_channels: Annotated[int, Field(ge=1, le=MOST_CHANNELS)]
+    image_size: Annotated[int, Field(ge=1, le=MOST_PIXELS)]
+    mean: list[float]
+    std: list[Annotated[float, Field(ge=0)]]
+    class_names: Annotated[list[str], Field(max_length=MOST_CLASSES)]
+    format: Annotated[int, Field(ge=1, le=1000)] = 1
+
+    @model_validator(mode="after")
+    def _one_for_each_channel(self) -> "_Network":
+        if not {len(self.mean), len(self.std)} <= {1, self.in_channels}:
+            raise ValueError("has not one mean and std for each channel")
+        return self
+
+
+class _Config(Schema):
+    data: dict
+    evaluation: dict[Literal["temperature_scaling", "restrict_classes", "save_predictions"], bool]
+    seed: int
+    checkpoint: str
+    ckpt: str | None = None
+
+
+class _Predictions(Schema):
+    config: _Config
+    class_names: list[str]
+    classes: dict[str, list]
+    groups: dict[str, list]
+
+
+def require_network(about: object) -> None:
+    """See that a checkpoint's description has this program's form.
+
+    Raises:
+        Unfit: it has not.
+    """
+    require_plain(about, "its description")
+    _Network.check(about)
+
+
+def require_predictions(about: object) -> None:
+    """The same for what a file of predictions says of them."""
+    _Predictions.check(about)
+    # these two can be large, and are checked with the sets they are of
+    require_plain({key: value for key, value in about.items() if key not in ("classes", "groups")}, "its description")
 
 
 def require_plain(value: object, where: str) -> None:
@@ -73,40 +159,11 @@ def _require_text(text: str, where: str) -> None:
         raise Unfit(f"{where} holds control characters")
 
 
-def integer(value: object, low: int, high: int) -> bool:
-    return type(value) is int and low <= value <= high
-
-
-def number(value: object) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
-
-
-def texts(value: object) -> bool:
-    return type(value) is list and all(type(item) is str for item in value)
-
-
-def numbers(value: object) -> bool:
-    return type(value) is list and all(map(number, value))
-
-
-def entry(holder: object, key: str, kind: type, where: str):
-    """What a dict has under a key.
-
-    Raises:
-        Unfit: there is none, or it is of another type than ``kind``.
-    """
-    if not isinstance(holder, Mapping) or key not in holder:
-        raise Unfit(f"{where}{key} is missing")
-    if type(holder[key]) is not kind:
-        raise Unfit(f"{where}{key} is a {type(holder[key]).__name__}, but must be a {kind.__name__}")
-    return holder[key]
-
-
 KINDS = ("methods", "backbones", "likelihoods")
 OF_HYDRA = ("_target_", "_partial_", "_convert_", "_recursive_")
-MOST = {"M": 512, "samples": 4096, "depth": 1204}
+GIVEN = {"methods": ("backbone", "input_shape"), "backbones": ("num_classes", "in_channels", "image_size")}
+MOST = {"M": 512, "samples": 4096, "depth": 1204, "budget": LARGEST}  # a budget is a number of parameters
 MOST_OTHERWISE = 1_000_000  # of an integer setting
-LARGE = ("budget",)  # a number of parameters
 # Arguments of timm's and torchvision's that say where numbers come from or what is made of the network, not its form.
 NOT_FORM = re.compile(
     r"pretrained(?!_window_sizes?$).*|(?!init_).*weights|.*(checkpoint|cache|url|hub|hf_|source|script|export|jit)\w*|"
@@ -176,16 +233,13 @@ def _trusted(target: str, trust: Sequence[str]) -> Callable:
     return found
 
 
-def check_settings(node: object, kind: str, trust: Sequence[str], given: Collection[str] = ()) -> None:
-    """See that a file's settings suit the constructor that they name.
-
-    Args:
-        node: plain data.
-        given: arguments that the program gives by itself.
+def require_constructor(node: object, kind: str, trust: Sequence[str]) -> None:
+    """See that what plain data want to be called is this package's or trusted, and takes their settings.
 
     Raises:
-        Unfit: they do not.
+        Unfit: something else is to be called, or with settings that are none.
     """
+    given = GIVEN.get(kind, ())
     target = node.get("_target_") if isinstance(node, dict) else None
     constructor = find_constructor(target, kind, trust)
     if not is_own(target) or target.partition(".")[0] in trust:
@@ -200,7 +254,7 @@ def check_settings(node: object, kind: str, trust: Sequence[str], given: Collect
             raise Unfit(f"{target} has no setting {key}")
         if not _suits(value, parameters[key].annotation):
             raise Unfit(f"{key} of {target} is {_shown(value)}")
-        if type(value) is int and value > MOST.get(key, LARGEST if key in LARGE else MOST_OTHERWISE):
+        if type(value) is int and value > MOST.get(key, MOST_OTHERWISE):
             raise Unfit(f"{key} of {target} is {value}, which is too large")
         if key == "kwargs":
             _check_arguments(value or {}, target)
@@ -231,46 +285,43 @@ def _check_nested(value: object, kind: str, trust: Sequence[str]) -> None:
 
 
 def _suits(value: object, annotation: object) -> bool:
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin in (Union, UnionType):
-        return any(_suits(value, one) for one in arguments)
-    if origin is Literal:
-        return any(type(value) is type(one) and value == one for one in arguments)
-    if origin is dict:
-        return type(value) is dict
-    if origin is Sequence:
-        return type(value) is list and all(_suits(item, *arguments) for item in value)
-    if annotation is float:
-        return number(value)
-    if annotation is type(None):
-        return value is None
-    return type(value) is annotation
+    try:
+        TypeAdapter(annotation, config=STRICT).validate_python(value)
+    except ValidationError:
+        return False
+    return True
 
 
 def _check_arguments(kwargs: dict, target: str) -> None:
     """See that arguments for timm's or torchvision's constructor are about the network's form and nothing else."""
-    left: list[tuple[str, object]] = []
     for key, value in kwargs.items():
         if not key.isidentifier() or key.startswith("_") or NOT_FORM.fullmatch(key):
             raise Unfit(f"model.kwargs of {target} has {key[:100]}, which is not about the network's form")
-        left.append((key, value))
-    while left:
-        key, value = left.pop()
-        if isinstance(value, dict):
-            if not all(name.isidentifier() and not name.startswith("_") for name in value):
-                raise Unfit(f"model.kwargs.{key} of {target} is no setting of a network")
-            _check_arguments(value, target)
-        elif isinstance(value, list):
-            left += [(key, item) for item in value]
-        elif isinstance(value, str) and not WORD.fullmatch(value):
-            raise Unfit(f"model.kwargs.{key} of {target} is {_shown(value)}, which is no word")
-        elif type(value) in (int, float) and abs(value) > MOST_OTHERWISE:
-            raise Unfit(f"model.kwargs.{key} of {target} is {value}, which is too large")
+        _check_argument(key, value, target)
+
+
+def _check_argument(key: str, value: object, target: str) -> None:
+    if isinstance(value, dict):
+        _check_arguments(value, target)
+    elif isinstance(value, list):
+        for item in value:
+            _check_argument(key, item, target)
+    elif isinstance(value, str) and not WORD.fullmatch(value):
+        raise Unfit(f"model.kwargs.{key} of {target} is {_shown(value)}, which is no word")
+    elif type(value) in (int, float) and abs(value) > MOST_OTHERWISE:
+        raise Unfit(f"model.kwargs.{key} of {target} is {value}, which is too large")
 
 
 def _shown(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:79]}…"
+
+
+def require_constructors(about: dict, trust: Sequence[str]) -> None:
+    """Apply `require_constructor` to all that a checkpoint's description names."""
+    for part, kind in (("method", "methods"), ("model", "backbones"), ("likelihood", "likelihoods")):
+        if part in about:
+            require_constructor(about[part], kind, trust)
 
 
 def construct(node: dict, kind: str, trust: Sequence[str], **arguments):
@@ -337,77 +388,6 @@ class Limited(TorchDispatchMode):
             raise Unfit("its network is far larger than the weights in the file")
 
 
-MOST_CLASSES = 1_000_000
-MOST_CHANNELS = 100_000
-MOST_PIXELS = 16_384  # along an image's side
-GIVEN = {"methods": ("backbone", "input_shape"), "backbones": ("num_classes", "in_channels", "image_size")}
-FLAGS = ("temperature_scaling", "restrict_classes", "save_predictions")
-
-
-def require_network(about: object) -> None:
-    """See that a checkpoint's description has this program's form.
-
-    Raises:
-        Unfit: it has not.
-    """
-    require_plain(about, "its description")
-    for part in ("method", "model"):
-        _require_target(entry(about, part, dict, ""), part)
-    if "likelihood" in about:
-        _require_target(entry(about, "likelihood", dict, ""), "likelihood")
-    for key, most in (("num_classes", MOST_CLASSES), ("in_channels", MOST_CHANNELS), ("image_size", MOST_PIXELS)):
-        if not integer(about.get(key), 1, most):
-            raise Unfit(f"{key} is {_shown_entry(about, key)}, but must be an integer from 1 to {most}")
-    for key in ("mean", "std"):
-        if not numbers(about.get(key)) or len(about[key]) not in (1, about["in_channels"]):
-            raise Unfit(f"{key} must be a list of finite numbers, one for each channel")
-    if min(about["std"]) < 0:
-        raise Unfit("std is below 0")
-    if not texts(about.get("class_names")) or len(about["class_names"]) > MOST_CLASSES:
-        raise Unfit("class_names must be a list of strings")
-    if not integer(about.get("format", 1), 1, 1000):
-        raise Unfit("format must be a small integer")
-
-
-def require_constructors(about: dict, trust: Sequence[str]) -> None:
-    """See that what a description wants to be called is this package's or trusted, and takes the settings.
-
-    Raises:
-        Unfit: something else is to be called, or with settings that are none.
-    """
-    check_settings(about["method"], "methods", trust, GIVEN["methods"])
-    check_settings(about["model"], "backbones", trust, GIVEN["backbones"])
-    if "likelihood" in about:
-        check_settings(about["likelihood"], "likelihoods", trust)
-
-
-def require_predictions(about: object, trust: Sequence[str]) -> None:
-    """The same for what a file of predictions says of them.
-
-    Raises:
-        Unfit: another form, or a likelihood that is neither this package's nor trusted.
-    """
-    sets = {key: entry(about, key, dict, "") for key in ("classes", "groups")}  # checked with the sets they are of
-    require_plain({key: value for key, value in about.items() if key not in sets}, "its description")
-    config = entry(about, "config", dict, "")
-    for part in ("data", "evaluation"):
-        entry(config, part, dict, "config.")
-    entry(config, "seed", int, "config.")
-    if type(config.get("checkpoint")) is not str or type(config.get("ckpt")) not in (str, type(None)):
-        raise Unfit("config says in no right way which checkpoint was tested")
-    for key, value in config["evaluation"].items():
-        if key not in FLAGS or type(value) is not bool:
-            raise Unfit(f"config.evaluation.{key} is no setting of an evaluation")
-    if "likelihood" in config["data"]:
-        check_settings(entry(config["data"], "likelihood", dict, "config.data."), "likelihoods", trust)
-    if not texts(about.get("class_names")):
-        raise Unfit("class_names must be a list of strings")
-    for key, found in sets.items():
-        for name, value in found.items():
-            if type(value) is not list:
-                raise Unfit(f"{key}.{name} is no list")
-
-
 def built_otherwise(about: dict) -> dict:
     """The description without what has to do with where a training started, since all weights are in the checkpoint."""
     model = dict(about["model"])
@@ -421,13 +401,3 @@ def built_otherwise(about: dict) -> dict:
 def refusal(path: object, error: Exception, fix: str) -> UserError:
     """The sentence for a file that was refused."""
     return UserError(f"{path} cannot be read ({reason(error)}); {fix}.")
-
-
-def _require_target(node: dict, where: str) -> None:
-    if type(node.get("_target_")) is not str:
-        raise Unfit(f"{where} does not say what it is, by _target_")
-
-
-def _shown_entry(about: dict, key: str) -> str:
-    value = about.get(key)
-    return repr(value) if value is None or number(value) or type(value) is bool else f"a {type(value).__name__}"

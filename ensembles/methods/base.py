@@ -132,7 +132,8 @@ class Method(LightningModule):
             logits: (M, B, K), of a regression the outputs.
             labels: (B,) for all members alike, or (M, B); or each class's share, (B, K) or (M, B, K).
         """
-        mean = self.likelihood.loss(logits, labels, self.recipe)
+        criterion = self.recipe.criterion if self.recipe else nn.functional.cross_entropy
+        mean = self.likelihood.loss(logits, labels, criterion)
         return logits.shape[0] * mean if self.reduction == "sum" else mean
 
     def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:

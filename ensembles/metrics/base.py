@@ -1,7 +1,7 @@
 """What all metrics start from: members' logits, the predictive distribution in float64, and its torchmetrics base."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -90,6 +90,11 @@ class Predicted(NamedTuple):
                 f"The set {name!r} has labels from {low} to {high}, but the network tells {classes} classes apart: "
                 f"its labels must lie from 0 to {classes - 1}."
             )
+
+
+def prefixed(prefix: str, values: Mapping) -> dict:
+    """Put flat results below a key."""
+    return {f"{prefix}/{key}": value for key, value in values.items()}
 
 
 class EnsembleMetric(Metric):

@@ -54,21 +54,21 @@ def pair_mean(matrix: Tensor) -> Tensor:
     return matrix[~torch.eye(len(matrix), dtype=torch.bool, device=matrix.device)].mean()
 
 
-def disagreement_ratio(apart: Tensor, error: Tensor) -> Tensor | None:
+def disagreement_ratio(differing: Tensor, error: Tensor) -> Tensor | None:
     """Mean over pairs of the share of differing predictions over the error rate of the pair's first member.
 
     0 for copies, 2 for networks of equal error that never err on the same example (Fort et al., 2019; Mixture, section
     5.3). Pairs whose first member makes no error have no ratio and are left out; None where no member errs.
 
     Args:
-        apart: shares of differing predictions, (M, M).
+        differing: shares of differing predictions, (M, M).
         error: members' error rates, (M,).
     """
     errs = error > 0
     if not errs.any():
         return None
     # the diagonal is zero, so a row's sum is over its M - 1 pairs
-    return (apart[errs].sum(-1) / error[errs] / (len(apart) - 1)).mean()
+    return (differing[errs].sum(-1) / error[errs] / (len(differing) - 1)).mean()
 
 
 class Diversity(EnsembleMetric):
@@ -83,7 +83,7 @@ class Diversity(EnsembleMetric):
 
     def __init__(self, M: int, **settings) -> None:
         super().__init__(**settings)
-        for name, shape in {"apart": (M, M), "cross": (M, M), "wrong": (M,), "count": ()}.items():
+        for name, shape in {"differing": (M, M), "cross": (M, M), "wrong": (M,), "count": ()}.items():
             self.add_state(name, torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
@@ -94,18 +94,18 @@ class Diversity(EnsembleMetric):
         """
         if len(logits) == 1:
             return
-        self.apart += differs(logits).double().sum(-1)
+        self.differing += differs(logits).double().sum(-1)
         self.cross += cross_log_likelihood(logits)
         self.wrong += (logits.argmax(-1) != labels).double().sum(-1)
         self.count += logits.shape[1]
 
     def compute(self) -> dict[str, Tensor]:
         """The measures, float64."""
-        if len(self.apart) == 1:
+        if len(self.differing) == 1:
             return {}
-        apart = self.apart / self.count
-        ratio = disagreement_ratio(apart, self.wrong / self.count)
-        found = {"disagreement": pair_mean(apart), "kl": pair_mean(_kl(self.cross, self.count))}
+        differing = self.differing / self.count
+        ratio = disagreement_ratio(differing, self.wrong / self.count)
+        found = {"disagreement": pair_mean(differing), "kl": pair_mean(_kl(self.cross, self.count))}
         return found if ratio is None else found | {"ratio": ratio}
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ensembles.errors import UserError
-from ensembles.metrics.base import EnsembleMetric, Predicted, require_finite
+from ensembles.metrics.base import EnsembleMetric, Predicted, prefixed, require_finite
 
 
 def mse(means: Tensor, targets: Tensor) -> Tensor:
@@ -17,8 +17,8 @@ def mse(means: Tensor, targets: Tensor) -> Tensor:
 
 def log_likelihood(means: Tensor, variances: Tensor, targets: Tensor) -> Tensor:
     """Each target's log-density, nats, under the equal mixture of the members' normal distributions, (N,)."""
-    alone = -((targets - means).square() / variances + variances.log() + math.log(2 * math.pi)) / 2
-    return alone.logsumexp(0) - math.log(len(means))
+    each = -((targets - means).square() / variances + variances.log() + math.log(2 * math.pi)) / 2
+    return each.logsumexp(0) - math.log(len(means))
 
 
 def nll(means: Tensor, variances: Tensor, targets: Tensor) -> Tensor:
@@ -141,16 +141,12 @@ class RegressionSummary:
             raise UserError("There is no test set among the predictions, so nothing can be measured.")
         means, variances = self.moments("test")
         targets = self.sets["test"].labels.double()
-        results = _prefixed("test", scores(means, variances, targets))
-        alone = [scores(means[[m]], None if variances is None else variances[[m]], targets) for m in range(len(means))]
-        results |= {f"members/{key}": [member[key] for member in alone] for key in alone[0]}
+        results = prefixed("test", scores(means, variances, targets))
+        each = [scores(means[[m]], None if variances is None else variances[[m]], targets) for m in range(len(means))]
+        results |= {f"members/{key}": [member[key] for member in each] for key in each[0]}
         if len(means) > 1:
             results["diversity/variance"] = variance(means).item()
         for name, predicted in self.sets.items():
             if name not in ("test", "val"):
-                results |= _prefixed(name, scores(*self.moments(name), predicted.labels.double()))
+                results |= prefixed(name, scores(*self.moments(name), predicted.labels.double()))
         return results
-
-
-def _prefixed(prefix: str, values: dict[str, float]) -> dict[str, float]:
-    return {f"{prefix}/{key}": value for key, value in values.items()}

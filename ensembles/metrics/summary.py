@@ -7,7 +7,7 @@ from torchmetrics import Metric, MetricCollection
 
 from ensembles.errors import UserError
 from ensembles.metrics import temperature
-from ensembles.metrics.base import Predicted
+from ensembles.metrics.base import Predicted, prefixed
 from ensembles.metrics.classification import ECE, METRICS, NLL, Accuracy, scores
 from ensembles.metrics.diversity import diversity
 from ensembles.metrics.ood import OODScores, criteria, detection
@@ -26,14 +26,14 @@ class Summary:
 
     Attributes:
         test: the test set's predictions, once they are there.
-        unsure: for ``test`` and each out-of-distribution set the criteria's scores, name: (N,); see
+        ood_scores: for ``test`` and each out-of-distribution set the criteria's scores, name: (N,); see
             `ensembles.metrics.ood.criteria`.
     """
 
     def __init__(self, *, temperature_scaling: bool = False, restrict_classes: bool = True) -> None:
         self.temperature_scaling, self.restrict_classes = temperature_scaling, restrict_classes
         self.test: Predicted | None = None
-        self.unsure: dict[str, dict[str, Tensor]] = {}
+        self.ood_scores: dict[str, dict[str, Tensor]] = {}
         self._temperatures: temperature.Temperatures | None = None
         self._shifted: dict[str, dict[str, float]] = {}
         self._cells: dict[tuple[str, int], dict[str, float]] = {}
@@ -51,9 +51,9 @@ class Summary:
                 self._temperatures = temperature.fit(predicted.logits, predicted.labels)
         elif kind == "test":
             self.test = predicted
-            self.unsure["test"] = criteria(predicted.logits)
+            self.ood_scores["test"] = criteria(predicted.logits)
         elif kind == "ood":
-            self.unsure[name] = criteria(predicted.logits)
+            self.ood_scores[name] = criteria(predicted.logits)
         elif kind == "shift":
             self._shifted[name] = shifted(name, predicted, self.restrict_classes)
         elif kind == "corrupted":
@@ -65,7 +65,7 @@ class Summary:
     def metric(self, name: str, logits: Tensor) -> Metric | MetricCollection | None:
         """Make what reduces a set's batches as they come, on the device of its first logits (M, B, K).
 
-        None for a set whose whole logits are needed, which `add` takes in; what the metric computes goes to `take`.
+        None for a set whose whole logits are needed, which `add` takes in; `take_reduced` takes what the metric computes.
         """
         kind = name.partition("/")[0]
         if kind == "ood":
@@ -74,11 +74,11 @@ class Summary:
             return MetricCollection({"acc": Accuracy(), "nll": NLL(), "ece": ECE()}).to(logits.device)
         return None
 
-    def take(self, name: str, values: Mapping[str, Tensor]) -> None:
+    def take_reduced(self, name: str, values: Mapping[str, Tensor]) -> None:
         """Take in what the `metric` of a set has computed."""
         kind, *rest = name.split("/")
         if kind == "ood":
-            self.unsure[name] = {criterion: score.cpu() for criterion, score in values.items()}
+            self.ood_scores[name] = {criterion: score.cpu() for criterion, score in values.items()}
         else:
             self._cells[rest[0], int(rest[1])] = {key: value.item() for key, value in values.items()}
 
@@ -99,27 +99,27 @@ class Summary:
         if self.test is None:
             raise UserError("There is no test set among the predictions, so nothing can be measured.")
         logits, labels = self.test[:2]
-        alone = [scores(member[None], labels) for member in logits]
-        results = _prefixed("test", scores(logits, labels))
-        results |= {f"members/{name}": [member[name] for member in alone] for name in METRICS}
-        results |= _prefixed("diversity", diversity(logits, labels))
+        each = [scores(member[None], labels) for member in logits]
+        results = prefixed("test", scores(logits, labels))
+        results |= {f"members/{name}": [member[name] for member in each] for name in METRICS}
+        results |= prefixed("diversity", diversity(logits, labels))
         if self.temperature_scaling:
             if self._temperatures is None:
                 raise UserError("evaluation.temperature_scaling needs a validation split: set data.val_fraction.")
-            results |= _prefixed("scaled", temperature.scaled(logits, labels, self._temperatures))
+            results |= prefixed("scaled", temperature.scaled(logits, labels, self._temperatures))
         results |= overall(self._cells)
         error = mean_corruption_error(self._cells)
         if error is not None and logits.shape[2] == IMAGENET_CLASSES:
             results["corrupted/mce"] = error
         for name, values in self._shifted.items():
-            results |= _prefixed(name, values)
-        inside = self.unsure["test"]
-        for name, outside in self.unsure.items():
+            results |= prefixed(name, values)
+        inside = self.ood_scores["test"]
+        for name, outside in self.ood_scores.items():
             if name != "test":
                 for criterion, score in inside.items():
-                    results |= _prefixed(f"{name}/{criterion}", detection(score, outside[criterion]))
+                    results |= prefixed(f"{name}/{criterion}", detection(score, outside[criterion]))
         for (type, severity), values in self._cells.items():
-            results |= _prefixed(f"corrupted/{type}/{severity}", values)
+            results |= prefixed(f"corrupted/{type}/{severity}", values)
         return results
 
 
@@ -131,7 +131,3 @@ def summarise(
     for name, predicted in sets:
         summary.add(name, predicted)
     return summary.results()
-
-
-def _prefixed(prefix: str, values: Mapping) -> dict:
-    return {f"{prefix}/{key}": value for key, value in values.items()}

@@ -77,10 +77,10 @@ def scaled(logits: Tensor, labels: Tensor, temperatures: Temperatures) -> dict[s
     pool = log_mean(log_mean(logits)[None], [temperatures.pool])
     found = {"pool": measure(pool, labels, SCALED) | {"temperature": temperatures.pool}}
     found["average"] = measure(log_mean(logits, temperatures.members), labels, SCALED)
-    alone = [
+    each = [
         measure(log_mean(member[None], [temperature]), labels, SCALED)
         for member, temperature in zip(logits, temperatures.members, strict=True)
     ]
-    found["members"] = {name: [member[name] for member in alone] for name in SCALED}
+    found["members"] = {name: [member[name] for member in each] for name in SCALED}
     found["members"]["temperature"] = temperatures.members
     return {f"{who}/{key}": value for who, values in found.items() for key, value in values.items()}

@@ -19,7 +19,7 @@ def draw(summary: Summary, folder: Path, results: Mapping, history: Path, class_
     Raises:
         UserError: a folder that cannot be written to.
     """
-    ood = {name: -unsure["max_probability"] for name, unsure in summary.unsure.items() if name != "test"}
+    ood = {name: -scores["max_probability"] for name, scores in summary.ood_scores.items() if name != "test"}
     ood = {name.removeprefix("ood/"): sure for name, sure in ood.items()}
     plots.draw(folder, results, summary.test, ood, history=history, class_names=class_names)
 

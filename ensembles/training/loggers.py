@@ -15,7 +15,7 @@ from ensembles.errors import reason
 from ensembles.runs import Run
 
 
-class Careful(Logger):
+class SafeLogger(Logger):
     """A logger of a config, which only process 0 makes; after its first failure it is left alone.
 
     Args:
@@ -82,10 +82,10 @@ class Careful(Logger):
             return None
 
 
-def make_loggers(config: DictConfig, run: Run) -> list[Careful]:
+def make_loggers(config: DictConfig, run: Run) -> list[SafeLogger]:
     """The loggers of a composed config; what else stands among them are their settings."""
     return [
-        Careful(name, logger, run)
+        SafeLogger(name, logger, run)
         for name, logger in config.logger.items()
         if isinstance(logger, DictConfig) and "_target_" in logger
     ]

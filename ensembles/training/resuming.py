@@ -1,12 +1,15 @@
 """Whether, and from which checkpoint, a training can go on: its counters, curves, optimiser and schedule."""
 
+import math
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated, Literal
 
 import pytorch_lightning as pl
 import torch
-from packaging.version import InvalidVersion, Version
+from pydantic import Field
 from pytorch_lightning import Trainer
 from torch import Tensor, nn
 
@@ -14,11 +17,41 @@ from ensembles.checkpoints import ABOUT, FORMAT, Mismatch, read_checkpoint, requ
 from ensembles.errors import UserError
 from ensembles.runs import Run
 from ensembles.training.recipe import Recipe
-from ensembles.untrusted import LARGEST, Unfit, entry, integer, number, refusal
+from ensembles.untrusted import LARGEST, Schema, Unfit, refusal
 
-COUNT = (0, LARGEST)
 OF_SCHEDULE = ("last_epoch", "_step_count", "base_lrs", "_last_lr", "lr_lambdas")
-SCALER = {"scale", "growth_factor", "backoff_factor", "growth_interval", "_growth_tracker"}
+SCALER = ("scale", "growth_factor", "backoff_factor", "growth_interval", "_growth_tracker")
+Count = Annotated[int, Field(ge=0, le=LARGEST)]
+
+
+class _Best(Schema):
+    best: float | None
+
+
+class _Rows(Schema):
+    rows: list[dict[str, int | Annotated[float, Field(allow_inf_nan=True)]]]
+
+
+class _Callbacks(Schema):
+    checkpoints: _Best = Field(None, alias="Checkpoints")
+    history: _Rows = Field(None, alias="History")
+
+
+class _Losses(Schema):
+    sum: float
+    steps: Count
+
+
+class _Progress(Schema):
+    version: str = Field(alias="pytorch-lightning_version")
+    epoch: Count
+    global_step: Count
+    loops: dict[str, dict]
+    callbacks: _Callbacks
+    losses: _Losses = None
+    scaler: Annotated[dict[Literal[SCALER], float], Field(min_length=len(SCALER))] = Field(None, alias="MixedPrecision")
+    optimizers: Annotated[list[dict], Field(min_length=1, max_length=1)] = Field(alias="optimizer_states")
+    schedules: Annotated[list[dict], Field(min_length=1, max_length=1)] = Field(alias="lr_schedulers")
 
 
 class Outdated(UserError):
@@ -59,80 +92,38 @@ def newest(run: Run, method: nn.Module, trainer: Trainer) -> Path | None:
 def _require_training(run: Run, checkpoint: dict, method: nn.Module, trainer: Trainer, path: Path) -> None:
     """See that a run's training can go on from a checkpoint; of a finished training less must be there."""
     try:
-        unfinished = epochs_done(checkpoint) < run.config["recipe"]["epochs"]
+        unfinished = epochs_done(checkpoint, trainer) < run.config["recipe"]["epochs"]
         if unfinished and checkpoint[ABOUT].get("format") != FORMAT:
             raise Outdated(
                 f"{path} was written by another version of this program, so training cannot go on from it: "
                 "train anew with force=true, which keeps the old run beside the new one."
             )
         require_same(method, checkpoint, path)
-        require_progress(checkpoint, trainer, unfinished)
-        require_optimizer(checkpoint, method)
+        lacking = {"losses"} - checkpoint.keys() | {"Checkpoints", "History"} - checkpoint["callbacks"].keys()
+        if unfinished and lacking:
+            raise Unfit(f"{min(lacking)} is missing")
+        _require_optimizer(checkpoint, method)
     except Unfit as error:
         raise refusal(path, error, "train anew with force=true") from error
 
 
-def epochs_done(checkpoint: dict) -> int:
+def epochs_done(checkpoint: dict, trainer: Trainer) -> int:
     """How many epochs of a training lie behind a checkpoint.
-
-    Raises:
-        Unfit: it does not say.
-    """
-    loops = entry(entry(checkpoint, "loops", dict, ""), "fit_loop", dict, "loops.")
-    where = "loops.fit_loop.epoch_progress."
-    current = entry(entry(loops, "epoch_progress", dict, "loops.fit_loop."), "current", dict, where)
-    if not integer(current.get("processed"), *COUNT):
-        raise Unfit(f"{where}current.processed is no number of epochs")
-    return current["processed"]
-
-
-def require_progress(checkpoint: dict, trainer: Trainer, unfinished: bool) -> None:
-    """See that the counters, the curves and the loss so far are there and of their types.
 
     Args:
         trainer: one that has not begun, whose counters have the form that is wanted.
-        unfinished: that there are epochs left, so that what only they need must be there.
 
     Raises:
-        Unfit: one is not.
+        Unfit: its counters are not there or not of their types.
     """
-    for key in ("epoch", "global_step"):
-        if not integer(checkpoint.get(key), *COUNT):
-            raise Unfit(f"{key} is no number of them")
-    same = _lightning(checkpoint) == pl.__version__
-    _require_alike(checkpoint["loops"]["fit_loop"], trainer.fit_loop.state_dict(), "loops.fit_loop", whole=same)
-    callbacks = entry(checkpoint, "callbacks", dict, "")
-    if unfinished or "Checkpoints" in callbacks:
-        best = entry(callbacks, "Checkpoints", dict, "callbacks.").get("best", "")
-        if best is not None and not number(best):
-            raise Unfit("callbacks.Checkpoints.best is no number")
-    if unfinished or "History" in callbacks:
-        rows = entry(entry(callbacks, "History", dict, "callbacks."), "rows", list, "callbacks.History.")
-        if not all(type(row) is dict and all(_is_cell(*cell) for cell in row.items()) for row in rows):
-            raise Unfit("callbacks.History.rows are no rows of numbers")
-    if unfinished or "losses" in checkpoint:
-        losses = entry(checkpoint, "losses", dict, "")
-        if not number(losses.get("sum")) or not integer(losses.get("steps"), *COUNT):
-            raise Unfit("losses are no sum and number of steps")
-    if "MixedPrecision" in checkpoint:
-        scaler = entry(checkpoint, "MixedPrecision", dict, "")
-        if scaler.keys() != SCALER or not all(map(number, scaler.values())):
-            raise Unfit("MixedPrecision is no state of a gradient scaler")
-
-
-def _lightning(checkpoint: dict) -> str:
-    version = entry(checkpoint, "pytorch-lightning_version", str, "")
-    try:
-        known = Version(version) >= Version("2.0")
-    except InvalidVersion:
-        known = False
-    if not known:
+    _Progress.check(checkpoint, "it")
+    version, loop = checkpoint["pytorch-lightning_version"], checkpoint["loops"].get("fit_loop")
+    if not re.match(r"[2-9]\.\d", version):
         raise Unfit("pytorch-lightning_version is none that this program has used")
-    return version
-
-
-def _is_cell(key: object, value: object) -> bool:
-    return type(key) is str and type(value) in (int, float)
+    _require_alike(loop, trainer.fit_loop.state_dict(), "loops.fit_loop", whole=version == pl.__version__)
+    if "epoch_progress" not in loop:
+        raise Unfit("loops.fit_loop.epoch_progress is missing")
+    return loop["epoch_progress"]["current"]["processed"]
 
 
 def _require_alike(value: object, template: object, where: str, whole: bool = True) -> None:
@@ -153,21 +144,18 @@ def _require_alike(value: object, template: object, where: str, whole: bool = Tr
     elif type(template) is bool or template is None:
         if type(value) is not type(template):
             raise Unfit(f"{where} is no {type(template).__name__}")
-    elif isinstance(template, int) and not integer(value, *COUNT):
+    elif isinstance(template, int) and not (type(value) is int and 0 <= value <= LARGEST):
         raise Unfit(f"{where} is no count")
-    elif isinstance(template, float) and not number(value):
+    elif isinstance(template, float) and not _is_number(value):
         raise Unfit(f"{where} is no number")
 
 
-def require_optimizer(checkpoint: dict, method: nn.Module) -> None:
+def _require_optimizer(checkpoint: dict, method: nn.Module) -> None:
     """See that the optimiser's and the schedule's states are those of the method and its recipe.
 
     Raises:
         Unfit: they are not.
     """
-    for key in ("optimizer_states", "lr_schedulers"):
-        if len(entry(checkpoint, key, list, "")) != 1 or type(checkpoint[key][0]) is not dict:
-            raise Unfit(f"{key} is no list of one dict")
     recipe: Recipe = method.recipe
     made = recipe.optimizers(method.parameter_groups(), steps=1)
     optimizer, schedule = made["optimizer"], made["lr_scheduler"]["scheduler"].state_dict()
@@ -176,7 +164,9 @@ def require_optimizer(checkpoint: dict, method: nn.Module) -> None:
     _require_alike(scheduled, wanted, "lr_schedulers.0")
     _require_alike(scheduled, schedule, "lr_schedulers.0", whole=False)
     where = "optimizer_states.0."
-    groups, values = entry(state, "param_groups", list, where), entry(state, "state", dict, where)
+    groups, values = state.get("param_groups"), state.get("state")
+    if type(groups) is not list or type(values) is not dict:
+        raise Unfit(f"{where}param_groups or state is missing")
     if any(type(key) is str for key in values):
         return  # FSDP names parameters, and compares them itself
     own = optimizer.state_dict()["param_groups"]
@@ -198,9 +188,13 @@ def _require_group(group: object, own: dict, where: str) -> None:
             raise Unfit(f"{where}.{key} is missing")
 
 
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
 def _same_kind(value: object, own: object) -> bool:
     if type(own) in (int, float):
-        return number(value)
+        return _is_number(value)
     if isinstance(own, tuple | list):
         return isinstance(value, tuple | list) and len(value) == len(own) and all(map(_same_kind, value, own))
     return type(value) in (type(own), type(None), bool) if own is None else type(value) is type(own) or value is None
@@ -210,7 +204,7 @@ def _require_values(values: dict, parameters: list[nn.Parameter], recipe: Recipe
     kept: dict[int, dict[str, object] | None] = {}
     for index, state in values.items():
         where = f"optimizer_states.0.state.{str(index)[:20]}"
-        if not integer(index, 0, len(parameters) - 1) or type(state) is not dict:
+        if type(index) is not int or not 0 <= index < len(parameters) or type(state) is not dict:
             raise Unfit(f"{where} belongs to no parameter")
         shape = parameters[index].shape
         if len(shape) not in kept:

@@ -114,7 +114,7 @@ class Checkpoints(Checkpoint):
         INTERRUPTION.hold()
 
     def on_test_start(self, trainer: Trainer, module: LightningModule) -> None:
-        INTERRUPTION.take()  # Lightning's own handler of SIGTERM has come in between
+        INTERRUPTION.install()  # Lightning's own handler of SIGTERM has come in between
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, outputs, batch, batch_idx: int) -> None:
         step, steps = batch_idx + 1, trainer.num_training_batches
@@ -123,7 +123,7 @@ class Checkpoints(Checkpoint):
         self._save_if_asked(trainer, f"in epoch {trainer.current_epoch + 1} after step {step} of {steps}")
 
     def on_validation_start(self, trainer: Trainer, module: LightningModule) -> None:
-        INTERRUPTION.take()
+        INTERRUPTION.install()
         self._save_if_asked(trainer, f"in epoch {trainer.current_epoch + 1} before its validation")
 
     def on_validation_batch_end(self, trainer: Trainer, module: LightningModule, *_: object) -> None:

@@ -130,9 +130,9 @@ def test_only_the_first_process_logs(tmp_path, monkeypatch):
     from pytorch_lightning.utilities import rank_zero_only
 
     from ensembles.runs import Run
-    from ensembles.training.loggers import Careful
+    from ensembles.training.loggers import SafeLogger
 
-    logger = Careful("csv", OmegaConf.create({"_target_": "pytorch_lightning.loggers.CSVLogger"}), Run({}, tmp_path))
+    logger = SafeLogger("csv", OmegaConf.create({"_target_": "pytorch_lightning.loggers.CSVLogger"}), Run({}, tmp_path))
     monkeypatch.setattr(rank_zero_only, "rank", 1)
     logger.log_metrics({"val/acc": 0.5}, 1)
     logger.publish({"test/acc": 0.5}, 1)
