@@ -14,17 +14,15 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from ensembles.cli import CONFIGS
+from ensembles.cli import CONFIGS, piped
 from ensembles.cli.arguments import planned_sweep
 from ensembles.cli.as_trained import as_trained
 from ensembles.cli.composing import checked, refused
-from ensembles.cli.program import piped
 from ensembles.cluster.submission import submit
 from ensembles.errors import Interrupted, UserError, complain
 from ensembles.experiment import run_experiment
 from ensembles.processes import leads
 from ensembles.runs import Run
-from ensembles.sweeps import Sweep
 
 
 def job(config: DictConfig) -> bool:
@@ -69,20 +67,16 @@ def main() -> None:
     except Exception as error:
         complain(error)
     if sweep:
-        successful = _shown(sweep) and successful
+        try:
+            successful = sweep.show() and successful
+        except UserError as error:
+            successful = complain(error)
     if stop:
         if leads():
             print(stop, file=sys.stderr)
         sys.exit(stop.code)
     if not successful:
         sys.exit(1)
-
-
-def _shown(sweep: Sweep) -> bool:
-    try:
-        return sweep.show()
-    except UserError as error:
-        return complain(error)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without b
 from ensembles.claims.ledger import counts, ledger, markdown
 from ensembles.claims.schema import all_claims
 from ensembles.claims.verdicts import OUTCOMES
-from ensembles.cli.program import program
+from ensembles.cli import program
 from ensembles.errors import UserError, complain
 from ensembles.files import write_text
 

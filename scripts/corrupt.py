@@ -12,9 +12,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without being installed
 
+from ensembles.cli import program
 from ensembles.cli.composing import checked
 from ensembles.cli.overrides import check, combinations
-from ensembles.cli.program import program
 from ensembles.errors import complain
 
 

@@ -15,9 +15,9 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without being installed
 
+from ensembles.cli import program
 from ensembles.cli.composing import checked
 from ensembles.cli.overrides import check, combinations
-from ensembles.cli.program import program
 from ensembles.errors import UserError, complain
 from ensembles.files import write_text
 from ensembles.reports.comparison import Row, compare, write_csv

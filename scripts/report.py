@@ -12,7 +12,7 @@ from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without being installed
 
-from ensembles.cli.program import program
+from ensembles.cli import program
 from ensembles.errors import UserError, complain
 from ensembles.files import write_text
 from ensembles.reports.gathered import gather

@@ -16,7 +16,7 @@ from rich.console import Console
 sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without being installed
 
 from ensembles import papers
-from ensembles.cli.program import program
+from ensembles.cli import program
 from ensembles.errors import UserError, complain
 from ensembles.papers import Table, machine, running, work
 from ensembles.papers.fill import fill

@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without being installed
 
-from ensembles.cli.program import program
+from ensembles.cli import program
 from ensembles.errors import UserError, complain
 from ensembles.studies import running
 from ensembles.studies.study import Study

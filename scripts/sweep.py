@@ -11,7 +11,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without being installed
 
-from ensembles.cli.program import program
+from ensembles.cli import program
 from ensembles.errors import UserError, complain
 from ensembles.reports.comparison import Row, compare
 from ensembles.sweeps import Sweep

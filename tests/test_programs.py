@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ensembles.cli.program import piped, program
+from ensembles.cli import piped, program
 from ensembles.errors import complain
 
 ROOT = Path(__file__).parents[1]

@@ -1,8 +1,52 @@
-"""What stands between the command line and a run. Torch is not imported here."""
+"""What stands between the command line and a run, and what every program does around its own work. Imports no torch."""
 
+import os
+import select
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from ensembles import recipes  # noqa: F401  its resolver, and the source, are known before any config is composed
 from ensembles.cli import paper_rows  # noqa: F401
+from ensembles.errors import show_own_warnings
 
 CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+@contextmanager
+def program() -> Iterator[None]:
+    """Wrap a script's ``main``: the user's own modules are found, warnings are one line, and a closed pipe ends it."""
+    sys.path.append(os.getcwd())  # networks, methods and data sets of the user's own, by their module's name
+    show_own_warnings(speaks=True)
+    with piped():
+        yield
+
+
+@contextmanager
+def piped() -> Iterator[None]:
+    """End without a word where nobody reads any more what is printed: ``| head`` has seen enough."""
+    try:
+        yield
+    except BrokenPipeError:
+        if not _is_closed(sys.stdout):  # another pipe's fault
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    finally:
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:  # once more: what a print could not write is still to be written
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
+            sys.exit(1)
+
+
+def _is_closed(file: TextIO) -> bool:
+    """Whether nobody reads any more what is written to a pipe."""
+    watch = select.poll()
+    try:
+        watch.register(file.fileno(), select.POLLERR)
+    except OSError:  # it is no file of the system's
+        return False
+    return any(event & select.POLLERR for _, event in watch.poll(0))

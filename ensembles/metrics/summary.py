@@ -65,7 +65,7 @@ class Summary:
     def metric(self, name: str, logits: Tensor) -> Metric | MetricCollection | None:
         """Make what reduces a set's batches as they come, on the device of its first logits (M, B, K).
 
-        None for a set whose whole logits are needed, which `add` takes in; `take_reduced` takes what the metric computes.
+        None for a set whose whole logits are needed, which `add` takes in; else `take_reduced` takes what it computes.
         """
         kind = name.partition("/")[0]
         if kind == "ood":
