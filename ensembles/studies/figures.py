@@ -1,6 +1,8 @@
 """What a study's rows look like beside one another."""
 
+import re
 import statistics
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -15,7 +17,6 @@ from ensembles.studies.study import Study
 BINS = 15  # of confidence, equally wide, as the ECE has them
 LEAST = 0.002  # share of the images below which a bin's accuracy says little
 COVERED = np.linspace(0.02, 1, 99)
-SEVERITIES = (1, 2, 3, 4, 5)
 
 
 class Figures:
@@ -74,18 +75,14 @@ class Figures:
         return x, [correct[bins == b].mean() - at for b, at in zip(held, x, strict=True)]
 
     def _corrupted(self, row: str) -> tuple[Sequence, Sequence]:
-        found = self.collection.results(row)
-        accuracies = [
-            statistics.fmean(
-                value
-                for results in found
-                for key, value in results.items()
-                if key.startswith("corrupted/") and key.endswith(f"/{severity}/acc")
-            )
-            for severity in SEVERITIES
-        ]
-        clean = statistics.fmean(results["test/acc"] for results in found)
-        return (0, *SEVERITIES), [100 * value for value in (clean, *accuracies)]
+        accuracies = defaultdict(list)
+        for results in self.collection.results(row):
+            accuracies[0].append(results["test/acc"])
+            for key, value in results.items():
+                if cell := re.fullmatch(r"corrupted/\w+/(\d)/acc", key):
+                    accuracies[int(cell[1])].append(value)
+        severities = sorted(accuracies)
+        return severities, [100 * statistics.fmean(accuracies[severity]) for severity in severities]
 
     def _risk(self, row: str) -> tuple[Sequence, Sequence]:
         of = self.collection.images(row, self.collection.seeds(row))

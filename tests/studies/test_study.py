@@ -1,0 +1,157 @@
+"""A study from its plan to its tables, on digits with tiny networks."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+import train as trainer
+from ensembles.papers.running import train as in_a_process
+from ensembles.studies import running
+from scripts import study as program
+
+PLAN = {
+    "title": "A small study",
+    "experiments": "cifar10",
+    "rows": {"deterministic": "single network", "packed": "Packed-Ensembles"},
+    "reference": "deterministic",
+    "comparisons": [["packed", "deterministic"]],
+    "search": {"recipe.optimizer.lr": [0.1, 0.2], "settings": {"recipe.epochs": 1, "data.val_fraction": 0.1}},
+}
+TINY = (
+    *("data=digits", "model.widths=[4,4,4]", "recipe.epochs=1", "data.train_size=100", "trainer.progress=false"),
+    *("trainer.precision=32", "data.ood_sets=[]", "data.corrupted_size=20", "data.corruptions.severities=[1]"),
+)
+
+
+@pytest.fixture
+def study(call, monkeypatch, tmp_path):
+    """Call ``python scripts/study.py`` on a tiny study; its runs are made in this process."""
+    (tmp_path / "small").mkdir()
+    (tmp_path / "small/study.yaml").write_text(yaml.safe_dump(PLAN, sort_keys=False))
+    trained = []
+
+    def train(arguments):
+        trained.append(arguments)
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "argv", ["train.py", *arguments])
+            trainer.main()
+
+    monkeypatch.setattr(running, "train", train)
+
+    def run(*arguments, tiny=TINY):
+        trained.clear()
+        ended = call(program, "small", *arguments, *tiny)
+        return ended, [next(a for a in command if a.startswith("experiment=")) for command in trained]
+
+    return run
+
+
+def test_what_is_missing_runs_and_what_is_collected_lasts(study):
+    ended, trained = study("--seeds", "2", "--rows", "deterministic")
+    assert ended.code == 0, ended.err
+    assert trained == ["experiment=cifar10/deterministic"] * 2
+    ended, trained = study("--seeds", "2")
+    assert ended.code == 0 and trained == ["experiment=cifar10/packed"] * 2
+    runs = json.loads(Path("small/runs.json").read_text())
+    assert [(run["row"], run["seed"]) for run in runs] == [
+        *(("deterministic", 0), ("deterministic", 1), ("packed", 0), ("packed", 1))
+    ]
+    one = runs[2]
+    assert one["method"] == "Packed" and one["settings"]["model"]["widths"] == [4, 4, 4]
+    assert {"commit", "command", "hardware", "seconds"} <= one.keys()
+    shutil.rmtree("runs")
+    before = {
+        path.name: path.read_bytes() for path in Path("small").iterdir() if path.suffix in (".md", ".csv", ".json")
+    }
+    ended, trained = study("--seeds", "2")
+    assert ended.code == 0 and not trained
+    assert before == {name: (Path("small") / name).read_bytes() for name in before}
+    assert_tables(runs)
+
+
+def assert_tables(runs):
+    table = pd.read_csv("small/table.csv").set_index("row")
+    accuracies = [100 * run["results"]["test/acc"] for run in runs if run["row"] == "packed"]
+    assert table.loc["packed", "acc %"] == pytest.approx(np.mean(accuracies))
+    assert table.loc["packed", "acc % std"] == pytest.approx(np.std(accuracies, ddof=1))
+    for run in runs:
+        with np.load(f"small/images/{run['row']}-{run['seed']}.npz") as file:
+            correct = np.unpackbits(file["correct"], count=len(file["log_likelihood"]))
+            assert correct.mean() == pytest.approx(run["results"]["test/acc"])
+            assert -file["log_likelihood"].astype(float).mean() == pytest.approx(run["results"]["test/nll"], rel=1e-3)
+    pair = pd.read_csv("small/comparisons.csv").set_index("measure")
+    single = [100 * run["results"]["test/acc"] for run in runs if run["row"] == "deterministic"]
+    assert pair.loc["accuracy", "mean"] == pytest.approx(np.mean(accuracies) - np.mean(single))
+    text = Path("small/table.md").read_text()
+    assert f"{np.mean(accuracies):.2f}" in text and "Packed-Ensembles | single network | 2 |" in text
+    assert {path.stem for path in Path("small").glob("*.png")} == {
+        *("accuracy_flops", "nll_params", "reliability", "severity", "risk_coverage")
+    }
+
+
+def test_runs_of_other_settings_are_no_longer_the_row_s(study):
+    study("--rows", "deterministic")
+    ended, trained = study("--rows", "deterministic", tiny=(*TINY, "recipe.optimizer.lr=0.01"))
+    assert ended.code == 0 and len(trained) == 1
+    (run,) = json.loads(Path("small/runs.json").read_text())
+    assert run["settings"]["recipe"]["optimizer"]["lr"] == 0.01
+
+
+def test_a_row_s_checkpoint_gives_the_same_digits(study, train):
+    study("--rows", "packed")
+    (run,) = json.loads(Path("small/runs.json").read_text())
+    (checkpoint,) = Path("runs").glob("*/last.ckpt")
+    same = [word for word in TINY if word.startswith(("data", "trainer"))]
+    ended = train("experiment=cifar10/packed", "train=false", f"ckpt={checkpoint}", *same, "runs_dir=again")
+    assert ended.code == 0, ended.err
+    (path,) = Path("again").glob("*/results.json")
+    again = json.loads(path.read_text())
+    timed = {key for key in again if key in ("cost/images_per_second", "cost/ms_per_image")}
+    assert {key: again[key] for key in again.keys() - timed} == {
+        key: run["results"][key] for key in run["results"].keys() - timed
+    }
+
+
+def test_the_search_keeps_what_validation_says(study):
+    ended, trained = study("--search", "--rows", "packed")
+    assert ended.code == 0, ended.err
+    found = json.loads(Path("small/search.json").read_text())
+    assert list(found) == ["packed"] and list(found["packed"]) == ["0.1", "0.2"] and len(trained) == 1
+    assert 0 <= found["packed"]["0.1"]["acc"] <= 1
+    assert study("--search", "--rows", "packed")[1] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "plan", "said"),
+    [
+        (["--rows", "pact"], PLAN, "The study has no row pact: there are deterministic, packed."),
+        ([], {**PLAN, "reference": "single"}, "single is none of its rows"),
+        ([], {**PLAN, "rows": []}, "rows: Input should be a valid dictionary"),
+        ([], "a: [", "cannot be read"),
+        (["recipe.optimizer.larning_rate=1"], PLAN, "There is no key recipe.optimizer.larning_rate"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(study, arguments, plan, said):
+    Path("small/study.yaml").write_text(plan if isinstance(plan, str) else yaml.safe_dump(plan))
+    ended, trained = study(*arguments)
+    assert ended.code == 1 and not trained
+    assert said in " ".join(ended.err.split()) and ended.err.startswith("error: ")
+
+
+def test_a_folder_without_a_plan(call):
+    ended = call(program, ".")
+    assert ended.code == 1 and "it has no study.yaml" in ended.err
+
+
+@pytest.mark.slow
+def test_two_rows_by_the_program_itself(study, monkeypatch):
+    """In processes of their own, in one multirun over two rows."""
+    monkeypatch.setattr(running, "train", in_a_process)
+    ended, _ = study()
+    assert ended.code == 0 and len(json.loads(Path("small/runs.json").read_text())) == 2, ended.err
