@@ -5,6 +5,7 @@ import json
 import sys
 import types
 import zipfile
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from pytorch_lightning import LightningDataModule, Trainer
 from sklearn.metrics import log_loss
 from torch.utils.data import DataLoader, TensorDataset
 
+from ensembles.data.labelled_set import LabelledSet
 from ensembles.errors import UserError
 from ensembles.methods import Method
 from ensembles.methods.deal import Deal
@@ -49,11 +51,11 @@ class Sets(LightningDataModule):
         super().__init__()
         self.deal = Deal()
         self.test_sets = {name: size for name, size in SIZES.items() if name != "val"}
-        self.subsets, self.inputs = {"shift/some": [3, 1]}, {}
-        generator = torch.Generator().manual_seed(0)
-        self.groups = {"shift/frames": GROUPS}
-        self.accepted = {"shift/frames": torch.rand(24, K, generator=generator) < 0.3}
-        self.accepted["shift/frames"][:, 0] = True
+        valid = torch.rand(24, K, generator=torch.Generator().manual_seed(0)) < 0.3
+        valid[:, 0] = True
+        self.sets = {name: LabelledSet(torch.zeros(size, 1, 8, 8)) for name, size in SIZES.items()}
+        self.sets["shift/some"] = replace(self.sets["shift/some"], covered_classes=[3, 1])
+        self.sets["shift/frames"] = replace(self.sets["shift/frames"], groups=GROUPS, valid_labels=valid)
 
     def draw(self, name, size):
         generator = torch.Generator().manual_seed(size)
@@ -129,7 +131,7 @@ def test_every_kind_of_set_is_measured_and_saved(measure, metrics):
     assert (found["corrupted/cells"], found["corrupted_extra/cells"]) == (3, 1)
     some = torch.tensor(logits["shift/some"])[..., [1, 3]].double().softmax(-1).mean(0).numpy()
     assert found["shift/some/nll"] == pytest.approx(log_loss(labels["shift/some"], some, labels=[1, 3]), abs=1e-6)
-    accepted = Sets(1, 0).accepted["shift/frames"].numpy()
+    accepted = Sets(1, 0).sets["shift/frames"].valid_labels.numpy()
     good = accepted[np.arange(24), mean["shift/frames"].argmax(-1)]
     assert found["shift/frames/acc"] == good.mean()
     assert found["shift/frames/pmk_acc"] == good.reshape(-1, 3).all(1).mean()
