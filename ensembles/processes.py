@@ -19,6 +19,9 @@ from ensembles.errors import Interrupted, UserError
 from ensembles.signals import INTERRUPTION
 
 PR_SET_PDEATHSIG = 1  # of prctl(2)
+NO_ROOM = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.ENOENT, errno.ENOSYS}
+POLL = 0.2  # seconds
+PATIENCE = 10  # seconds that processes have to end by themselves when another one has failed
 
 
 def end_with_parent() -> None:
@@ -28,9 +31,6 @@ def end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None and not parent.is_alive():  # before it was asked for, so no signal will come
         os.kill(os.getpid(), signal.SIGKILL)
-
-
-NO_ROOM = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.ENOENT, errno.ENOSYS}
 
 
 @contextmanager
@@ -52,10 +52,6 @@ def starting(instead: str) -> Iterator[None]:
             f"/dev/shm has no room for what several processes share ({error.strerror}): make it larger (Docker's "
             f"--shm-size=1g), or {instead}."
         ) from error
-
-
-POLL = 0.2  # seconds
-PATIENCE = 10  # seconds that processes have to end by themselves when another one has failed
 
 
 def started_outside() -> bool:

@@ -3,7 +3,7 @@
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from pytorch_lightning import LightningModule
@@ -15,7 +15,9 @@ from ensembles.errors import UserError
 from ensembles.likelihoods import Categorical, Likelihood
 from ensembles.methods.deal import Deal
 from ensembles.methods.layers import channels_last
-from ensembles.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from ensembles.training.recipe import Recipe
 
 
 class Ensemble(nn.Module, ABC):
@@ -106,7 +108,7 @@ class Method(LightningModule):
     """
 
     likelihood: Likelihood = Categorical()
-    recipe: Recipe | None = None
+    recipe: "Recipe | None" = None
     memory_format = torch.channels_last
     keeps_pretrained = True
 
