@@ -84,7 +84,7 @@ def holder(folder: Path) -> str | None:
     path = folder / "lock"
     try:
         if path.exists():
-            with FileLock(path, blocking=False):
+            with FileLock(path, timeout=0.1, poll_interval=0.02):  # another who asks has it for a moment
                 pass
     except Timeout:
         return _owner(path)

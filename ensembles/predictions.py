@@ -19,7 +19,7 @@ import torch
 
 from ensembles.errors import UserError
 from ensembles.metrics import Predicted
-from ensembles.untrusted import Unfit, refusal, require_predictions
+from ensembles.untrusted import PredictedSets, Unfit, refusal, require_predictions
 
 OPTIONAL = ("accepted", "inputs")
 SMALL, SHRUNK = 2**28, 100  # bytes of a part that are let pass, and how many a byte of the file can be beyond that
@@ -70,7 +70,9 @@ def about(path: Path) -> dict:
         UserError: no such file, a damaged one, or one that carries code.
     """
     with _opened(path) as file:
-        return _about(file)
+        found = _about(file)
+        require_predictions(found)
+        return found
 
 
 def saved(path: Path) -> Iterator[tuple[str, Predicted]]:
@@ -99,7 +101,7 @@ def saved(path: Path) -> Iterator[tuple[str, Predicted]]:
 
 def _about(file: np.lib.npyio.NpzFile) -> dict:
     found = json.loads(file["about"].item())
-    require_predictions(found)
+    PredictedSets.check(found)
     return found
 
 

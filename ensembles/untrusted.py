@@ -91,11 +91,16 @@ class _Config(Schema):
     ckpt: str | None = None
 
 
-class _Predictions(Schema):
-    config: _Config
-    class_names: list[str]
+class PredictedSets(Schema):
+    """What a file of predictions says of its sets, by their names."""
+
     classes: dict[str, list]
     groups: dict[str, list]
+
+
+class _Predictions(PredictedSets):
+    config: _Config
+    class_names: list[str]
 
 
 def require_network(about: object) -> None:
