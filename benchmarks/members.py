@@ -31,8 +31,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without b
 
 from ensembles import build, cost
 from ensembles.cli import CONFIGS
+from ensembles.processes import keep_freed_memory
 from ensembles.rng import generator
-from ensembles.training.trainer import keep_freed_memory
 
 INPUT = (3, 32, 32)
 WORKS = ("predict", "train")

@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 
 from ensembles.data.files.fingerprint import image_hashes
 from ensembles.errors import explained, show_own_warnings
-from ensembles.processes import launch, leads
+from ensembles.processes import keep_freed_memory, launch, leads
 from ensembles.reports.run_tables import show
 from ensembles.runs import Run
 from ensembles.signals import INTERRUPTION
@@ -49,7 +49,7 @@ def fit_and_test(run: Run) -> None:
     from ensembles.rng import seed_of
     from ensembles.training.loggers import publish
     from ensembles.training.resuming import newest
-    from ensembles.training.trainer import keep_freed_memory, make_trainer
+    from ensembles.training.trainer import make_trainer
 
     started = time.time()
     images = image_hashes(run.test_images) if leads() else {}

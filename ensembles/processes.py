@@ -19,6 +19,7 @@ from ensembles.errors import Interrupted, UserError
 from ensembles.signals import INTERRUPTION
 
 PR_SET_PDEATHSIG = 1  # of prctl(2)
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of mallopt(3)
 NO_ROOM = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.ENOENT, errno.ENOSYS}
 POLL = 0.2  # seconds
 PATIENCE = 10  # seconds that processes have to end by themselves when another one has failed
@@ -52,6 +53,19 @@ def starting(instead: str) -> Iterator[None]:
             f"/dev/shm has no room for what several processes share ({error.strerror}): make it larger (Docker's "
             f"--shm-size=1g), or {instead}."
         ) from error
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep large blocks for the next step: on the CPU a step takes a tenth to a fifth less time.
+
+    Without this each is handed back to the system, and faulted in anew. With another C library nothing changes.
+    """
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return
+    mallopt(M_MMAP_MAX, 0)
+    mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def started_outside() -> bool:

@@ -1,6 +1,5 @@
 """The Lightning Trainer of a config."""
 
-import ctypes
 import os
 import warnings
 
@@ -104,19 +103,3 @@ def _strategy(config: DictConfig):
     if "_target_" not in (config.strategy or {}) or (alone and not _is_fsdp(config)):
         return "auto"
     return build.call(config.strategy)
-
-
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of mallopt(3)
-
-
-def keep_freed_memory() -> None:
-    """Have glibc reuse large blocks; without this each is handed back to the system, and faulted in anew.
-
-    With another C library nothing changes.
-    """
-    try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):
-        return
-    mallopt(M_MMAP_MAX, 0)
-    mallopt(M_TRIM_THRESHOLD, 2**31 - 1)

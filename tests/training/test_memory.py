@@ -4,7 +4,7 @@ import sys
 
 FAULTS = """
 import resource
-from ensembles.training.trainer import keep_freed_memory
+from ensembles.processes import keep_freed_memory
 {call}
 for step in range(50):
     b"x" * 40_000_000
