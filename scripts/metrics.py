@@ -12,7 +12,7 @@ from ensembles.cli import complain
 from ensembles.cli.program import program
 from ensembles.errors import UserError
 from ensembles.limits import require
-from ensembles.reports.run_tables import show
+from ensembles.reports.terminal import show
 
 SETTINGS = ("evaluation.temperature_scaling", "evaluation.restrict_classes")
 

@@ -16,8 +16,8 @@ from ensembles.cli import complain
 from ensembles.cli.program import program
 from ensembles.errors import UserError
 from ensembles.files import write_text
-from ensembles.reports.gathered import gather
 from ensembles.reports.overview import overview
+from ensembles.reports.runs_table import gather
 
 
 @program()

@@ -3,7 +3,7 @@
 from contextlib import nullcontext
 
 from ensembles.cli import complain
-from ensembles.reports.run_tables import show
+from ensembles.reports.terminal import show
 from ensembles.runs import Run
 from ensembles.training.interruption import INTERRUPTION
 from ensembles.training.launch import launch, leads
