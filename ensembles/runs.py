@@ -169,7 +169,7 @@ class Run:
                     for n, place in data[key].items()
                 }
         found = {**{key: self.config[key] for key in EVALUATION}, "data": data}
-        if self.config["trainer"].get("precision", 32) != 32:
+        if self.config.get("trainer", {}).get("precision", 32) != 32:
             found["precision"] = 32  # once it was the training's
         return found
 
