@@ -13,6 +13,7 @@ from matplotlib.image import imread
 
 from ensembles import papers
 from ensembles.errors import UserError
+from ensembles.papers.figures import draw_figure
 from ensembles.papers.running import plan
 from ensembles.papers.scales import scale
 from ensembles.reports.page import page
