@@ -102,6 +102,15 @@ def test_rows_of_the_same_runs_say_so_and_a_cell_counts_the_runs_that_have_it(pl
         assert name == "csv" or "the same runs as row 2" in text, name
 
 
+def test_footnotes_after_the_ninth_are_numbered_on(planned):
+    table = papers.load("mimo/table1")
+    notes = [f"note {i}" for i in range(1, 8)]
+    rows = [replace(row, note=note) for row, note in zip(table.rows, [*notes, None], strict=True)]
+    columns = [column.model_copy(update={"apart": f"kind {i}"}) for i, column in enumerate(table.columns)]
+    filled = fill(replace(table, columns=tuple(columns)), planned(replace(table, rows=tuple(rows)), 1))
+    assert [mark for mark, _ in filled.notes if mark] == [*"¹²³⁴⁵⁶⁷⁸⁹", *(f"¹{digit}" for digit in "⁰¹²³⁴⁵")]
+
+
 def test_a_key_that_no_finished_row_has_is_told(changed, planned, finish):
     table = changed("mimo/diversity", put("columns", 0, "key", "diversity/disagrement"))
     entries = planned(table)

@@ -5,7 +5,7 @@ import csv
 import pytest
 
 from ensembles.errors import UserError
-from ensembles.reports.terminal import compare, write_csv
+from ensembles.reports.terminal import RunRow, compare, write_csv
 from tests.reports.printing import printed, results, row
 
 

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from matplotlib.figure import Figure
 
+import ensembles
 from ensembles.errors import UserError
 from ensembles.reports import table_result
 from ensembles.reports.overview import COLUMNS, overview
@@ -44,6 +45,28 @@ def test_the_page_has_each_run_with_config_and_plots(run, tmp_path):
     assert text.count("data:image/png;base64") == 2 * 3 + 1  # and the scatter
     assert "note: &lt;b&gt;" in text and "python train.py seed=1" in text and "<b>" not in text
     assert 'data-order="0.8"' in text and "http" not in text.replace("http-equiv", "")
+
+
+def test_runs_are_a_table_with_settings_and_results_as_columns(run, tmp_path):
+    for method in ("packed", "mimo"):
+        for seed in range(3):
+            run(f"digits-net-{method}-{len(method)}234567{seed}", seed, **{"test/acc": 0.5 + 0.1 * seed, "extra": None})
+    (tmp_path / "runs" / "digits-net-mimo-42345670" / "config.yaml").unlink()
+    found = ensembles.results(tmp_path / "runs")
+    assert len(found) == 6 and {"run", "data", "method", "seed", "folder", "method.M", "test/acc"} <= {*found.columns}
+    assert found["test/acc"].dtype == "Float64" and found["seed"].dtype == "Int64"
+    assert found["method.M"].isna().sum() == 1 and found["members/acc"].iloc[0] == [0.8, 0.9]
+    over_seeds = found.groupby("method")["test/acc"].agg(["mean", "std"])
+    assert over_seeds.loc["packed"].tolist() == pytest.approx([0.6, 0.1])
+
+
+def test_runs_that_differ_in_their_seed_alone_have_a_row_of_their_mean_and_deviation(run, tmp_path):
+    for seed, accuracy in enumerate((0.8, 0.9)):
+        run(f"digits-net-packed-{seed}", seed, **{"test/acc": accuracy})
+    text = overview(*gather([tmp_path / "runs"]))
+    assert "85.0 ± 7.1" in text and "digits, 0" not in text and "Over seeds" in text
+    run("digits-net-mimo-1", 7)
+    assert "Over seeds" not in overview(*gather([tmp_path / "runs" / "digits-net-mimo-1"]))
 
 
 def test_a_sweep_names_its_runs_and_each_run_is_there_once(run, tmp_path):
