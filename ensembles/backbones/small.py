@@ -1,7 +1,6 @@
-"""Networks for small budgets: the two of MIMO (Havasi et al., 2021), and airbench's; settings as `fit` takes them."""
+"""The two small networks of MIMO (Havasi et al., 2021); settings as `fit` takes them."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
 
 from torch import nn
 
@@ -67,56 +66,3 @@ def mlp(
     )
     note_initialisers(network, dict.fromkeys(LAYERS, torch_default))
     return fit(network, num_classes, in_channels, image_size, **settings)
-
-
-@settings_of(fit)
-def airbench(
-    num_classes: int,
-    in_channels: int = 3,
-    image_size: int = 32,
-    widths: Sequence[int] = (64, 256, 256),
-    **settings,
-) -> nn.Sequential:
-    """Build airbench's network: three groups of two 3x3 convolutions, each pooled in between; -> (B, num_classes).
-
-    It is that of Jordan, 2024, "94% on CIFAR-10 in 3.29 seconds on a single GPU".
-
-    With 64, 256 and 256 filters a 32x32 image costs 0.13 G multiply-adds. Of the published network this has neither the
-    whitening first layer nor the fixed scale of the logits: a method replaces first and last layers by its own.
-
-    Args:
-        widths: filters of the three groups.
-
-    Raises:
-        UserError: images of fewer than 8 pixels, or widths that are not three positive integers.
-    """
-    if image_size < 8:
-        raise UserError(f"data.image_size is {image_size}, but airbench halves images three times: set it to 8 or up.")
-    if len(widths) != 3 or any(isinstance(w, bool) or not isinstance(w, int) or w < 1 for w in widths):
-        raise UserError(f"model.widths is {list(widths)}, but must be three integers of at least 1, as [64, 256, 256].")
-    channels = (in_channels, *widths)
-    groups = {f"layer{i + 1}": _group(channels[i], channels[i + 1]) for i in range(3)}
-    network = nn.Sequential(
-        OrderedDict(
-            **groups,
-            maxpool=nn.AdaptiveMaxPool2d(1),
-            flatten=nn.Flatten(),
-            fc=nn.Linear(widths[-1], num_classes, bias=False),
-        )
-    )
-    note_initialisers(network, dict.fromkeys(LAYERS, torch_default))
-    return fit(network, num_classes, in_channels, image_size, **settings)
-
-
-def _group(in_channels: int, out_channels: int) -> nn.Sequential:
-    return nn.Sequential(
-        OrderedDict(
-            conv1=nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False),
-            pool=nn.MaxPool2d(2),
-            bn1=nn.BatchNorm2d(out_channels),
-            gelu1=nn.GELU(),
-            conv2=nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
-            bn2=nn.BatchNorm2d(out_channels),
-            gelu2=nn.GELU(),
-        )
-    )

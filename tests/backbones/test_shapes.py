@@ -25,7 +25,7 @@ ANY_SIZE = {
     "wrn": partial(wrn, 16, 2),
     "wrn, late stride": partial(wrn, 10, 1, late_stride=True, conv_bias=True),
     "small_cnn": small_cnn,
-    "airbench": airbench,
+    "airbench": partial(airbench, whiten=False),
     "mlp": mlp,
     "torchvision": partial(torchvision_model, "mobilenet_v3_small"),
     "timm": partial(timm_model, "test_resnet"),
@@ -66,7 +66,7 @@ def test_sizes_of_networks_made_for_one(builder, size):
         (partial(wrn, 28, 10, late_stride=True, conv_bias=True), 10, 36_489_290, 5.95e9),
         (partial(wrn, 28, 10, late_stride=True), 10, 36_479_194, 5.95e9),
         (small_cnn, 10, 448 + 4_640 + 9_248 + 5_130, 442_368 + 1_179_648 + 589_824 + 5_120),
-        (airbench, 10, 9 * (3 * 64 + 64 * 64 + 64 * 256 + 3 * 256**2) + 4 * (64 + 512) + 2_560, 133.2e6),
+        (airbench, 10, 9 * (24 * 64 + 64 * 64 + 64 * 256 + 3 * 256**2) + 4 * (64 + 512) + 2_560, 118.1e6),
         (mlp, 10, 3_072 * 32 + 32 + 32 * 128 + 128 + 128 * 10 + 10, 3_072 * 32 + 32 * 128 + 128 * 10),
     ],
 )
@@ -82,7 +82,7 @@ def test_counts_on_cifar(builder, num_classes, params, mult_adds):
     [
         (resnet18, {"conv1": (3, 32), "layer4.1.conv2": (256, 256), "fc": (256, 10)}),
         (partial(wrn, 16, 4), {"conv1": (3, 8), "layer3.1.conv2": (128, 128), "fc": (128, 10)}),
-        (airbench, {"layer1.conv1": (3, 32), "layer3.conv2": (128, 128), "fc": (128, 10)}),
+        (airbench, {"layer1.conv1": (24, 32), "layer3.conv2": (128, 128), "fc": (128, 10)}),
         (small_cnn, {"conv1": (3, 8), "conv3": (16, 16), "fc": (16 * 16, 10)}),
         (mlp, {"fc1": (3072, 16), "fc2": (16, 64), "fc": (64, 10)}),
         (partial(torchvision_model, "vgg11_bn"), {"features.0": (3, 32), "classifier.6": (2048, 10)}),

@@ -24,7 +24,14 @@ PLAN = {
     "search": {"recipe.optimizer.lr": [0.1, 0.2], "settings": {"recipe.epochs": 1, "data.val_fraction": 0.1}},
 }
 TINY = (
-    *("data=digits", "model.widths=[4,4,4]", "recipe.epochs=1", "data.train_size=100", "trainer.progress=false"),
+    *(
+        "data=digits",
+        "model.widths=[4,4,4]",
+        "model.whiten=false",
+        "recipe.epochs=1",
+        "data.train_size=100",
+        "trainer.progress=false",
+    ),
     *("trainer.precision=32", "data.ood_sets=[]", "data.corrupted_size=20", "data.corruptions.severities=[1]"),
 )
 
