@@ -1,7 +1,8 @@
 """An ensemble's accuracy and calibration at a single network's price.
 
-``load`` reads a trained checkpoint; ``packed``, ``mimo``, ``mixture`` and the other methods turn any network into
-an ensemble module. Names are imported on first use, because torch takes seconds to import.
+``load`` reads a trained checkpoint, ``results`` finished runs into a table; ``packed``, ``mimo``, ``mixture`` and the
+other methods turn any network into an ensemble module. Names are imported on first use, because torch takes seconds to
+import.
 """
 
 from importlib import import_module
@@ -18,6 +19,7 @@ _HOME = {
     "mixture": "ensembles.methods.mixture",
     "naive_multihead": "ensembles.methods.naive_multihead",
     "packed": "ensembles.methods.packed",
+    "results": "ensembles.reports.runs_table",
     "treenet": "ensembles.methods.treenet",
 }
 

@@ -15,7 +15,7 @@ from ensembles.files import write_text
 from ensembles.likelihoods import Categorical, Likelihood, Regression
 from ensembles.metrics import Predicted, RegressionSummary, Summary
 from ensembles.provenance import provenance
-from ensembles.reports.draw import draw
+from ensembles.reports.plots import save_plots
 from ensembles.runs import Run
 from ensembles.training.callbacks import Collector
 from ensembles.untrusted import construct, refusal, require_constructor
@@ -107,7 +107,7 @@ def write_results(
     """
     results = summary.results() | costs
     run.provenance_file.unlink(missing_ok=True)  # it vouches for the results
-    draw(summary, run.folder, results, run.history, class_names)
+    save_plots(summary, run.folder, results, run.history, class_names)
     write_text(run.results_file, json.dumps(results, indent=2) + "\n")
     write_text(run.provenance_file, json.dumps(origin | {"evaluation": run.evaluation}, indent=2) + "\n")
     run.begun_anew.unlink(missing_ok=True)

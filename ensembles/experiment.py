@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 from ensembles.data.files.fingerprint import image_hashes
 from ensembles.errors import explained, show_own_warnings
 from ensembles.processes import keep_freed_memory, launch, leads
-from ensembles.reports.run_tables import show
+from ensembles.reports.terminal import show
 from ensembles.runs import Run
 from ensembles.signals import INTERRUPTION
 

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from ensembles.errors import UserError
 from ensembles.files import write_text
-from ensembles.reports.comparison import Row, compare, write_csv
+from ensembles.reports.terminal import RunRow, compare, write_csv
 from ensembles.runs import Run, state
 
 
@@ -75,9 +75,9 @@ class Sweep:
         except UserError as error:
             raise UserError(f"{str(error).partition(': ')[0]}: free space or set sweeps_dir.") from error
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[RunRow]:
         """For each run what it varies, its state and its results."""
-        return [Row(varied, state(run), run.results() or {}) for varied, run in self.runs]
+        return [RunRow(varied, state(run), run.results() or {}) for varied, run in self.runs]
 
     def show(self) -> bool:
         """Print the table over the runs and write it as CSV; returns whether every run has results."""

@@ -13,9 +13,8 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without being installed
 
-from ensembles.claims.ledger import counts, ledger, markdown
 from ensembles.claims.schema import all_claims
-from ensembles.claims.verdicts import OUTCOMES
+from ensembles.claims.verdicts import OUTCOMES, counts, ledger, markdown
 from ensembles.cli import program
 from ensembles.errors import UserError, complain
 from ensembles.files import write_text

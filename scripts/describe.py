@@ -20,16 +20,11 @@ from ensembles.cli.composing import checked
 from ensembles.cli.overrides import check, combinations
 from ensembles.errors import UserError, complain
 from ensembles.files import write_text
-from ensembles.reports.comparison import Row, compare, write_csv
-from ensembles.reports.numbers import count, decimal
+from ensembles.reports.schema import column
+from ensembles.reports.terminal import RunRow, compare, write_csv
 
 WIDTH = 120  # of the table in a file or a pipe
-COLUMNS = {
-    "cost/params": ("params", count),
-    "cost/member_params": ("one member", count),
-    "cost/mult_adds": ("mult-adds", count),
-    "cost/forward_passes": ("passes", decimal),
-}
+COLUMNS = ("cost/params", "cost/member_params", "cost/mult_adds", "cost/forward_passes")
 
 
 @program()
@@ -120,10 +115,10 @@ def show_all(described: Sequence, arguments: argparse.Namespace) -> bool:
     for varied, config in described:
         try:
             found = describe(split(config)[0])
-            rows.append(Row(varied, "works", found.costs))
+            rows.append(RunRow(varied, "works", found.costs))
             dicts.append({"overrides": varied, **as_dict(found)})
         except UserError as error:
-            rows.append(Row(varied, f"refused: {error}", {}))
+            rows.append(RunRow(varied, f"refused: {error}", {}))
             dicts.append({"overrides": varied, "refused": str(error)})
     if arguments.json:
         print(json.dumps(dicts, indent=2))
@@ -136,14 +131,12 @@ def show_all(described: Sequence, arguments: argparse.Namespace) -> bool:
     return any(row.results for row in rows)
 
 
-def markdown(rows: Sequence[Row]) -> str:
+def markdown(rows: Sequence[RunRow]) -> str:
     """The table for a document; what is refused says why beneath it."""
-    heads = [*(key.rpartition(".")[2] for key in rows[0].differs), *(head for head, _ in COLUMNS.values())]
+    heads = [*(key.rpartition(".")[2] for key in rows[0].differs), *(column(key).head(brief=True) for key in COLUMNS)]
     names = len(rows[0].differs)
     lines = [heads, ["---"] * names + ["---:"] * (len(heads) - names)]
-    lines += [
-        [*row.differs.values(), *(show(row.results.get(key)) for key, (_, show) in COLUMNS.items())] for row in rows
-    ]
+    lines += [[*row.differs.values(), *(column(key).show(row.results.get(key)) for key in COLUMNS)] for row in rows]
     table = "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
     reasons = [
         f"- {', '.join(row.differs.values())}: {row.status.partition(': ')[2]}\n" for row in rows if not row.results

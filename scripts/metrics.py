@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without b
 from ensembles.cli import program
 from ensembles.errors import UserError, complain
 from ensembles.limits import require
-from ensembles.reports.run_tables import show
+from ensembles.reports.terminal import show
 
 SETTINGS = ("evaluation.temperature_scaling", "evaluation.restrict_classes")
 

@@ -15,8 +15,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without b
 from ensembles.cli import program
 from ensembles.errors import UserError, complain
 from ensembles.files import write_text
-from ensembles.reports.gathered import gather
 from ensembles.reports.overview import overview
+from ensembles.reports.runs_table import gather
 
 
 @program()

@@ -18,13 +18,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without b
 from ensembles import papers
 from ensembles.cli import program
 from ensembles.errors import UserError, complain
-from ensembles.papers import Table, machine, running, work
-from ensembles.papers.fill import fill
-from ensembles.papers.listing import listing
-from ensembles.papers.own import own
-from ensembles.papers.plan import Planned, plan
+from ensembles.papers import Table, running, work
+from ensembles.papers.measured import fill
+from ensembles.papers.running import Planned, custom_settings, plan
 from ensembles.papers.scales import names, scale
-from ensembles.reports.writing import write_figure, write_table
 
 
 @program()
@@ -94,8 +91,8 @@ def show_list(arguments: argparse.Namespace) -> None:
     tables = [chosen.applied(papers.load(name)) for name in named(arguments.tables or ["all"])]
     if arguments.measure:
         work.count_anew(tables, composed(arguments))
-    here = machine.here(again=arguments.measure)
-    Console().print(listing(tables, chosen, arguments.seeds, here), highlight=False)
+    here = work.here(again=arguments.measure)
+    Console().print(work.listing(tables, chosen, arguments.seeds, here), highlight=False)
 
 
 def planned(arguments: argparse.Namespace) -> list[tuple[Table, list[Planned]]]:
@@ -107,7 +104,7 @@ def planned(arguments: argparse.Namespace) -> list[tuple[Table, list[Planned]]]:
     words, found = composed(arguments), []
     for table in running.having(tables, arguments.only):
         rows = plan(table, arguments.seeds or chosen.seeds(table), words)
-        found.append((own(table, rows, words), rows))
+        found.append((custom_settings(table, rows, words), rows))
     return found
 
 
@@ -130,11 +127,11 @@ def reproduce(table: Table, rows: Sequence[Planned], arguments: argparse.Namespa
 def show(table: Table, rows: Sequence[Planned], out: Path) -> None:
     """Render a table or figure with all results that there are."""
     if table.is_figure:
-        from ensembles.papers.figures import draw  # with torch, which takes seconds to import
+        from ensembles.papers.figures import draw_figure  # with torch, which takes seconds to import
 
-        write_figure(draw(table, rows), out)
+        draw_figure(table, rows).save(out)
     else:
-        write_table(fill(table, rows), out)
+        fill(table, rows).save(out)
 
 
 if __name__ == "__main__":

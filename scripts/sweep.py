@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without b
 
 from ensembles.cli import program
 from ensembles.errors import UserError, complain
-from ensembles.reports.comparison import Row, compare
+from ensembles.reports.terminal import RunRow, compare
 from ensembles.sweeps import Sweep
 
 STATES = ("done", "running", "failed", "unfinished", "missing")
@@ -31,7 +31,7 @@ def found(folders: list[Path]) -> list[Sweep]:
     return [Sweep.in_folder(folder) for folder in folders]
 
 
-def plain(sweep: Sweep, rows: list[Row]) -> dict:
+def plain(sweep: Sweep, rows: list[RunRow]) -> dict:
     """What is shown of a sweep, for other programs."""
     runs = []
     for row, (_, run) in zip(rows, sweep.runs, strict=True):
@@ -42,7 +42,7 @@ def plain(sweep: Sweep, rows: list[Row]) -> dict:
     return {"folder": str(sweep.folder), "arguments": sweep.arguments, "runs": runs}
 
 
-def overview(sweeps: list[Sweep], rows: list[list[Row]]) -> Table:
+def overview(sweeps: list[Sweep], rows: list[list[RunRow]]) -> Table:
     """A row for each sweep: in which states its runs are."""
     shown = Table("sweep", *STATES, "arguments", box=None, header_style="bold")
     for sweep, own in zip(sweeps, rows, strict=True):

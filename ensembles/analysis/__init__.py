@@ -1,1 +1,1 @@
-"""What the papers' figures show, computed from trained ensembles; `ensembles.analysis.drawing` has what they share."""
+"""What the papers' figures show, computed from trained ensembles; `ensembles.analysis.series` has what they share."""

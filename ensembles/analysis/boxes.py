@@ -5,13 +5,12 @@ from statistics import median
 
 from matplotlib.figure import Figure
 
-from ensembles.analysis.drawing import Drawing, Line
-from ensembles.analysis.points import Point, points, rows
-from ensembles.analysis.quantities import quantity
+from ensembles.analysis.series import Drawing, FigureRow, Point, points, rows
 from ensembles.reports import style
+from ensembles.reports.schema import quantity
 
 
-def boxes(lines: Sequence[Line], x: str, show: Sequence[str]) -> Drawing:
+def boxes(lines: Sequence[FigureRow], x: str, show: Sequence[str]) -> Drawing:
     """Axes for each quantity; a dot is the mean over seeds of one combination of the other settings.
 
     Args:
@@ -19,9 +18,9 @@ def boxes(lines: Sequence[Line], x: str, show: Sequence[str]) -> Drawing:
         show: keys of results.
     """
     found = [
-        point._replace(group=", ".join(f"{head} = {name}" for head, name in line.row.at.items() if head != x))
+        point._replace(group=", ".join(f"{head} = {name}" for head, name in line.at.items() if head != x))
         for line in lines
-        for point in points([line], lambda line: float(line.row.at[x]), show)
+        for point in points([line], lambda line: float(line.at[x]), show)
     ]
     places = sorted({point.x for point in found})
     figure = Figure(figsize=(3.3 * len(show), 3.0))
@@ -41,9 +40,9 @@ def boxes(lines: Sequence[Line], x: str, show: Sequence[str]) -> Drawing:
         for i, values in enumerate(means):
             axes.plot([i] * len(values), values, ".", color=style.BLACK, alpha=0.5, markersize=4)
         axes.set_xticks(range(len(places)), [f"{place:g}" for place in places])
-        axes.set(xlabel=x.lower(), ylabel=quantity(key).label)
+        axes.set(xlabel=x.lower(), ylabel=quantity(key).axis)
         middles = [f"{median(values):.4g} at {place:g}" for place, values in zip(places, means, strict=True)]
-        said.append(f"{quantity(key).label}, median over {len(means[0])} settings: {', '.join(middles)} {x.lower()}.")
+        said.append(f"{quantity(key).axis}, median over {len(means[0])} settings: {', '.join(middles)} {x.lower()}.")
     return Drawing(figure, rows(found, "", "settings", x), said)
 
 

@@ -1,20 +1,24 @@
 """Quantities against a swept setting: a line for each group, in a band of a standard deviation over seeds."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ensembles.analysis.drawing import Drawing, Line
-from ensembles.analysis.points import Point, named, points, rows, shown
-from ensembles.analysis.quantities import of_what, quantity, value
+from ensembles.analysis.series import Drawing, FigureRow, Point, named, points, rows, shown
+from ensembles.checkpoints import read_checkpoint
 from ensembles.reports import style
+from ensembles.reports.schema import of_what, quantity, scaled
+from ensembles.runs import Run
 
 MARKERS = "osD^vPX"
+LABEL = "weights that are not zero (%)"
 
 
 def curves(
-    lines: Sequence[Line],
+    lines: Sequence[FigureRow],
     x: str,
     show: Sequence[Sequence[str]],
     group: str = "",
@@ -34,18 +38,18 @@ def curves(
         printed: numbers of the paper's, drawn as grey crosses: ``at``, head -> value; result key -> number as drawn.
     """
 
-    def place(line: Line) -> float:
+    def place(line: FigureRow) -> float:
         if "/" in x:
-            return sum(value(one, x) for one in line.results) / len(line.results)
-        return float(line.row.at[x])
+            return sum(scaled(one, x) for one in line.results) / len(line.results)
+        return float(line.at[x])
 
     found = points(lines, place, [key for keys in show for key in keys], panel, group)
-    label = label or (quantity(x).label if "/" in x else x)
-    figure = draw(found, show, label, log, printed, (panel, group, x))
+    label = label or (quantity(x).axis if "/" in x else x)
+    figure = curves_figure(found, show, label, log, printed, (panel, group, x))
     return Drawing(figure, rows(found, panel, group, x), findings(found, label, (panel, group)))
 
 
-def draw(
+def curves_figure(
     found: Sequence[Point],
     show: Sequence[Sequence[str]],
     label: str,
@@ -66,7 +70,7 @@ def draw(
             some = [point for point in found if point.panel == name and point.key in keys]
             _series(axes, some, heads[1])
             _crosses(axes, [mark for mark in printed if mark["at"].get(heads[0], "") == name], keys, heads[2])
-            axes.set(xlabel=label, ylabel=quantity(keys[0]).label, title=named(heads[0], name))
+            axes.set(xlabel=label, ylabel=quantity(keys[0]).axis, title=named(heads[0], name))
             if log:
                 style.logarithmic(axes)
             elif "/" not in heads[2] and len({point.x for point in found}) <= 10:
@@ -105,17 +109,53 @@ def findings(found: Sequence[Point], label: str, heads: tuple[str, str]) -> list
     said: dict[tuple[str, str], list[str]] = {}
     for panel, group, key in dict.fromkeys((point.panel, point.group, point.key) for point in found):
         some = [point for point in found if (point.panel, point.group, point.key) == (panel, group, key)]
-        first, last, higher = some[0], some[-1], quantity(key).higher
+        first, last, better = some[0], some[-1], quantity(key).better
         text = f"{shown(first)} at {label} = {first.x:g}"
         if len(some) > 1:
             text += f", {shown(last)} at {last.x:g}"
-        if len(some) > 2 and higher is not None:
-            best = (max if higher else min)(some, key=lambda point: point.mean)
+        if len(some) > 2 and better:
+            best = (max if better == "higher" else min)(some, key=lambda point: point.mean)
             text += f", best at {best.x:g} ({shown(best)})"
         said.setdefault((panel, key), []).append(f"{named(heads[1], group)}: {text}" if group else text)
     return [f"{_about(panel, heads[0], key)}: {'; '.join(texts)}." for (panel, key), texts in said.items()]
 
 
 def _about(panel: str, head: str, key: str) -> str:
-    parts = [named(head, panel) if panel else "", quantity(key).label, of_what(key)]
+    parts = [named(head, panel) if panel else "", quantity(key).axis, of_what(key)]
     return ", ".join(filter(None, parts))
+
+
+def sparsity(
+    lines: Sequence[FigureRow],
+    show: Sequence[Sequence[str]],
+    group: str = "",
+    panel: str = "",
+    threshold: float = 1e-4,
+    printed: Sequence[Mapping] = (),
+) -> Drawing:
+    """A row of axes for each panel, as `ensembles.analysis.curves.curves` draws them.
+
+    Args:
+        show, group, panel, printed: as there.
+        threshold: a weight counts as not zero if its absolute value is above it.
+    """
+    share = {line.name: 100 * fmean(nonzero(tested(run), threshold) for run in line.runs) for line in lines}
+    found = points(lines, lambda line: share[line.name], [key for keys in show for key in keys], panel, group)
+    figure = curves_figure(found, show, LABEL, True, printed, (panel, group, LABEL))
+    return Drawing(figure, rows(found, panel, group, LABEL), findings(found, LABEL, (panel, group)))
+
+
+def tested(run: Run) -> Path:
+    """The checkpoint that was tested."""
+    return run.best if run.config["checkpoint"] == "best" and run.best.exists() else run.last
+
+
+def nonzero(checkpoint: Path, threshold: float) -> float:
+    """The share of a checkpoint's trained numbers whose absolute value is above the threshold."""
+    weights = [tensor for key, tensor in read_checkpoint(checkpoint)["state_dict"].items() if not _counted(key)]
+    return sum((weight.abs() > threshold).sum().item() for weight in weights) / sum(w.numel() for w in weights)
+
+
+def _counted(key: str) -> bool:
+    """Whether it is a statistic of batch norm, which is counted and not trained."""
+    return key.rpartition(".")[2] in ("running_mean", "running_var", "num_batches_tracked")

@@ -1,6 +1,8 @@
 """Accuracy and disagreement on the plane through three members (MIMO, Figure 3)."""
 
 from collections.abc import Sequence
+from itertools import combinations
+from typing import NamedTuple
 
 import torch
 from matplotlib.axes import Axes
@@ -8,18 +10,86 @@ from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ensembles.analysis.between import networks
-from ensembles.analysis.drawing import Drawing, Line
-from ensembles.analysis.on_plane import MEMBERS, Landscape, measure, plane_of
-from ensembles.analysis.plane import Plane, vectors
+from ensembles.analysis.series import Drawing, FigureRow
 from ensembles.analysis.trained import Trained
+from ensembles.analysis.weight_space import Plane, WeightSpace, networks, predictions, vectors
+from ensembles.errors import UserError
+from ensembles.methods.base import Ensemble
 from ensembles.reports import style
 
+MEMBERS = 3
 MARKERS = ("v", "^", "<")
 MARGIN = 0.6  # of how far the members are from their middle, beyond the farthest of them
 
 
-def landscape(lines: Sequence[Line], points: int = 25, images: int = 2000) -> Drawing:
+class Landscape(NamedTuple):
+    """What is measured on the plane.
+
+    Attributes:
+        line: (points,), coordinates along both axes.
+        accuracy: (points, points), rows along the second axis.
+        disagreement: (3, points, points), with each member.
+        halfway: (pairs,), accuracy halfway between two members.
+        at_members: (3,), the members' accuracy.
+        between_members: (pairs,), share of images on which two members disagree.
+    """
+
+    plane: Plane
+    line: Tensor
+    accuracy: Tensor
+    disagreement: Tensor
+    halfway: Tensor
+    at_members: Tensor
+    between_members: Tensor
+
+
+def plane_of(ensemble: Ensemble) -> Plane:
+    """The plane through the first three members.
+
+    Raises:
+        UserError: fewer than three members.
+    """
+    if ensemble.M < MEMBERS:
+        raise UserError(f"A plane goes through three members, but there are {ensemble.M}: set method.M to 3 or more.")
+    return Plane(vectors(networks(ensemble)[:MEMBERS]))
+
+
+def measure(ensemble: Ensemble, images: Tensor, labels: Tensor, line: Tensor) -> Landscape:
+    """Accuracy and disagreement with the first three members on a grid over the plane through them.
+
+    Args:
+        images: (N, C, H, W), normalised.
+        line: (points,), the grid's coordinates along both axes.
+
+    Raises:
+        UserError: fewer than three members.
+    """
+    plane, space = plane_of(ensemble), WeightSpace(networks(ensemble)[:MEMBERS])
+
+    def predict(shares: Tensor) -> Tensor:
+        return torch.stack([predictions(space.at(each), images) for each in shares.tolist()])
+
+    places = torch.cartesian_prod(line, line).flip(1)  # the first axis runs fastest
+    found, own = predict(plane.shares(places)), predict(torch.eye(MEMBERS))
+    pairs = list(combinations(range(MEMBERS), 2))
+    halfway = predict(torch.tensor([[0.5 * (m in pair) for m in range(MEMBERS)] for pair in pairs]))
+    square = (len(line), len(line))
+    return Landscape(
+        plane,
+        line,
+        _accuracy(found, labels).view(square),
+        (found[None] != own[:, None]).double().mean(-1).view(MEMBERS, *square),
+        _accuracy(halfway, labels),
+        _accuracy(own, labels),
+        torch.stack([(own[a] != own[b]).double().mean() for a, b in pairs]),
+    )
+
+
+def _accuracy(predicted: Tensor, labels: Tensor) -> Tensor:
+    return (predicted == labels).double().mean(-1)
+
+
+def landscape(lines: Sequence[FigureRow], points: int = 25, images: int = 2000) -> Drawing:
     """A row of panels for each line: accuracy, then disagreement with each of three members; of its first run.
 
     Each row has its own scale in weight space, as in the paper: heads alone are much nearer to one another.
@@ -45,7 +115,7 @@ def landscape(lines: Sequence[Line], points: int = 25, images: int = 2000) -> Dr
         ]
         for panel in row:
             _marks(panel, one.plane, way)
-        row[0].set_ylabel(f"{line.row.name}\nweight direction 2")
+        row[0].set_ylabel(f"{line.name}\nweight direction 2")
     for m, panel in enumerate(panels[0]):
         panel.set_title(f"disagreement with\nsubnetwork {m}" if m else "test accuracy")
     for panel in panels[-1]:
@@ -54,8 +124,8 @@ def landscape(lines: Sequence[Line], points: int = 25, images: int = 2000) -> Dr
     figure.colorbar(shown[1], ax=panels[:, 1:], location="bottom", shrink=0.4)
     handles, labels = panels[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
-    data = [row for line, one in zip(lines, found, strict=True) for row in _rows(line.row.name, one)]
-    return Drawing(figure, data, [_said(line.row.name, one) for line, one in zip(lines, found, strict=True)])
+    data = [row for line, one in zip(lines, found, strict=True) for row in _rows(line.name, one)]
+    return Drawing(figure, data, [_said(line.name, one) for line, one in zip(lines, found, strict=True)])
 
 
 def _grid(trained: Trained, points: int) -> Tensor:

@@ -1,26 +1,28 @@
 """MIMO on a synthetic regression (Havasi et al., 2021, Figure 2)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ensembles import build
-from ensembles.analysis.drawing import Drawing, Line
-from ensembles.analysis.regression_claims import claims
-from ensembles.analysis.training_sets import PARTS, OverSets, over_sets, resampled
+from ensembles.analysis.series import Drawing, FigureRow
+from ensembles.analysis.vmapped_training import PARTS, OverSets, over_sets, resampled
 from ensembles.data.synthetic_regression import SyntheticRegression, noisy
 from ensembles.errors import UserError
 from ensembles.predictor import load
 from ensembles.reports import style
-from ensembles.reports.regression import band
+from ensembles.reports.regression_plots import band
+from ensembles.rng import generator
 
 TITLES = {"bias2": "squared bias", "variance": "variance", "error": "mean squared error"}
 BEYOND = 0.25  # of the interval's width, on each side of the example
+DRAWS = 400  # of the noise at each test point
+CLAIMED = (("squared bias", 1), ("variance", -1), ("mean squared error", -1))  # where each goes with M
 
 
-def figure2(lines: Sequence[Line], example: int = 3, sets: int = 100, every: int = 50) -> Drawing:
+def figure2(lines: Sequence[FigureRow], example: int = 3, sets: int = 100, every: int = 50) -> Drawing:
     """An example fit, and squared bias, variance and error over training sets, by epoch and by M.
 
     Args:
@@ -55,7 +57,7 @@ def _data_of(config: dict) -> SyntheticRegression:
     return data
 
 
-def _fit(axes: Axes, line: Line, data: SyntheticRegression) -> None:
+def _fit(axes: Axes, line: FigureRow, data: SyntheticRegression) -> None:
     """The members' and the ensemble's prediction beside the training points and the function without noise."""
     low, high = data.interval
     beyond = BEYOND * (high - low)
@@ -100,3 +102,57 @@ def _data(found: dict[int, OverSets]) -> list[dict]:
             for who, curve in (("ensemble", of.ensemble), ("members", of.members)):
                 rows.append({"M": M, "epoch": epoch, "of": who, **dict(zip(PARTS, curve[i].tolist(), strict=True))})
     return rows
+
+
+def claims(lines: Sequence[FigureRow], found: Mapping[int, OverSets], data: SyntheticRegression) -> list[str]:
+    """The findings, in plain sentences; ± is one standard deviation over resampled training sets."""
+    Ms = sorted(found)
+    sets = len(found[Ms[0]].last)
+    said = [
+        f"The ensemble over {sets} training sets: {name} {_numbers(found, i)}." for i, (name, _) in enumerate(CLAIMED)
+    ]
+    said += [f"From M = {Ms[0]} to M = {M}: {_changes(found[Ms[0]], found[M])}." for M in Ms[1:]]
+    least = min(Ms, key=lambda M: found[M].ensemble[-1, 2])
+    seconds = sum(float(of.seconds) for of in found.values())
+    return [
+        *said,
+        f"The error is least at M = {least}.",
+        f"Of every squared bias and error {noise(data):.3g} is noise of the test targets, which no network predicts.",
+        f"A member alone: mean squared error {_numbers(found, 2, of='members')}, squared bias "
+        f"{_numbers(found, 0, of='members')}.",
+        "Mean squared error of the network of seed 0, among the others and in its own run by train.py, which differ by "
+        f"rounding alone: {', '.join(_beside(line, found) for line in lines)}.",
+        f"The {sets * len(Ms)} networks were trained together in {seconds:.0f} seconds.",
+    ]
+
+
+def noise(data: SyntheticRegression) -> float:
+    """The mean squared deviation of the test targets from what is expected at their points: the least error."""
+    x, targets = data.sets["test"].features, data.sets["test"].labels
+    draws = data.noise * torch.randn(len(x), DRAWS, generator=generator("noise"))
+    return (targets - noisy(x, draws).mean(1)).double().square().mean().item()
+
+
+def _numbers(found: Mapping[int, OverSets], part: int, of: str = "ensemble") -> str:
+    return ", ".join(f"{getattr(found[M], of)[-1, part]:#.3g} (M = {M})" for M in sorted(found))
+
+
+def _changes(first: OverSets, other: OverSets) -> str:
+    change = other.ensemble[-1] - first.ensemble[-1]
+    sd = (resampled(other) - resampled(first)).std(0)  # of the same sets, so what they share cancels
+    return ", ".join(
+        f"{name} {change[i]:+.2g} ± {sd[i]:.1g} ({_verdict(change[i] * sign, sd[i].item())})"
+        for i, (name, sign) in enumerate(CLAIMED)
+    )
+
+
+def _verdict(change: float, sd: float) -> str:
+    if abs(change) < 2 * sd:
+        return "within chance"
+    return "as in the paper" if change > 0 else "against the paper"
+
+
+def _beside(line: FigureRow, found: Mapping[int, OverSets]) -> str:
+    M = line.runs[0].config["method"]["M"]
+    together = ((found[M].last[0].astype(float).mean(0) - found[M].targets) ** 2).mean()
+    return f"{together:#.4g} and {line.results[0]['test/mse']:#.4g} (M = {M})"

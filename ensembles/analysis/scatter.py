@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 
-from ensembles.analysis.drawing import Drawing, Line
-from ensembles.reports.numbers import count
-from ensembles.reports.tradeoff import Point, tradeoff
+from ensembles.analysis.series import Drawing, FigureRow
+from ensembles.reports.schema import count
+from ensembles.reports.tradeoff import TradeoffPoint, tradeoff
 
 KEYS = ("test/acc", "cost/images_per_second", "cost/params")
 
 
-def scatter(lines: Sequence[Line], printed: Sequence[Mapping] = ()) -> Drawing:
+def scatter(lines: Sequence[FigureRow], printed: Sequence[Mapping] = ()) -> Drawing:
     """A point for each row, its mean over seeds.
 
     Args:
@@ -19,7 +19,7 @@ def scatter(lines: Sequence[Line], printed: Sequence[Mapping] = ()) -> Drawing:
     found = [(line, *(fmean(one[key] for one in line.results) for key in KEYS)) for line in lines]
     data = [
         {
-            "row": line.row.name,
+            "row": line.name,
             "accuracy (%)": 100 * accuracy,
             "std": 100 * stdev(one["test/acc"] for one in line.results) if len(line.results) > 1 else "",
             "images a second": speed,
@@ -35,5 +35,5 @@ def scatter(lines: Sequence[Line], printed: Sequence[Mapping] = ()) -> Drawing:
         for row in order
     )
     return Drawing(
-        tradeoff([Point(line.row.name, line.row.name, *numbers) for line, *numbers in found]), data, [f"{said}."]
+        tradeoff([TradeoffPoint(line.name, line.name, *numbers) for line, *numbers in found]), data, [f"{said}."]
     )

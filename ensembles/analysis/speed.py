@@ -8,9 +8,8 @@ import torch
 from hydra import compose
 
 from ensembles import build
-from ensembles.analysis.curves import draw, findings
-from ensembles.analysis.drawing import Drawing, Line
-from ensembles.analysis.points import Point, rows
+from ensembles.analysis.curves import curves_figure, findings
+from ensembles.analysis.series import Drawing, FigureRow, Point, rows
 from ensembles.cli.composing import checked, composing
 from ensembles.methods import Method
 
@@ -19,7 +18,7 @@ KEYS = ("speed/training", "speed/inference")
 
 
 def speed(
-    lines: Sequence[Line],
+    lines: Sequence[FigureRow],
     model: Sequence[str],
     alpha: Sequence[float],
     M: Sequence[int],
@@ -52,7 +51,7 @@ def speed(
         for k, key in enumerate(KEYS)
         for i, (g, m, a) in enumerate(settings)
     ]
-    figure = draw(found, [[key] for key in KEYS], "alpha", heads=("gamma", "M", "alpha"))
+    figure = curves_figure(found, [[key] for key in KEYS], "alpha", heads=("gamma", "M", "alpha"))
     return Drawing(figure, rows(found, "gamma", "M", "alpha"), findings(found, "alpha", ("gamma", "M")))
 
 

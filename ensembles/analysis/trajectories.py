@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from sklearn.manifold import TSNE
 from torch import Tensor
 
-from ensembles.analysis.drawing import Drawing, Line
+from ensembles.analysis.series import Drawing, FigureRow
 from ensembles.analysis.trained import Trained
 from ensembles.metrics.diversity import disagreement_matrix, pair_mean
 from ensembles.reports import style
@@ -28,7 +28,7 @@ def trajectory(trained: Trained, images: Tensor) -> tuple[list[int], Tensor]:
         return list(kept), torch.stack([trained.at(path)(images).cpu() for path in kept.values()])
 
 
-def trajectories(lines: Sequence[Line], images: int = 500, perplexity: float = 30.0) -> Drawing:
+def trajectories(lines: Sequence[FigureRow], images: int = 500, perplexity: float = 30.0) -> Drawing:
     """A panel for each line with its members' ways, in one t-SNE embedding of all; of each line's first run.
 
     Args:
@@ -45,10 +45,10 @@ def trajectories(lines: Sequence[Line], images: int = 500, perplexity: float = 3
     data, findings = [], []
     for line, (epochs, logits), where, panel in zip(lines, found, places, panels, strict=True):
         _panel(panel, where)
-        panel.set_title(line.row.name, loc="left")
+        panel.set_title(line.name, loc="left")
         for m in range(where.shape[1]):
             for epoch, (x, y) in zip(epochs, where[:, m].tolist(), strict=True):
-                data.append({"method": line.row.name, "member": m + 1, "epochs": epoch, "x": x, "y": y})
+                data.append({"method": line.name, "member": m + 1, "epochs": epoch, "x": x, "y": y})
         findings.append(_said(line, epochs, logits))
     panels[0].set_ylabel("t-SNE 2")
     handles, labels = max((panel.get_legend_handles_labels() for panel in panels), key=lambda found: len(found[1]))
@@ -77,12 +77,12 @@ def _panel(panel: Axes, where: Tensor) -> None:
     panel.set_xlabel("t-SNE 1")
 
 
-def _said(line: Line, epochs: list[int], logits: Tensor) -> str:
+def _said(line: FigureRow, epochs: list[int], logits: Tensor) -> str:
     early = min(1, len(epochs) - 1)
     first, last = (100 * pair_mean(disagreement_matrix(logits[i].double())).item() for i in (early, -1))
     whole = line.results[0]
     said = (
-        f"{line.row.name}: two members disagree on {first:.1f} % of the images after epoch {epochs[early]}, on "
+        f"{line.name}: two members disagree on {first:.1f} % of the images after epoch {epochs[early]}, on "
         f"{last:.1f} % after epoch {epochs[-1]}"
     )
     if "diversity/ratio" in whole:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from ensembles import papers
 from ensembles.errors import UserError, reason
-from ensembles.papers.rows import CRITERIA
+from ensembles.reports.schema import CRITERIA
 
 CIFAR10, COST = "cifar10", "cost"  # beside the papers' tables and figures, what a claim can be judged on
 # of cifar10/runs.json

@@ -1,15 +1,36 @@
-"""Whether a claim holds, by the results that are there."""
+"""Whether the papers' claims hold by the results that are there, and the ledger that says so."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ensembles.claims.estimates import Estimate
-from ensembles.claims.schema import Claim, Comparison, Evidence, Quantity
-from ensembles.claims.sources import Missing, Source, sources
+from ensembles.claims.evidence import RUNS, Estimate, Missing, Source, sources
+from ensembles.claims.schema import CIFAR10, COST, Claim, Claims, Comparison, Evidence, Quantity, is_row, table
+from ensembles.papers import work
+from ensembles.papers.schema import Table
+from ensembles.papers.work import ASSUMED, GPU, duration, needs
 
 HOLDS, FAILS, UNDECIDED, UNTESTED = OUTCOMES = ("holds", "does not hold", "undecided", "not tested")
+GPU_HOURS = 0.2  # from which on a CPU takes days
+MOST = 8  # rows that a command names
+RULES = """\
+Written by `python scripts/claims.py`; the claims and what decides each stand in `ensembles/papers/<paper>/claims.yaml`.
+
+- *Higher* and *lower* hold where the 95 % interval of the difference lies on that side of zero, and do not where it
+  leaves out every difference of interest. *At least*, *at most* and *equal* (no worse, as good) hold where it lies
+  within the margin, and do not where it lies outside. Otherwise a claim is undecided, and told are the seeds a row that
+  would decide it with a probability of 80 % if difference and spread stay what they are. A claim of several comparisons
+  holds if all do.
+- Intervals are over seeds, on one test set: Welch's for two rows, seed by seed for two numbers of the same runs. With
+  two or three seeds they are wide. They are not corrected for the number of claims: of a hundred, five are wrong by
+  chance.
+- What is counted, and what a figure draws of one network, has no interval: there the margin alone decides.
+- Networks of the small scale are undertrained (35 to 63 % accuracy): of them only costs and diversity are judged.
+- A verdict is of its setting. A claim's first line is what counts; where it is not decided, the command is of the
+  paper's own setting, with hours on {gpu} at an assumed {speed:,.0f} G multiply-adds a second.
+"""
 
 
 @dataclass(frozen=True)
@@ -135,3 +156,135 @@ def number(value: float) -> str:
 
 def _signed(value: float) -> str:
     return f"{'-' if value < 0 else '+'}{number(abs(float(f'{value:.3g}')))}"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A claim with the verdicts on it.
+
+    Attributes:
+        verdicts: the one that counts first; none where no results are there.
+        command: that would measure it in the paper's setting, with its hours and what it needs.
+    """
+
+    claim: Claim
+    verdicts: Sequence[Judged]
+    command: str
+
+    @property
+    def outcome(self) -> str:
+        return self.verdicts[0].outcome if self.verdicts else UNTESTED
+
+
+def ledger(claims: Mapping[str, Claims], folders: Sequence[Path]) -> dict[str, list[Entry]]:
+    """Judge all claims, by paper."""
+    return {
+        paper: [Entry(claim, judge(claim, folders), command(claim)) for claim in of_paper.claims]
+        for paper, of_paper in claims.items()
+    }
+
+
+def command(claim: Claim) -> str:
+    """What measures the claim in the paper's setting, how long that takes, and on what."""
+    for evidence in claim.evidence:
+        if evidence.source in (CIFAR10, COST):
+            continue
+        wanted = rows_of(evidence)
+        of = table(evidence.source)
+        rows = [row for row in of.rows if any(is_row(name, row.name) for name in wanted)]
+        if not rows or len(rows) > MOST:
+            rows = list(of.rows)
+        only = [f"--only {row.number}" for row in rows] if len(rows) < len(of.rows) else []
+        words = " ".join([f"python scripts/reproduce.py {of.name}", *only])
+        if not of.rows:
+            return f"`{words}` (minutes on a CPU)"
+        hours = _hours(of, {row.number for row in rows})
+        machine = "a CPU" if hours is not None and hours < GPU_HOURS else "a GPU"
+        data = ", ".join(needs(replace(of, rows=tuple(rows))))
+        return f"`{words}` ({duration(hours)} of a GPU; needs {machine}, {data})"
+    return ""
+
+
+def rows_of(evidence: Evidence) -> list[str]:
+    """The rows and patterns that the evidence names."""
+    parts = (part for test in evidence.tests for part in (*test.of.parts(), *test.than.parts()))
+    return list(dict.fromkeys(part.row for part in parts if part.row))
+
+
+def _smaller(claim: Claim) -> str:
+    """The runs of the small network that would say something."""
+    rows = [row for evidence in claim.evidence if evidence.source == CIFAR10 for row in rows_of(evidence)]
+    return f"rows {', '.join(dict.fromkeys(rows))} in `{RUNS.as_posix()}` (a CPU, CIFAR-10)" if rows else ""
+
+
+def _hours(of: Table, rows: set[int]) -> float | None:
+    """Of these rows with all their seeds, on the assumed GPU."""
+    found = work.counts().get(work.key(of), [])
+    if len(found) != len(of.rows):
+        return None
+    chosen = [one for row, one in zip(of.rows, found, strict=True) if row.number in rows]
+    return of.seeds * sum(one.hours(ASSUMED) for one in chosen)
+
+
+def counts(entries: Iterable[Entry]) -> str:
+    """The number of each outcome, as the cells of a table."""
+    found = Counter(entry.outcome for entry in entries)
+    return " | ".join(str(found[outcome]) for outcome in OUTCOMES)
+
+
+def decided(entries: Iterable[Entry]) -> str:
+    """By what the decided ones are decided, in a sentence."""
+    found = Counter(entry.verdicts[0].group for entry in entries if entry.outcome in (HOLDS, FAILS))
+    return (
+        f"Decided by {', '.join(f'{group}: {n}' for group, n in found.most_common())}." if found else "None is decided."
+    )
+
+
+def markdown(found: Mapping[str, Sequence[Entry]], claims: Mapping[str, Claims]) -> str:
+    """The ledger as a page."""
+    lines = ["# Which of the papers' claims hold", ""]
+    lines += [f"| | claims | {' | '.join(OUTCOMES)} |", "| --- | ---: | ---: | ---: | ---: | ---: |"]
+    everything = [entry for entries in found.values() for entry in entries]
+    for paper, entries in {**found, "all": everything}.items():
+        lines.append(f"| {paper} | {len(entries)} | {counts(entries)} |")
+    lines += ["", decided(everything), "", RULES.format(gpu=GPU, speed=ASSUMED.multiply_adds / 1e9)]
+    for paper, entries in found.items():
+        lines += [f"## {paper}", "", claims[paper].paper, ""]
+        lines += ["| claim | where | verdict | by |", "| --- | --- | --- | --- |"]
+        lines += [_row(entry) for entry in entries]
+        checked = [entry.claim for entry in entries if entry.claim.checked]
+        if checked:
+            lines += ["", "What was checked:", ""]
+            lines += [f"- **{claim.id}**: {' '.join(claim.checked.split())}" for claim in checked]
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _row(entry: Entry) -> str:
+    claim = entry.claim
+    by = [told(one) for one in entry.verdicts if one.outcome != UNTESTED]
+    if entry.outcome not in (HOLDS, FAILS):
+        by += [one.why for one in entry.verdicts[:1] if one.outcome == UNTESTED]
+        by.append(" or ".join(filter(None, [entry.command, _smaller(claim)])))
+    cells = [
+        f"**{claim.id}**: {' '.join(claim.claim.split())}",
+        claim.where,
+        entry.outcome,
+        "<br>".join(filter(None, by)),
+    ]
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def told(one: Judged) -> str:
+    """A verdict in a sentence."""
+    text = f"*{one.scale}*: {one.outcome}: {one.why}"
+    if one.outcome == UNDECIDED:
+        text += f"; {one.seeds} seeds a row would decide it" if one.seeds else f"; {_unknown(one)}"
+    return text
+
+
+def _unknown(one: Judged) -> str:
+    """Why there is no number of seeds."""
+    if "one seed" in one.why:
+        return "at least a second seed is needed to say how many would decide it"
+    return "more than 100 seeds a row would be needed"

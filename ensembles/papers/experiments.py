@@ -9,7 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from ensembles.cli import CONFIGS
 from ensembles.files import write_text
-from ensembles.papers.tables import Row, Table
+from ensembles.papers.schema import Row, Table
 
 
 def name(table: Table, row: Row) -> str:
@@ -17,7 +17,7 @@ def name(table: Table, row: Row) -> str:
     return "-".join([table.slug.replace("/", "-"), f"{row.number:02d}", *_words(row.name)])
 
 
-def write(table: Table, folder: Path) -> dict[int, str]:
+def write_experiments(table: Table, folder: Path) -> dict[int, str]:
     """Write the rows' experiments below a folder that ``--config-dir`` can name; returns their names by row number."""
     (folder / "experiment").mkdir(parents=True, exist_ok=True)
     names = {}

@@ -9,28 +9,31 @@ from hydra.utils import instantiate
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from ensembles.analysis.drawing import Drawing, Line
+from ensembles.analysis.series import Drawing, FigureRow
 from ensembles.errors import UserError
-from ensembles.papers.fill import record, results, status, together
-from ensembles.papers.plan import Planned
-from ensembles.papers.tables import Table
+from ensembles.papers.measured import record, status, together
+from ensembles.papers.running import Planned
+from ensembles.papers.schema import Table
 from ensembles.provenance import origin
 from ensembles.reports import style
-from ensembles.reports.entry import FULL, apart
-from ensembles.reports.figure_sheet import FigureSheet
+from ensembles.reports.paper_result import FULL, FigureResult, scale_mark
 
 LETTERS = 17  # of the stand-ins' line, in an inch
 
 
-def draw(table: Table, planned: Sequence[Planned]) -> FigureSheet:
+def draw_figure(table: Table, planned: Sequence[Planned]) -> FigureResult:
     """The figure with all results that there are; nothing is drawn where too few rows are finished.
 
     Raises:
         UserError: of the function that draws it, from all rows.
     """
-    found = [[results(run) for run in entry.runs] for entry in planned]
+    found = [[run.results() for run in entry.runs] for entry in planned]
     lines = [
-        Line(entry.row, tuple(run for run, one in zip(entry.runs, of_runs, strict=True) if one is not None))
+        FigureRow(
+            entry.row.name,
+            entry.row.at,
+            tuple(run for run, one in zip(entry.runs, of_runs, strict=True) if one is not None),
+        )
         for entry, of_runs in zip(planned, found, strict=True)
     ]
     states = [
@@ -45,9 +48,9 @@ def draw(table: Table, planned: Sequence[Planned]) -> FigureSheet:
             raise
         drawing, findings = None, [str(error)]
     texts = {key: getattr(table, key) for key in ("name", "title", "scale", "paper", "cites", "shows")}
-    return FigureSheet(
+    return FigureResult(
         **texts,
-        stands=list(table.stands),
+        substitutions=list(table.substitutions),
         note=table.note or "",
         printed=list((table.drawing or {}).get("printed", ())),
         findings=list(drawing.findings) if drawing else findings,
@@ -67,7 +70,7 @@ def draw(table: Table, planned: Sequence[Planned]) -> FigureSheet:
     )
 
 
-def _drawn(table: Table, lines: Sequence[Line]) -> Drawing | None:
+def _drawn(table: Table, lines: Sequence[FigureRow]) -> Drawing | None:
     if table.rows and not lines:
         return None
     with rc_context(style.RC):
@@ -77,7 +80,7 @@ def _drawn(table: Table, lines: Sequence[Line]) -> Drawing | None:
 def _saved(figure: Figure, table: Table, kind: str) -> bytes:
     """The file's bytes; at a smaller scale with a line that says so."""
     if table.scale != FULL:
-        says = f"{apart(table.scale)}: {'; '.join(table.stands)}"
+        says = f"{scale_mark(table.scale)}: {'; '.join(table.substitutions)}"
         lines = textwrap.fill(says, int(LETTERS * figure.get_figwidth()))
         figure.text(0.01, 0, f"\n{lines}", va="top", fontsize=7, color=style.GREY)
     file = io.BytesIO()

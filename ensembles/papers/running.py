@@ -1,24 +1,111 @@
-"""What is missing of a table or figure, and running it. Torch is not imported here."""
+"""A table's rows as runs: planned, and what is missing of them run. Torch is not imported here.
+
+Their configurations pass the same checks as train.py's command line.
+"""
 
 import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ensembles.cli import CONFIGS
+from ensembles.cli.composing import checked
+from ensembles.cli.overrides import check, combinations
 from ensembles.errors import UserError
-from ensembles.papers import experiments
-from ensembles.papers.fill import results
-from ensembles.papers.plan import Planned
-from ensembles.papers.tables import Row, Table
-from ensembles.reports.entry import FULL, standing
+from ensembles.papers.experiments import shipped, write_experiments
+from ensembles.papers.schema import Row, Table
+from ensembles.reports.paper_result import FULL, OWN, substitutions_sentence
+from ensembles.runs import Run, decides
 
 TRAIN = Path(__file__).parents[2] / "train.py"
 
 
+@dataclass(frozen=True)
+class Planned:
+    """A row and its runs.
+
+    Attributes:
+        runs: one for each seed, in the seeds' order.
+        added: overrides of the user's, which win over the row's.
+    """
+
+    row: Row
+    runs: list[Run]
+    added: tuple[str, ...] = ()
+
+    @property
+    def arguments(self) -> list[str]:
+        """The overrides as train.py takes them."""
+        return [*self.row.arguments, *self.added]
+
+
+def plan(table: Table, seeds: int, arguments: Sequence[str] = ()) -> list[Planned]:
+    """The runs of a table.
+
+    Args:
+        seeds: runs of a row, with the seeds 0, 1, ...
+        arguments: overrides of the user's, which win over the rows'.
+
+    Raises:
+        UserError: names the table, the row and what is wrong with its configuration.
+    """
+    planned, known = [], set()
+    for row in table.rows:
+        words = [*row.arguments, *arguments]
+        asked = frozenset(
+            word if (CONFIGS / word.partition("=")[0]).is_dir() else word.partition("=")[0] for word in words
+        )
+        try:
+            if asked not in known:  # rows of a sweep differ in their values alone, and this is about keys and options
+                check(words)
+                known.add(asked)
+            planned.append(Planned(row, _runs(words, seeds), tuple(arguments)))
+        except UserError as error:
+            raise UserError(f"{table.name}, row {row.number} ({row.name}): {error}") from error
+    return planned
+
+
+def _runs(arguments: list[str], seeds: int) -> list[Run]:
+    found = combinations(arguments)
+    if len(found) > 1:
+        raise UserError("a row has one configuration: give each override one value.")
+    config = found[0][1]
+    choices = config.hydra.runtime.choices
+    del config.hydra
+    plain = checked(config)
+    return [Run.of({**plain, "seed": seed}, choices) for seed in range(seeds)]
+
+
+def custom_settings(table: Table, planned: Sequence[Planned], arguments: Sequence[str]) -> Table:
+    """The table, which says so where the overrides that its runs are planned with change what they compute."""
+    deciding = [word for word in arguments if decides(word.partition("=")[0].lstrip("+"))]
+    if not deciding or not any(_changed(table, entry) for entry in planned):
+        return table
+    return replace(
+        table,
+        scale=OWN if table.scale == FULL else f"{table.scale}-{OWN}",
+        substitutions=(*table.substitutions, f"{', '.join(deciding)} for the rows' own settings"),
+        # the printed numbers are of the paper's setting
+        drawing=table.drawing and {key: value for key, value in table.drawing.items() if key != "printed"},
+    )
+
+
+def _changed(table: Table, entry: Planned) -> bool:
+    (without,) = plan(replace(table, rows=(entry.row,)), 1)
+    return _computed(without.runs[0]) != _computed(entry.runs[0])
+
+
+def _computed(run: Run) -> tuple:
+    """What is trained and how it is evaluated, whether or not the predictions are kept."""
+    evaluation = run.evaluation
+    return run.folder.name, {**evaluation, "evaluation": {**evaluation["evaluation"], "save_predictions": None}}
+
+
 def unfinished(entry: Planned) -> list[str]:
     """The seeds without results."""
-    return [str(run.config["seed"]) for run in entry.runs if results(run) is None]
+    return [str(run.config["seed"]) for run in entry.runs if run.results() is None]
 
 
 def having(tables: Sequence[Table], wanted: Sequence[str] | None) -> list[Table]:
@@ -48,7 +135,7 @@ def _is(row: Row, wanted: Sequence[str]) -> bool:
 def run(table: Table, entries: Sequence[Planned], overrides: Sequence[str]) -> None:
     """Run what is missing of these rows, in one multirun."""
     folder = Path(entries[0].runs[0].config["sweeps_dir"]) / table.slug.replace("/", "-")
-    names = experiments.write(table, folder)
+    names = write_experiments(table, folder)
     seeds = ",".join(sorted({seed for entry in entries for seed in unfinished(entry)}, key=int))
     alike = {entry.runs[0].folder: names[entry.row.number] for entry in entries}  # rows that share runs once
     chosen = ",".join(alike.values())
@@ -70,10 +157,10 @@ def commands(
 ) -> list[str]:
     """For each row the command that runs what is missing of it, among comments."""
     lines = [f"# {table.slug}: {table.title} ({table.cites})"]
-    if table.stands:
-        lines.append(f"# {standing(table.scale, table.stands)}")
+    if table.substitutions:
+        lines.append(f"# {substitutions_sentence(table.scale, table.substitutions)}")
     full = table.scale == FULL and not table.is_figure
-    options = {row.number: f" (experiment={name})" for name, row in experiments.shipped(table).items()} if full else {}
+    options = {row.number: f" (experiment={name})" for name, row in shipped(table).items()} if full else {}
     for entry in missing(planned, wanted):
         words = ["python", "train.py", "-m", *entry.row.arguments, f"seed={','.join(unfinished(entry))}"]
         named = f"# {entry.row.number} {entry.row.name}{options.get(entry.row.number, '')}"

@@ -10,8 +10,8 @@ from hydra.core.override_parser.types import Quote, QuotedString
 
 from ensembles.data.files.fingerprint import scan
 from ensembles.errors import UserError
-from ensembles.papers.tables import Row, Table
-from ensembles.reports.entry import FULL
+from ensembles.papers.schema import Row, Table
+from ensembles.reports.paper_result import FULL
 
 FILE = Path(__file__).with_name("scales.yaml")
 IMAGES = "$images"  # in an override, the folder that --images names
@@ -44,9 +44,12 @@ class Scale:
         rows = [replace(row, overrides=self._overrides(row) | added, at=self._at(row)) for row in table.rows]
         if table.is_figure:
             rows = _distinct(row for row in rows if _kept(row, own.get("points", self.settings["points"])))
-        columns = tuple(replace(column, key=self._key(column.key)) for column in table.columns)
+        columns = tuple(column.model_copy(update={"key": self._key(column.key)}) for column in table.columns)
         drawing = table.drawing and self._drawing({**table.drawing, **own.get("drawing", {})})
-        told = {"scale": self.name, "stands": (*self._stands(table, added), *filter(None, [own.get("says")]))}
+        told = {
+            "scale": self.name,
+            "substitutions": (*self._substitutions(table, added), *filter(None, [own.get("says")])),
+        }
         return replace(table, rows=tuple(rows), columns=columns, drawing=drawing, **told)
 
     def _from_folder(self, table: Table) -> Table:
@@ -92,7 +95,7 @@ class Scale:
             return None if value in self.settings["keep"] else self._data
         return self._replacing.get(f"{key}={value}")
 
-    def _stands(self, table: Table, added: Mapping[str, str]) -> tuple[str, ...]:
+    def _substitutions(self, table: Table, added: Mapping[str, str]) -> tuple[str, ...]:
         """What the reader is told, such as "WRN-16-1 for model=resnet18, model=resnet50".
 
         Args:

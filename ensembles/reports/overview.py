@@ -1,135 +1,115 @@
 """The page over many runs: tables, figures, the trade-off between accuracy and speed, and each run's plots."""
 
 import io
-from collections.abc import Callable, Sequence
-from html import escape
+from collections.abc import Iterator, Sequence
+from numbers import Real
 
-from ensembles.reports import figure_sheet, paper_table, telling
-from ensembles.reports.comparison import short
-from ensembles.reports.figure_sheet import FigureSheet
-from ensembles.reports.gathered import Found
-from ensembles.reports.numbers import count, decimal, mean, percent, three_digits
-from ensembles.reports.page import Html, page, picture, sortable
-from ensembles.reports.sheet import Sheet
-from ensembles.reports.tradeoff import Point, tradeoff
+import pandas as pd
 
-COLUMNS: dict[str, tuple[str, Callable]] = {
-    "test/acc": ("accuracy %", percent),
-    "test/mse": ("MSE", three_digits),
-    "test/nll": ("NLL", decimal),
-    "test/ece": ("ECE", decimal),
-    "test/brier": ("Brier", decimal),
-    "members/acc": ("members %", lambda values: percent(mean(values))),
-    "diversity/disagreement": ("disagreement %", percent),
-    "corrupted/acc": ("corrupted %", percent),
-    "corrupted/nll": ("corrupted NLL", decimal),
-    "corrupted/ece": ("corrupted ECE", decimal),
-    "cost/params": ("parameters", count),
-    "cost/mult_adds": ("multiply-adds", count),
-    "cost/images_per_second": ("images/s", count),
-}
-COST = ("cost/images_per_second", "cost/params")
+from ensembles.reports.page import Shown, page
+from ensembles.reports.paper_result import PaperResult
+from ensembles.reports.runs_table import FinishedRun, differing, runs_table
+from ensembles.reports.schema import column, mean
+from ensembles.reports.terminal import short
+from ensembles.reports.tradeoff import TradeoffPoint, tradeoff
+
+COLUMNS = (
+    *("test/acc", "test/mse", "test/nll", "test/ece", "test/brier", "members/acc", "diversity/disagreement"),
+    *("corrupted/acc", "corrupted/nll", "corrupted/ece", "cost/params", "cost/mult_adds", "cost/images_per_second"),
+)
+SCATTERED = ("test/acc", "cost/images_per_second", "cost/params")
 
 
-def overview(runs: Sequence[Found], sheets: Sequence[Sheet], figures: Sequence[FigureSheet] = ()) -> str:
-    """The whole page."""
-    counted = f"{len(runs)} runs, {len(sheets)} tables and {len(figures)} figures of papers."
-    body = ["<h1>Ensembles: what was measured</h1>", f"<p>{counted}</p>", _contents(runs, [*sheets, *figures])]
-    body += [_anchored(sheet, paper_table.html(sheet)) for sheet in sheets]
-    body += [_anchored(sheet, figure_sheet.html(sheet)) for sheet in figures]
-    if runs:
-        body += ['<section id="runs"><h2>Runs</h2>', _comparison(runs), _scatter(runs), "</section>"]
-        body += ["<section><h2>Each run</h2>", *map(_details, runs), "</section>"]
-    return page("Ensembles", body)
-
-
-def _contents(runs: Sequence[Found], shown: Sequence[Sheet | FigureSheet]) -> str:
-    entries = [(_place(sheet), f"{sheet.name}: {sheet.full_title}") for sheet in shown]
-    entries += [("runs", "Runs")] if runs else []
-    items = "".join(f'<li><a href="#{escape(place)}">{escape(text)}</a></li>' for place, text in entries)
-    return f"<nav><ul>{items}</ul></nav>"
-
-
-def _place(sheet: Sheet | FigureSheet) -> str:
-    return f"{sheet.name}-{sheet.scale}"
-
-
-def _anchored(sheet: Sheet | FigureSheet, html: str) -> str:
-    return f'<div id="{escape(_place(sheet))}">{html}</div>'
-
-
-def _comparison(runs: Sequence[Found]) -> str:
-    filled = {key: column for key, column in COLUMNS.items() if any(run.results.get(key) is not None for run in runs)}
-    apart = short(telling.differing(runs))
-    rows = []
-    for run in runs:
-        link = Html(f'<a href="#{escape(run.name)}">{escape(run.name)}</a>')
-        cells = [(link, run.name), _seed(run)]
-        settings = telling.flattened(telling.settings(run))
-        cells += [(str(settings.get(key, "")), settings.get(key)) for key in apart]
-        for key, (_, show) in filled.items():
-            cells.append(_cell(run.results.get(key), show))
-        rows.append(cells)
-    return sortable(["run", "seed", *apart.values(), *(head for head, _ in filled.values())], rows)
-
-
-def _cell(value: object, show: Callable) -> tuple[str, object]:
-    """A result as its column shows it; what is no number is shown as it stands."""
-    try:
-        return show(value), mean(value) if isinstance(value, list) else value
-    except (TypeError, ValueError):
-        return str(value), None
-
-
-def _seed(run: Found) -> tuple[str, object]:
-    seed = run.provenance.get("seed")
-    return ("-" if seed is None else str(seed), seed)
-
-
-def _scatter(runs: Sequence[Found]) -> str:
-    """A scatter for each data set; runs that differ in their seed alone are one point, their mean."""
-    alike: dict[str, dict[str, list[Found]]] = {}
-    for run in runs:
-        if all(isinstance(run.results.get(key), int | float) for key in ("test/acc", *COST)) and run.results[COST[0]]:
-            of_data = alike.setdefault(telling.data(run), {})
-            of_data.setdefault(telling.but_for_seed(run), []).append(run)
-    pictures = []
-    for data, groups in alike.items():
-        file = io.BytesIO()
-        tradeoff([_point(some) for some in groups.values()]).savefig(file, format="png", dpi=150)
-        caption = f"{data}: accuracy against inference speed; the area of a point is the number of parameters."
-        pictures.append(picture(file.getvalue(), caption))
-    return f'<div class="plots">{"".join(pictures)}</div>'
-
-
-def _point(some: Sequence[Found]) -> Point:
-    settings = telling.settings(some[0]).get("method", {})
-    method = telling.stem(some[0]).rpartition("-")[2]
-    numbers = [mean([run.results[key] for run in some]) for key in ("test/acc", *COST)]
-    return Point(method, f"M = {settings['M']}" if "M" in settings else "", *numbers)
-
-
-def _details(run: Found) -> str:
-    plots = "".join(picture(path, path.stem) for path in run.plots)
-    about = [f"{key}: {run.provenance[key]}" for key in ("command", "commit", "hardware") if run.provenance.get(key)]
-    seconds = run.provenance.get("seconds")
-    seconds = seconds if isinstance(seconds, dict) else {}
-    about += [f"{name}: {value} s" for name, value in seconds.items()]
-    lines = "".join(f"<div>{escape(line)}</div>" for line in about)
-    config = f"<details><summary>Configuration</summary><pre>{escape(run.config)}</pre></details>" if run.config else ""
-    return (
-        f'<article id="{escape(run.name)}"><h3>{escape(run.name)}</h3><div class="note">{lines}</div>'
-        f'<div class="plots">{plots}</div>{config}'
-        f"<details><summary>All results</summary>{_all_results(run)}</details></article>"
+def overview(runs: Sequence[FinishedRun], papers: Sequence[PaperResult]) -> str:
+    """Fill the page over runs, with the papers' tables and figures before them."""
+    tables = sum(paper.KIND == "table" for paper in papers)
+    contents = f"{len(runs)} runs, {tables} tables and {len(papers) - tables} figures of papers."
+    if not runs:
+        return page("Ensembles", papers, contents=contents, runs=[])
+    frame = runs_table(runs).assign(alike=[run.but_for_seed for run in runs])
+    settings, keys = short(differing(runs)), [key for key in COLUMNS if key in frame and frame[key].notna().any()]
+    return page(
+        "Ensembles",
+        papers,
+        contents=contents,
+        compared=_compared(frame, settings, keys),
+        over_seeds=_over_seeds(frame, settings, keys),
+        scatters=_scatters(frame),
+        runs=[(run, _origin(run), _all_results(run)) for run in runs],
     )
 
 
-def _all_results(run: Found) -> str:
-    rows = [
-        [(key, key), (_number(value), value if isinstance(value, int | float) else None)]
+def _compared(frame: pd.DataFrame, settings: dict[str, str], keys: Sequence[str]) -> tuple[list, list]:
+    """Heads and rows of the table of runs."""
+    shown = frame.reindex(columns=["run", "seed", *settings, *keys]).astype(object)
+    rows = []
+    for name, *values in shown.where(shown.notna(), None).itertuples(index=False, name=None):
+        cells = [Shown("-" if values[0] is None else str(values[0]), values[0])]
+        cells += [Shown("" if value is None else str(value), value) for value in values[1 : len(settings) + 1]]
+        cells += [_cell(key, value) for key, value in zip(keys, values[len(settings) + 1 :], strict=True)]
+        rows.append([Shown(name, name, link=name), *cells])
+    return ["run", "seed", *settings.values(), *(column(key).head() for key in keys)], rows
+
+
+def _cell(key: str, value: object) -> Shown:
+    """A result as its column shows it; what is no number is shown as it stands."""
+    number = _as_number(value)
+    if number is None and value is not None:
+        return Shown(str(value))
+    return Shown(column(key).show(number), number)
+
+
+def _as_number(value: object) -> float | None:
+    """The number, of a list of numbers their mean; None for all else."""
+    numbers = value if isinstance(value, list) and value else [value]
+    return mean(numbers) if all(isinstance(one, Real) for one in numbers) else None
+
+
+def _over_seeds(frame: pd.DataFrame, settings: dict[str, str], keys: Sequence[str]) -> tuple[list, list] | None:
+    """Heads and rows of the table of means, where there are runs that differ in their seed alone."""
+    numbers = frame[[*keys]].map(_as_number).astype(float)
+    rows = []
+    for _, some in frame.groupby("alike", sort=False):
+        if len(some) > 1:
+            first, of = some.iloc[0], numbers.loc[some.index]
+            cells = [Shown(f"{first['data']}, {first['method']}", first["run"], link=first["run"])]
+            cells += [Shown(str(len(some)), len(some)), *(Shown(str(first[key]), first[key]) for key in settings)]
+            for key in keys:
+                mean_of, std = (None if pd.isna(value) else value for value in (of[key].mean(), of[key].std()))
+                show = column(key).show
+                cells.append(Shown(f"{show(mean_of)} ± {show(std)}" if std else show(mean_of), mean_of))
+            rows.append(cells)
+    return (["runs", "seeds", *settings.values(), *(column(key).head() for key in keys)], rows) if rows else None
+
+
+def _scatters(frame: pd.DataFrame) -> Iterator[tuple[bytes, str]]:
+    """A picture for each data set; runs that differ in their seed alone are one point, their mean."""
+    numbers = frame.reindex(columns=SCATTERED).map(_as_number).astype(float)
+    shown = frame[numbers.notna().all(axis=1) & (numbers["cost/images_per_second"] > 0)]
+    for data, of_data in shown.groupby("data", sort=False):
+        points = []
+        for _, some in of_data.groupby("alike", sort=False):
+            M = some.iloc[0].get("method.M", pd.NA)
+            label = "" if pd.isna(M) else f"M = {M}"
+            points.append(TradeoffPoint(some.iloc[0]["method"], label, *numbers.loc[some.index].mean()))
+        file = io.BytesIO()
+        tradeoff(points).savefig(file, format="png", dpi=150)
+        caption = f"{data}: accuracy against inference speed; the area of a point is the number of parameters."
+        yield file.getvalue(), caption
+
+
+def _origin(run: FinishedRun) -> list[str]:
+    """Where the run comes from, in lines."""
+    said = [f"{key}: {run.provenance[key]}" for key in ("command", "commit", "hardware") if run.provenance.get(key)]
+    seconds = run.provenance.get("seconds")
+    return said + [f"{name}: {value} s" for name, value in (seconds if isinstance(seconds, dict) else {}).items()]
+
+
+def _all_results(run: FinishedRun) -> list[list[Shown]]:
+    return [
+        [Shown(key, key), Shown(_number(value), value if isinstance(value, int | float) else None)]
         for key, value in run.results.items()
     ]
-    return sortable(["result", "value"], rows)
 
 
 def _number(value: object) -> str:

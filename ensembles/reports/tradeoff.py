@@ -8,14 +8,14 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from ensembles.reports import style
-from ensembles.reports.numbers import count
+from ensembles.reports.schema import count
 
 LARGEST = 700  # square points of area
 LABELLED = 12  # more points than this and their labels cover one another
 MARKERS = "os^D"  # one after the other, as the colours have all been used
 
 
-class Point(NamedTuple):
+class TradeoffPoint(NamedTuple):
     """A run, or the mean of several.
 
     Attributes:
@@ -30,7 +30,7 @@ class Point(NamedTuple):
     params: float
 
 
-def tradeoff(points: Sequence[Point]) -> Figure:
+def tradeoff(points: Sequence[TradeoffPoint]) -> Figure:
     """The scatter; accuracy in %, images a second on a logarithmic axis."""
     with rc_context(style.RC):
         figure = Figure(figsize=(7.2, 4.2))
@@ -70,5 +70,5 @@ def tradeoff(points: Sequence[Point]) -> Figure:
         return figure
 
 
-def _area(point: Point, largest: float) -> float:
+def _area(point: TradeoffPoint, largest: float) -> float:
     return max(12, LARGEST * point.params / largest)

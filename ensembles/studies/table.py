@@ -1,69 +1,58 @@
 """A study's table: a row a method, mean and standard deviation over its seeds. Torch is not imported here."""
 
 import statistics
-from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import pandas as pd
 
-from ensembles.reports.numbers import MISSING, count
+from ensembles.reports.schema import MISSING, count, quantity, scaled
 from ensembles.studies.bootstrap import difference, holm
 from ensembles.studies.collection import Collection
 from ensembles.studies.study import Study
 
 
-class Column(NamedTuple):
+class StudyColumn(NamedTuple):
     """A column over runs.
 
     Attributes:
         head: what stands above it; its unit too.
-        of: takes a run's results to a number, or to None where they have none.
-        better: -1 where smaller is better, 1 where larger is, 0 where neither.
+        key: of the results.
         digits: after the point.
     """
 
     head: str
-    of: Callable[[Mapping], float | None]
-    better: int
+    key: str
     digits: int
 
-
-def _key(key: str, scale: float = 1) -> Callable[[Mapping], float | None]:
-    return lambda results: scale * results[key] if results.get(key) is not None else None
-
-
-def _members(results: Mapping) -> float | None:
-    found = results.get("members/acc")
-    return 100 * statistics.fmean(found) if found else None
-
-
-def _ood(name: str, measure: str) -> Callable[[Mapping], float | None]:
-    return _key(f"ood/{name}/max_probability/{measure}", 100)
+    @property
+    def sign(self) -> int:
+        """-1 where smaller is better, 1 where larger is, 0 where neither."""
+        return {"higher": 1, "lower": -1, None: 0}[quantity(self.key).better]
 
 
 QUALITY = (
-    Column("acc %", _key("test/acc", 100), 1, 2),
-    Column("NLL", _key("test/nll"), -1, 4),
-    Column("ECE", _key("test/ece"), -1, 4),
-    Column("Brier", _key("test/brier"), -1, 4),
-    Column("AURC", _key("test/aurc"), -1, 4),
-    Column("members' acc %", _members, 1, 2),
-    Column("disagreement %", _key("diversity/disagreement", 100), 0, 2),
+    StudyColumn("acc %", "test/acc", 2),
+    StudyColumn("NLL", "test/nll", 4),
+    StudyColumn("ECE", "test/ece", 4),
+    StudyColumn("Brier", "test/brier", 4),
+    StudyColumn("AURC", "test/aurc", 4),
+    StudyColumn("members' acc %", "members/acc", 2),
+    StudyColumn("disagreement %", "diversity/disagreement", 2),
 )
 SHIFT = (
-    Column("corrupted acc %", _key("corrupted/acc", 100), 1, 2),
-    Column("corrupted NLL", _key("corrupted/nll"), -1, 4),
-    Column("corrupted ECE", _key("corrupted/ece"), -1, 4),
+    StudyColumn("corrupted acc %", "corrupted/acc", 2),
+    StudyColumn("corrupted NLL", "corrupted/nll", 4),
+    StudyColumn("corrupted ECE", "corrupted/ece", 4),
     *(
-        Column(f"{name} {head} %", _ood(name, measure), better, 1)
+        StudyColumn(f"{name} {quantity(measure).head()}", f"ood/{name}/max_probability/{measure}", 1)
         for name in ("svhn", "digits", "photos")
-        for head, measure, better in (("AUROC", "auroc", 1), ("AUPR", "aupr", 1), ("FPR95", "fpr95", -1))
+        for measure in ("auroc", "aupr", "fpr95")
     ),
 )
 COUNTS = {"parameters": "cost/params", "multiply-adds": "cost/mult_adds"}
 
 
-def frame(study: Study, collection: Collection, columns: tuple[Column, ...]) -> pd.DataFrame:
+def frame(study: Study, collection: Collection, columns: tuple[StudyColumn, ...]) -> pd.DataFrame:
     """A row a method that has runs: for each column its mean and ``<head> std`` over seeds, and how many seeds.
 
     Columns without any number are left out; the standard deviation of one seed is NaN.
@@ -75,7 +64,7 @@ def frame(study: Study, collection: Collection, columns: tuple[Column, ...]) -> 
             continue
         line: dict = {"row": row, "method": name, "seeds": len(found)}
         for column in columns:
-            numbers = [value for results in found if (value := column.of(results)) is not None]
+            numbers = [value for results in found if (value := scaled(results, column.key)) is not None]
             line[column.head] = statistics.fmean(numbers) if numbers else None
             line[f"{column.head} std"] = statistics.stdev(numbers) if len(numbers) > 1 else None
         for head, key in COUNTS.items():
@@ -84,7 +73,7 @@ def frame(study: Study, collection: Collection, columns: tuple[Column, ...]) -> 
     return pd.DataFrame(lines).dropna(axis="columns", how="all")
 
 
-def markdown(study: Study, found: pd.DataFrame, columns: tuple[Column, ...]) -> str:
+def markdown(study: Study, found: pd.DataFrame, columns: tuple[StudyColumn, ...]) -> str:
     """The table as Markdown: ± one standard deviation over the row's seeds, the best mean of a column in bold."""
     shown = [column for column in columns if column.head in found]
     reference = found[found["row"] == study.reference]
@@ -93,7 +82,7 @@ def markdown(study: Study, found: pd.DataFrame, columns: tuple[Column, ...]) -> 
     for _, line in found.iterrows():
         cells = [line["method"], str(line["seeds"])]
         for column in shown:
-            best = column.better and line[column.head] == (found[column.head] * column.better).max() * column.better
+            best = column.sign and line[column.head] == (found[column.head] * column.sign).max() * column.sign
             cells.append(_cell(line, column, bool(best)))
         for head in COUNTS:
             times = f" ({line[head] / reference[head].iloc[0]:.2f}x)" if len(reference) else ""
@@ -102,7 +91,7 @@ def markdown(study: Study, found: pd.DataFrame, columns: tuple[Column, ...]) -> 
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
 
 
-def _cell(line: pd.Series, column: Column, best: bool) -> str:
+def _cell(line: pd.Series, column: StudyColumn, best: bool) -> str:
     value, spread = line[column.head], line.get(f"{column.head} std")
     if pd.isna(value):
         return MISSING

@@ -8,11 +8,10 @@ import yaml
 from hydra.utils import instantiate
 
 from ensembles import papers
-from ensembles.analysis.drawing import Line
-from ensembles.analysis.on_plane import plane_of
+from ensembles.analysis.landscape import plane_of
+from ensembles.analysis.series import FigureRow
 from ensembles.analysis.trained import Trained
 from ensembles.papers.scales import scale
-from ensembles.papers.tables import Row
 from ensembles.runs import Run
 
 EVERY = 360  # test images of the digits
@@ -27,7 +26,7 @@ def line(tiny):
         ended = tiny("recipe.epochs=1", "data.val_fraction=0", "recipe.optimizer.lr=0.01", *arguments)
         assert ended.code == 0, ended.err
         (folder,) = set(Path("runs").glob("*")) - before
-        return Line(Row(1, (name,), {}, ()), (Run(yaml.safe_load((folder / "config.yaml").read_text()), folder),))
+        return FigureRow(name, {}, (Run(yaml.safe_load((folder / "config.yaml").read_text()), folder),))
 
     return train
 
@@ -55,7 +54,7 @@ def test_the_figures_of_mimo(line):
 
     for drawn in (mimo, naive):  # each at its own scale
         reach = 1.6 * plane_of(Trained(drawn.runs[0]).ensemble).reach()
-        assert max(row["x"] for row in plane.data if row["method"] == drawn.row.name) == pytest.approx(reach)
+        assert max(row["x"] for row in plane.data if row["method"] == drawn.name) == pytest.approx(reach)
 
     ways = draw("mimo/figure4_trajectories", [mimo, naive], images=EVERY)
     assert len(ways.data) == 2 * 3 * 2 and {row["epochs"] for row in ways.data} == {0, 1}

@@ -5,8 +5,8 @@ from functools import partial
 import pytest
 import torch
 
-from ensembles.analysis.between import Between, networks, predictions
 from ensembles.analysis.interpolation import along
+from ensembles.analysis.weight_space import WeightSpace, networks, predictions
 from ensembles.backbones import wrn
 from ensembles.methods.mixture import mixture
 
@@ -24,7 +24,7 @@ def ensemble():
 
 def test_between_two_mixtures_are_the_mixing_weights_between_theirs(ensemble):
     images, t = torch.randn(6, *SHAPE), 0.3
-    between = Between(networks(ensemble)[:2], batch_statistics=True).at([1 - t, t])(images)
+    between = WeightSpace(networks(ensemble)[:2], batch_statistics=True).at([1 - t, t])(images)
     with torch.no_grad():
         for bank in ensemble.banks:
             bank.mixing[2] = (1 - t) * bank.mixing[0] + t * bank.mixing[1]
@@ -38,11 +38,11 @@ def test_batch_norms_use_the_batch_and_leave_the_ensemble_alone(ensemble):
     images = torch.randn(6, *SHAPE)
     before = {key: value.clone() for key, value in ensemble.state_dict().items()}
     members = networks(ensemble)
-    with_batch = Between(members, batch_statistics=True).at([0, 1, 0])
+    with_batch = WeightSpace(members, batch_statistics=True).at([0, 1, 0])
     first = with_batch(images)
     assert torch.equal(with_batch(images), first)  # the running statistics that a pass leaves are not used
     assert torch.allclose(first, members[1].train()(images), atol=1e-5)
-    assert not torch.allclose(first, Between(members).at([0, 1, 0])(images), atol=1e-2)
+    assert not torch.allclose(first, WeightSpace(members).at([0, 1, 0])(images), atol=1e-2)
     assert all(torch.equal(value, before[key]) for key, value in ensemble.state_dict().items())
 
 
@@ -61,5 +61,5 @@ def test_layers_that_share_one_weight_lie_between_too():
     assert any(len(group) > 1 for group in ensemble.shared_layers)
     images = torch.randn(3, *SHAPE)
     for m in range(2):
-        found = Between(networks(ensemble)).at([1 - m, m])(images)
+        found = WeightSpace(networks(ensemble)).at([1 - m, m])(images)
         assert torch.allclose(found, ensemble(images)[m], atol=1e-5)

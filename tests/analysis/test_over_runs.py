@@ -7,15 +7,12 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from ensembles.analysis.boxes import boxes
-from ensembles.analysis.curves import curves
-from ensembles.analysis.dots import dots
-from ensembles.analysis.drawing import Line
+from ensembles.analysis.curves import curves, nonzero, sparsity
+from ensembles.analysis.dots import dots, stochasticity
 from ensembles.analysis.scatter import scatter
-from ensembles.analysis.sparsity import nonzero, sparsity
+from ensembles.analysis.series import FigureRow
 from ensembles.analysis.speed import speed
-from ensembles.analysis.stochasticity import stochasticity
 from ensembles.checkpoints import ABOUT
-from ensembles.papers.tables import Row
 from ensembles.runs import Run
 
 
@@ -26,10 +23,9 @@ def line(tmp_path):
 
     def make(at, *results):
         made.append(at)
-        row = Row(len(made), tuple(at.values()), {}, (), at=at)
         config = {"seed": 0, "checkpoint": "last", "evaluation": {}, "data": {}}
         runs = tuple(Run(config, tmp_path / f"{len(made)}-{seed}") for seed in range(len(results)))
-        line = Line(row, runs)
+        line = FigureRow(", ".join(at.values()), at, runs)
         line.__dict__["results"] = list(results)  # what the property would read from the runs' folders
         return line
 

@@ -5,9 +5,8 @@ from functools import partial
 import pytest
 import torch
 
-from ensembles.analysis.between import Between, networks
-from ensembles.analysis.on_plane import measure
-from ensembles.analysis.plane import Plane, vectors
+from ensembles.analysis.landscape import measure
+from ensembles.analysis.weight_space import Plane, WeightSpace, networks, vectors
 from ensembles.backbones import small_cnn
 from ensembles.errors import UserError
 from ensembles.methods.deep_ensemble import deep_ensemble
@@ -55,7 +54,7 @@ def test_the_projection_is_the_nearest_point_of_the_plane():
 def test_at_the_corners_are_the_members(build, backbone, images):
     ensemble = build(backbone, 3, SHAPE).eval()
     members = networks(ensemble)
-    plane, between = Plane(vectors(members)), Between(members)
+    plane, between = Plane(vectors(members)), WeightSpace(members)
     for m, shares in enumerate(plane.shares(plane.corners).tolist()):
         assert torch.allclose(between.at(shares)(images), ensemble(images)[m], atol=1e-5)
         assert torch.equal(between.at([float(k == m) for k in range(3)])(images), members[m](images))
@@ -64,7 +63,7 @@ def test_at_the_corners_are_the_members(build, backbone, images):
 def test_at_the_corners_of_mimo_are_its_subnetworks_with_nothing_at_the_other_inputs(backbone, images):
     ensemble = mimo(backbone, 3, SHAPE).eval()
     members = networks(ensemble)
-    plane, between = Plane(vectors(members)), Between(members)
+    plane, between = Plane(vectors(members)), WeightSpace(members)
     for m, shares in enumerate(plane.shares(plane.corners).tolist()):
         inputs = torch.zeros(3, *images.shape)
         inputs[m] = images

@@ -6,9 +6,8 @@ import torch
 from hydra import compose
 
 from ensembles import build
-from ensembles.analysis.population import Population
-from ensembles.analysis.regression_claims import noise
-from ensembles.analysis.training_sets import RESAMPLES, over_sets, resampled
+from ensembles.analysis.regression import noise
+from ensembles.analysis.vmapped_training import RESAMPLES, VmappedTraining, over_sets, resampled
 from ensembles.cli.composing import checked, composing
 from ensembles.data.synthetic_regression import SyntheticRegression, noisy
 from ensembles.likelihoods import SquaredError
@@ -43,7 +42,7 @@ def one_by_one(chosen, seed):
 @pytest.mark.parametrize("overrides", [[], ["data/likelihood=gaussian", "method.M=1"]])
 def test_networks_trained_together_are_those_trained_one_by_one(overrides):
     chosen = config(*overrides)
-    population = Population(chosen, [0, 4])
+    population = VmappedTraining(chosen, [0, 4])
     assert list(population.train()) == [1, 2, 3]
     for s, seed in enumerate([0, 4]):
         method, data = one_by_one(chosen, seed)

@@ -5,8 +5,7 @@ from functools import partial
 import pytest
 import torch
 
-from ensembles.analysis.separation import shares
-from ensembles.analysis.variances import conditional_variances
+from ensembles.analysis.separation import conditional_variances, shares
 from ensembles.backbones import mlp, small_cnn
 from ensembles.errors import UserError
 from ensembles.methods.mimo import mimo

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from ensembles.reports import figure_sheet, sheet
-from ensembles.reports.gathered import gather
+from ensembles.reports import table_result
 from ensembles.reports.overview import overview
+from ensembles.reports.paper_result import FigureResult
+from ensembles.reports.runs_table import gather
 
 pytestmark = pytest.mark.browser
 
@@ -31,18 +32,18 @@ def written(tmp_path):
         )
         for plot in ("curves.png", "reliability.png"):
             Figure(figsize=(2, 1)).savefig(folder / plot)
-    texts = {"scale": "smoke", "stands": ["digits for data=cifar10"], "paper": "A paper", "cites": "Table 1"}
-    cells = [[sheet.Cell("96.4", 93.0)], [sheet.Cell("95.1", 94.0)], [sheet.Cell("94.2")]]
+    texts = {"scale": "smoke", "substitutions": ["digits for data=cifar10"], "paper": "A paper", "cites": "Table 1"}
+    cells = [[table_result.Cell("96.4", 93.0)], [table_result.Cell("95.1", 94.0)], [table_result.Cell("94.2")]]
     lines = [
-        sheet.Line([name], "row", "done" if cell[0].mean else "missing", cell)
+        table_result.Line([name], "row", "done" if cell[0].mean else "missing", cell)
         for name, cell in zip(("First", "Second", "Third"), cells, strict=True)
     ]
-    columns = [sheet.Head("test/acc", "Accuracy", "", "higher")]
-    table = sheet.Sheet("a/table1", "A table", heads=["Method"], columns=columns, lines=lines, notes=[], **texts)
-    rest = {"note": "", "printed": [], "data": [{"M": 1}], "lines": [], "provenance": {}}
-    figure = figure_sheet.FigureSheet(
-        "a/figure1", "A figure", shows="A curve.", findings=["It rises."], **texts, **rest
+    columns = [table_result.Head("test/acc", "Accuracy", "", "higher")]
+    table = table_result.TableResult(
+        "a/table1", "A table", heads=["Method"], columns=columns, lines=lines, notes=[], **texts
     )
+    rest = {"note": "", "printed": [], "data": [{"M": 1}], "lines": [], "provenance": {}}
+    figure = FigureResult("a/figure1", "A figure", shows="A curve.", findings=["It rises."], **texts, **rest)
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "table1-smoke.json").write_text(table.json())
     (tmp_path / "results" / "figure1-smoke.json").write_text(figure.json())

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from ensembles.claims import sources
-from ensembles.claims.ledger import ledger, markdown
+from ensembles.claims import evidence
+from ensembles.claims.evidence import Missing
 from ensembles.claims.schema import COST, all_claims
-from ensembles.claims.sources import Missing
+from ensembles.claims.verdicts import ledger, markdown
 from ensembles.papers import work
-from ensembles.papers.machine import ASSUMED
+from ensembles.papers.work import ASSUMED
 
 ROOT = Path(__file__).parents[2]
 KEPT = ROOT / "results" / "claims.md"
@@ -36,7 +36,7 @@ def uncounted(monkeypatch):
     def counted(overrides, metric):
         raise Missing("not counted here")
 
-    monkeypatch.setattr(sources, "counted", counted)
+    monkeypatch.setattr(evidence, "counted", counted)
 
 
 @pytest.fixture

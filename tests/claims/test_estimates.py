@@ -5,7 +5,7 @@ import math
 import pytest
 from scipy import stats
 
-from ensembles.claims.estimates import Estimate
+from ensembles.claims.evidence import Estimate
 
 FIRST, SECOND = {0: 0.931, 1: 0.935, 2: 0.930}, {0: 0.925, 1: 0.921, 2: 0.927, 3: 0.924}
 

@@ -4,9 +4,8 @@ import json
 
 import pytest
 
-from ensembles.claims.estimates import Estimate
+from ensembles.claims.evidence import Estimate, sources
 from ensembles.claims.schema import Claim, Comparison, Evidence
-from ensembles.claims.sources import sources
 from ensembles.claims.verdicts import FAILS, HOLDS, UNDECIDED, UNTESTED, compare, judge
 from ensembles.errors import UserError
 

@@ -9,8 +9,7 @@ import yaml
 from rich.console import Console
 
 from ensembles import papers
-from ensembles.papers.plan import Planned
-from ensembles.reports import paper_table
+from ensembles.papers.running import Planned
 from ensembles.reports.page import page
 from ensembles.runs import Run
 
@@ -46,18 +45,18 @@ def put(*path_and_value):
 
 def rendered(filled):
     console = Console(width=400, record=True, file=io.StringIO())
-    console.print(paper_table.text(filled, console))
+    console.print(filled.text(console))
     return {
         "text": console.export_text(),
-        "markdown": paper_table.markdown(filled),
-        "csv": paper_table.to_csv(filled),
-        "html": page(filled.full_title, [paper_table.html(filled)]),
+        "markdown": filled.markdown(),
+        "csv": filled.csv(),
+        "html": page(filled.full_title, [filled]),
     }
 
 
 def cells(filled):
     """The CSV as (row, column) -> line."""
-    lines = csv.DictReader(io.StringIO(paper_table.to_csv(filled)))
+    lines = csv.DictReader(io.StringIO(filled.csv()))
     return {(line["Method"], line["column"]): line for line in lines}
 
 

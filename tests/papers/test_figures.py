@@ -13,10 +13,11 @@ from matplotlib.image import imread
 
 from ensembles import papers
 from ensembles.errors import UserError
-from ensembles.papers.figures import draw
-from ensembles.papers.plan import plan
+from ensembles.papers.figures import draw_figure
+from ensembles.papers.running import plan
 from ensembles.papers.scales import scale
-from ensembles.reports import figure_sheet
+from ensembles.reports.page import page
+from ensembles.reports.paper_result import FigureResult
 from tests.papers.conftest import put
 
 ROWS = {  # at full scale, at smoke scale
@@ -72,7 +73,7 @@ def test_what_holds_for_every_row_is_said_where_it_holds():
     figures = {name: papers.load(f"mimo/{name}") for name in ("figure2", "figure5")}
     rows = [replace(row, swept={**row.swept, "recipe.batch_size": (0, 2)}) for row in figures["figure5"].rows]
     figures["swept"] = replace(figures["figure5"], rows=tuple(rows))
-    stands = {name: scale("smoke").applied(figure).stands for name, figure in figures.items()}
+    stands = {name: scale("smoke").applied(figure).substitutions for name, figure in figures.items()}
     assert stands["figure2"] == ("3 training sets, 2 epochs",)
     assert stands["figure5"][0] == "one epoch, 32 examples a step"
     assert stands["swept"][0] == "one epoch, 32 examples a step where no axis sweeps them"
@@ -112,8 +113,8 @@ def test_what_is_finished_is_drawn_and_what_is_not_is_said(planned, finish):
             for run, accuracy in zip(entry.runs, accuracies[place["M"]], strict=True):
                 members = [accuracy - 0.01, accuracy - 0.03]
                 finish(run, test__acc=accuracy, test__nll=0.1, members__acc=members, members__nll=[0.2, 0.4])
-    sheet = draw(figure, entries)
-    rows = list(csv.DictReader(io.StringIO(figure_sheet.to_csv(sheet))))
+    sheet = draw_figure(figure, entries)
+    rows = list(csv.DictReader(io.StringIO(sheet.csv())))
     assert len(rows) == 2 * 4
     for M, values in accuracies.items():
         percent = [100 * value for value in values]
@@ -123,7 +124,7 @@ def test_what_is_finished_is_drawn_and_what_is_not_is_said(planned, finish):
         assert float(ensemble[0]["mean"]) == pytest.approx(mean(percent))
         assert float(ensemble[0]["std"]) == pytest.approx(stdev(percent)) and ensemble[0]["seeds"] == "2"
         assert float(members[0]["mean"]) == pytest.approx(mean(percent) - 2)
-    text = figure_sheet.markdown(sheet, "figure5.png")
+    text = sheet.markdown("figure5.png")
     assert "![Subnetworks" in text and "CIFAR-10, M = 2 (missing)" in text and len(sheet.missing) == 8
     assert "95.0 ± 0.1 at M = 1, 96.3 ± 0.1 at 3" in text
     assert "SCALE" not in text and "M = 3: test/acc 96.4, test/nll 0.123 (Table 1, row 4)" in text
@@ -133,17 +134,17 @@ def test_what_is_finished_is_drawn_and_what_is_not_is_said(planned, finish):
 
 
 def test_without_results_there_is_a_sentence(planned):
-    sheet = draw(papers.load("mimo/figure5"), planned(papers.load("mimo/figure5")))
-    assert not sheet.pictures and "Nothing is drawn yet" in figure_sheet.text(sheet)
-    assert len(sheet.missing) == 10 and "<img" not in figure_sheet.html(sheet)
+    sheet = draw_figure(papers.load("mimo/figure5"), planned(papers.load("mimo/figure5")))
+    assert not sheet.pictures and "Nothing is drawn yet" in sheet.text()
+    assert len(sheet.missing) == 10 and "<img" not in page("", [sheet])
 
 
 def test_what_cannot_be_drawn_before_more_rows_are_done_is_said(finish, tmp_path):
     figure = papers.load("mimo/figure2")
     first, *others = plan(figure, 1, [f"runs_dir={tmp_path}"])
     finish(first.runs[0], test__mse=0.5)
-    sheet = draw(figure, [first, *others])
-    assert not sheet.pictures and "run its row too" in figure_sheet.text(sheet) and len(sheet.missing) == len(others)
+    sheet = draw_figure(figure, [first, *others])
+    assert not sheet.pictures and "run its row too" in sheet.text() and len(sheet.missing) == len(others)
 
 
 def test_a_smaller_scale_is_in_every_rendering(planned, finish, tmp_path):
@@ -152,22 +153,22 @@ def test_a_smaller_scale_is_in_every_rendering(planned, finish, tmp_path):
     for name, figure in figures.items():
         for entry in (entries := planned(figure, 1)):
             finish(entry.runs[0], test__acc=0.5, cost__images_per_second=100.0, cost__params=10)
-        sheet = draw(figure, entries)
+        sheet = draw_figure(figure, entries)
         heights[name] = imread(io.BytesIO(sheet.pictures["png"])).shape[0]
-        texts = [figure_sheet.text(sheet), figure_sheet.markdown(sheet, "x.png"), figure_sheet.html(sheet)]
+        texts = [sheet.text(), sheet.markdown("x.png"), page("", [sheet])]
         assert all(("SMOKE SCALE, not the paper" in text) == (name == "smoke") for text in texts)
         assert all(("78.3" in text) == (name == "full") for text in texts)  # a printed number is of the full scale
-        assert all(row["scale"] == name for row in csv.DictReader(io.StringIO(figure_sheet.to_csv(sheet))))
+        assert all(row["scale"] == name for row in csv.DictReader(io.StringIO(sheet.csv())))
         path = tmp_path / f"{name}.json"
         path.write_text(sheet.json())
         path.with_suffix(".png").write_bytes(sheet.pictures["png"])
-        assert figure_sheet.html(figure_sheet.read(path)) == figure_sheet.html(sheet)
+        assert page("", [FigureResult.load(path)]) == page("", [sheet])
     assert heights["smoke"] > heights["full"]  # the line beneath the picture
 
 
 def test_a_changed_number_is_shown(changed, planned):
     figure = changed("mimo/figure5", lambda content: content["drawing"]["printed"][0].update({"test/acc": "12.30"}))
-    text = figure_sheet.markdown(draw(figure, planned(figure)), "x.png")
+    text = draw_figure(figure, planned(figure)).markdown("x.png")
     assert "test/acc 12.30, test/nll 0.123" in text and "96.4" not in text
 
 

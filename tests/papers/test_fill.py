@@ -9,9 +9,9 @@ import pytest
 from ensembles import papers
 from ensembles.errors import UserError
 from ensembles.files import held
-from ensembles.papers.fill import fill, results
+from ensembles.papers.measured import fill
 from ensembles.papers.scales import scale
-from ensembles.reports import paper_table, sheet
+from ensembles.reports.table_result import TableResult
 from ensembles.runs import Run
 from tests.papers.conftest import cells, put, rendered
 
@@ -78,7 +78,7 @@ def test_costs_relative_to_a_row_and_counts_of_the_papers_own(planned, finish):
     cell = fill(table, entries).lines[2].cells[-1]
     assert (cell.mean, cell.counted, cell.difference) == pytest.approx((0.56, 2.24, 0))
     assert fill(table, entries).lines[2].cells[3].mean == 90
-    assert "0.56 [2.24]" in paper_table.markdown(fill(table, entries))
+    assert "0.56 [2.24]" in fill(table, entries).markdown()
     table = papers.load("mixture/table5")
     entries = planned(table)
     finish(entries[1].runs[0], members__acc=[0.5, 0.6, 0.7, 0.8])
@@ -102,6 +102,15 @@ def test_rows_of_the_same_runs_say_so_and_a_cell_counts_the_runs_that_have_it(pl
         assert name == "csv" or "the same runs as row 2" in text, name
 
 
+def test_footnotes_after_the_ninth_are_numbered_on(planned):
+    table = papers.load("mimo/table1")
+    notes = [f"note {i}" for i in range(1, 8)]
+    rows = [replace(row, note=note) for row, note in zip(table.rows, [*notes, None], strict=True)]
+    columns = [column.model_copy(update={"apart": f"kind {i}"}) for i, column in enumerate(table.columns)]
+    filled = fill(replace(table, columns=tuple(columns)), planned(replace(table, rows=tuple(rows)), 1))
+    assert [mark for mark, _ in filled.notes if mark] == [*"¹²³⁴⁵⁶⁷⁸⁹", *(f"¹{digit}" for digit in "⁰¹²³⁴⁵")]
+
+
 def test_a_key_that_no_finished_row_has_is_told(changed, planned, finish):
     table = changed("mimo/diversity", put("columns", 0, "key", "diversity/disagrement"))
     entries = planned(table)
@@ -119,32 +128,32 @@ def test_an_evaluation_on_more_sets_serves_and_one_on_other_images_does_not(plan
     run = planned(table)[0].runs[0]
     finish(run, test__acc=0.5)
     other = {**run.config, "data": {"ood_sets": ["svhn"], "corrupt": None}}
-    assert results(Run(other, run.folder)) is None  # a set is not there
+    assert Run(other, run.folder).results() is None  # a set is not there
     finish(Run(other, run.folder), test__acc=0.6)
-    assert results(run) == {"test/acc": 0.6}
+    assert run.results() == {"test/acc": 0.6}
     corrupted = {**run.config, "data": {"ood_sets": [], "corrupt": "written", "corrupted_size": 10}}
     whole = {**corrupted, "data": {**corrupted["data"], "corrupted_size": None}}
     finish(Run(corrupted, run.folder), test__acc=0.7)
-    assert results(run) == {"test/acc": 0.7} and results(Run(whole, run.folder)) is None
+    assert run.results() == {"test/acc": 0.7} and Run(whole, run.folder).results() is None
     best = {**run.config, "checkpoint": "best"}
-    assert results(Run(best, run.folder)) is None
+    assert Run(best, run.folder).results() is None
 
 
-def test_a_sheet_is_read_as_it_was_written(planned, finish, tmp_path):
+def test_a_table_is_read_as_it_was_written(planned, finish, tmp_path):
     table = scale("smoke").applied(papers.load("mixture/table6"))
     entries = planned(table)
     finish(entries[0].runs[0], test__acc=0.25, corrupted__fog__1__acc=0.5, corrupted__acc=0.5)
     filled = fill(table, entries)
     path = tmp_path / "sheet.json"
     path.write_text(filled.json())
-    assert sheet.read(path) == filled
+    assert TableResult.load(path) == filled
     written = json.loads(filled.json())
     for cell in written["lines"][0]["cells"]:
         del cell["seeds"]  # as an earlier version wrote it
     path.write_text(json.dumps(written))
-    assert sheet.read(path) == filled
+    assert TableResult.load(path) == filled
     kept = json.loads(path.read_text())["lines"][0]["runs"][0]
     assert kept["seed"] == 0 and kept["results"] == {"test/acc": 0.25, "corrupted/acc": 0.5}
     path.write_text('{"lines": []}')
     with pytest.raises(UserError, match=r"sheet\.json is not a table"):
-        sheet.read(path)
+        TableResult.load(path)

@@ -8,9 +8,8 @@ from html.parser import HTMLParser
 from rich.console import Console
 
 from ensembles import papers
-from ensembles.papers.fill import fill
+from ensembles.papers.measured import fill
 from ensembles.papers.scales import scale
-from ensembles.reports import paper_table
 from tests.papers.conftest import rendered
 
 
@@ -47,10 +46,10 @@ def test_a_smaller_scale_is_in_every_rendering(planned):
         if name != "csv":
             assert "SMALL SCALE, not the paper's setting" in text and "(96.4)" in text, name
             assert "WRN-16-1 for model=wrn28_10" in text, name
-    assert '<section class="papers stand-in">' in paper_table.html(filled)  # which greys the paper's numbers
-    assert "*(96.4)*" in paper_table.markdown(filled)
+    assert '<section class="papers stand-in"' in rendered(filled)["html"]  # which greys the paper's numbers
+    assert "*(96.4)*" in filled.markdown()
     console = Console(width=200, force_terminal=True, color_system="256", file=io.StringIO())
-    console.print(paper_table.text(filled, console))
+    console.print(filled.text(console))
     assert "\x1b[38;5;244m" in console.file.getvalue()  # grey
 
 
@@ -58,7 +57,7 @@ def test_a_narrow_terminal_gets_all_columns(planned):
     table = papers.load("mimo/table4")
     filled = fill(table, planned(table))
     console = Console(width=80, record=True, file=io.StringIO())
-    console.print(paper_table.text(filled, console))
+    console.print(filled.text(console))
     text = console.export_text()
     assert max(map(len, text.splitlines())) <= 80
     assert all(str(number) in text for row in table.rows for number in row.paper)
@@ -81,7 +80,7 @@ def test_a_stand_ins_costs_are_legible_and_not_compared(planned, finish):
     entries = planned(full)
     for run in entries[0].runs:
         finish(run, cost__params=11_173_962)
-    assert "| 11.17 |" in paper_table.markdown(fill(full, entries))
+    assert "| 11.17 |" in fill(full, entries).markdown()
 
 
 class Balanced(HTMLParser):

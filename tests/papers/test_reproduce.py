@@ -15,11 +15,10 @@ import yaml
 from ensembles import papers
 from ensembles.cli.composing import checked
 from ensembles.cli.overrides import combinations
-from ensembles.papers import experiments, machine, running, work
-from ensembles.papers.listing import duration
-from ensembles.papers.machine import Speed
-from ensembles.papers.plan import plan
+from ensembles.papers import experiments, running, work
+from ensembles.papers.running import plan
 from ensembles.papers.scales import scale
+from ensembles.papers.work import Speed, duration
 from ensembles.runs import Run
 from scripts import reproduce as script
 
@@ -52,7 +51,7 @@ def test_a_multirun_runs_the_configurations_that_the_rows_name(tmp_path):
         table = scale(at).applied(papers.load(name))
         table = replace(table, rows=table.rows[number - 1 : number])
         (planned,) = plan(table, 1)
-        names = experiments.write(table, tmp_path)
+        names = experiments.write_experiments(table, tmp_path)
         ((_, config),) = combinations([f"experiment={names[number]}"], str(tmp_path))
         choices = config.hydra.runtime.choices
         del config.hydra
@@ -73,7 +72,7 @@ def test_dry_run_shows_commands_that_compose(reproduce, monkeypatch):
 
 
 def test_list_shows_all_tables_and_what_they_need(reproduce, monkeypatch):
-    monkeypatch.setattr(machine, "here", lambda again: Speed(1e11, 0.01))
+    monkeypatch.setattr(work, "here", lambda again: Speed(1e11, 0.01))
     monkeypatch.setenv("COLUMNS", "160")
     code, out, _ = reproduce("--list")
     assert code == 0 and all(name in out for name in papers.names())
@@ -108,12 +107,12 @@ def test_small_steps_take_time_too():
 
 def test_a_machine_is_timed_once(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(machine, "EPOCHS", 20)
-    monkeypatch.setattr(machine, "_multiply_adds", lambda: 1e11)
-    first = machine.here()
+    monkeypatch.setattr(work, "EPOCHS", 20)
+    monkeypatch.setattr(work, "_speed", lambda: 1e11)
+    first = work.here()
     assert first.multiply_adds == 1e11 and first.step > 0
-    monkeypatch.delattr(machine, "_step")
-    assert machine.here() == first
+    monkeypatch.delattr(work, "_step")
+    assert work.here() == first
 
 
 @pytest.mark.parametrize(
@@ -127,9 +126,9 @@ def test_durations_are_shown_in_words(hours, text):
 def test_torch_is_not_imported(tmp_path, arguments):
     (tmp_path / "reproducing.py").write_text(f"""
 import sys
-from ensembles.papers import machine
+from ensembles.papers import work
 from scripts import reproduce
-machine.here = lambda again: machine.Speed(1e11, 0.01)
+work.here = lambda again: work.Speed(1e11, 0.01)
 sys.argv[1:] = {arguments}
 try:
     reproduce.main()
@@ -174,7 +173,7 @@ def test_overrides_that_change_what_is_computed_are_an_own_setting(reproduce):
         sheet = json.loads(Path(f"{name}/mimo/{name}.json").read_text())
         assert code == 1 and head in out and ("paper's setting" in out) == bool(head), err
         assert all(line["overrides"][-1] == [word for word in words if "=" in word][-1] for line in sheet["lines"])
-        assert any("recipe.epochs=2 for the rows' own" in what for what in sheet["stands"]) == bool(head)
+        assert any("recipe.epochs=2 for the rows' own" in what for what in sheet["substitutions"]) == bool(head)
 
 
 def test_ctrl_c_waits_for_train_and_shows_what_is_done(call, tmp_path, monkeypatch):
@@ -213,7 +212,7 @@ def test_images_may_be_in_any_folder(tmp_path, name):
     table = replace(table, rows=table.rows[:1])
     (planned,) = plan(table, 1)
     assert planned.runs[0].config["data"]["root"] == str(tmp_path / name)
-    written = experiments.write(table, tmp_path / "sweep")[1]
+    written = experiments.write_experiments(table, tmp_path / "sweep")[1]
     config = yaml.safe_load((tmp_path / f"sweep/experiment/{written}.yaml").read_text())
     assert config["data"]["root"] == str(tmp_path / name)
 

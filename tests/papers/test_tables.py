@@ -11,8 +11,8 @@ from ensembles.cli import CONFIGS
 from ensembles.cli.composing import checked, composing
 from ensembles.errors import UserError
 from ensembles.metrics.ood import criteria
-from ensembles.papers.rows import CRITERIA
 from ensembles.papers.scales import scale
+from ensembles.reports.schema import CRITERIA
 from tests.papers.conftest import put
 
 TABLES = {
@@ -195,7 +195,7 @@ def test_at_a_smaller_scale_stand_ins_are_told(tmp_path):
     assert all(row.overrides["data"] == "digits" and row.overrides["model"] == "wrn" for row in small.rows)
     assert [row.paper for row in small.rows] == [row.paper for row in table.rows]
     assert small.columns[3].key == "ood/photos/{criterion}/aupr"
-    assert any(text.startswith("WRN-16-1 for model=resnet18, model=resnet50") for text in small.stands)
+    assert any(text.startswith("WRN-16-1 for model=resnet18, model=resnet50") for text in small.substitutions)
     images = scale("small", str(tmp_path)).applied(table)
     assert images.rows[0].overrides["data.root"] == f'"{tmp_path}"'
     assert images.rows[0].overrides["data.ood_sets"] == "[digits]"
@@ -208,7 +208,7 @@ def test_at_full_scale_image_files_take_the_place_of_the_official_ones(tmp_path,
     monkeypatch.setattr("ensembles.papers.scales.scan", lambda root: listing)
     table = papers.load("mixture/table1")
     found = scale("full", str(tmp_path)).applied(table)
-    assert (found.scale, found.stands) == ("full", ())
+    assert (found.scale, found.substitutions) == ("full", ())
     here = {"data": "image_folder", "data.root": f'"{tmp_path}"'}
     assert [row.overrides for row in found.rows] == [row.overrides | here for row in table.rows]
     other = papers.load("mixture/table2")

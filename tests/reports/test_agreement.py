@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_ind
 
-from ensembles.reports import paper_table
-from ensembles.reports.agreement import agreement, differ, sentence
-from ensembles.reports.sheet import Cell, Head, Line, Sheet
+from ensembles.reports.table_result import Cell, Head, Line, TableResult, agreement, agreement_sentence, differ
 
 
 def line(method, data, *cells, runs=None):
@@ -24,15 +22,22 @@ def of(*numbers):
 
 def table(*lines):
     columns = [Head("test/acc", "Accuracy", "", "higher"), Head("cost/params", "Params", "", "lower")]
-    about = {"name": "p/t", "title": "T", "scale": "small", "stands": ["a for b"], "paper": "P", "cites": "Table 1"}
-    return Sheet(**about, heads=["Method", "Data"], columns=columns, lines=list(lines), notes=[])
+    about = {
+        "name": "p/t",
+        "title": "T",
+        "scale": "small",
+        "substitutions": ["a for b"],
+        "paper": "P",
+        "cites": "Table 1",
+    }
+    return TableResult(**about, heads=["Method", "Data"], columns=columns, lines=list(lines), notes=[])
 
 
 PARAMS = Cell(paper="1", mean=1.0, std=0.0, difference=0.0)
 
 
 def test_pairs_are_counted_by_their_order_and_their_test():
-    sheet = table(
+    result = table(
         line("a", "C10", acc("96.0", 60.0, 1.0), PARAMS),
         line("b", "C10", acc("95.0", 58.0, 1.0), PARAMS),  # 2.0 from a, p = 0.03: as in the paper
         line("c", "C10", acc("96.5", 58.9, 1.0), PARAMS),  # 1.1 from a, 0.9 from b, p > 0.1: chance both
@@ -42,27 +47,27 @@ def test_pairs_are_counted_by_their_order_and_their_test():
         line("g", "C10", acc("90.0", 10.0, None, 1), PARAMS),  # one seed
         line("h", "C10", acc(None, 10.0, 1.0), PARAMS),  # not printed
     )
-    assert agreement(sheet) == {"Accuracy": {"as in the paper": 1, "within chance": 2, "reversed": 6}}
-    assert sentence(sheet) == (
+    assert agreement(result) == {"Accuracy": {"as in the paper": 1, "within chance": 2, "reversed": 6}}
+    assert agreement_sentence(result) == (
         "Pairs of rows as in the paper, reversed, within chance (Welch's t test at 5 %): Accuracy 1/6/2."
     )
-    assert sentence(sheet) in paper_table.markdown(sheet)
+    assert agreement_sentence(result) in result.markdown()
 
 
 def test_the_same_runs_are_judged_once_and_not_against_themselves():
-    sheet = table(
+    result = table(
         line("a", "C10", acc("96.0", 60.0, 1.0), PARAMS, runs="a"),
         line("b", "C10", acc("95.0", 50.0, 1.0), PARAMS, runs="b"),
         line("b, too", "C10", acc("94.0", 50.0, 1.0), PARAMS, runs="b"),
         line("a", "C100", acc("70.0", 60.0, 1.0), PARAMS, runs="a"),
         line("b", "C100", acc("75.0", 50.0, 1.0), PARAMS, runs="b"),
     )
-    assert agreement(sheet) == {"Accuracy": {"as in the paper": 1}}
+    assert agreement(result) == {"Accuracy": {"as in the paper": 1}}
 
 
 def test_nothing_is_said_of_single_seeds():
     one = [line(name, "C10", acc(paper, 60.0, None, 1), PARAMS) for name, paper in (("a", "96.0"), ("b", "95.0"))]
-    assert agreement(table(*one)) == {} and sentence(table(*one)) is None
+    assert agreement(table(*one)) == {} and agreement_sentence(table(*one)) is None
 
 
 @pytest.mark.parametrize("seeds", [(2, 2), (3, 3), (5, 3)])

@@ -1,6 +1,6 @@
 import pytest
 
-from ensembles.reports.numbers import count, decimal, percent
+from ensembles.reports.schema import count, decimal, percent
 
 
 @pytest.mark.parametrize(

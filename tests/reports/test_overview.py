@@ -8,12 +8,12 @@ import pytest
 import yaml
 from matplotlib.figure import Figure
 
+import ensembles
 from ensembles.errors import UserError
-from ensembles.reports import sheet
-from ensembles.reports.gathered import Found, gather
+from ensembles.reports import table_result
 from ensembles.reports.overview import COLUMNS, overview
-from ensembles.reports.telling import but_for_seed, data
-from ensembles.reports.tradeoff import Point, tradeoff
+from ensembles.reports.runs_table import FinishedRun, gather
+from ensembles.reports.tradeoff import TradeoffPoint, tradeoff
 
 
 @pytest.fixture
@@ -36,15 +36,37 @@ def run(tmp_path):
 
 def test_the_page_has_each_run_with_config_and_plots(run, tmp_path):
     one, two = run("digits-net-packed-1"), run("digits-net-packed-2", seed=1, **{"test/acc": 0.8})
-    runs, sheets, _ = gather([tmp_path / "runs"])
-    assert [found.folder for found in runs] == [one, two] and not sheets
+    runs, papers = gather([tmp_path / "runs"])
+    assert [found.folder for found in runs] == [one, two] and not papers
     assert [path.stem for path in runs[0].plots] == ["curves", "reliability", "severity"]
-    text = overview(runs, sheets)
+    text = overview(runs, papers)
     for name in (one.name, two.name):
         assert f'id="{name}"' in text
     assert text.count("data:image/png;base64") == 2 * 3 + 1  # and the scatter
     assert "note: &lt;b&gt;" in text and "python train.py seed=1" in text and "<b>" not in text
     assert 'data-order="0.8"' in text and "http" not in text.replace("http-equiv", "")
+
+
+def test_runs_are_a_table_with_settings_and_results_as_columns(run, tmp_path):
+    for method in ("packed", "mimo"):
+        for seed in range(3):
+            run(f"digits-net-{method}-{len(method)}234567{seed}", seed, **{"test/acc": 0.5 + 0.1 * seed, "extra": None})
+    (tmp_path / "runs" / "digits-net-mimo-42345670" / "config.yaml").unlink()
+    found = ensembles.results(tmp_path / "runs")
+    assert len(found) == 6 and {"run", "data", "method", "seed", "folder", "method.M", "test/acc"} <= {*found.columns}
+    assert found["test/acc"].dtype == "Float64" and found["seed"].dtype == "Int64"
+    assert found["method.M"].isna().sum() == 1 and found["members/acc"].iloc[0] == [0.8, 0.9]
+    over_seeds = found.groupby("method")["test/acc"].agg(["mean", "std"])
+    assert over_seeds.loc["packed"].tolist() == pytest.approx([0.6, 0.1])
+
+
+def test_runs_that_differ_in_their_seed_alone_have_a_row_of_their_mean_and_deviation(run, tmp_path):
+    for seed, accuracy in enumerate((0.8, 0.9)):
+        run(f"digits-net-packed-1234567{seed}", seed, **{"test/acc": accuracy})
+    text = overview(*gather([tmp_path / "runs"]))
+    assert "85.0 ± 7.1" in text and ">digits, packed</a>" in text and "Over seeds" in text
+    run("digits-net-mimo-1", 7)
+    assert "Over seeds" not in overview(*gather([tmp_path / "runs" / "digits-net-mimo-1"]))
 
 
 def test_a_sweep_names_its_runs_and_each_run_is_there_once(run, tmp_path):
@@ -64,12 +86,12 @@ def test_files_of_many_runs_are_read(tmp_path):
     (place / "corrupted.json").write_text(json.dumps({"packed": {"results": {"corrupted/acc": 0.5}}}))
     listed = [{"run": "digits-net-mimo-1", "seed": 3, "results": {"test/acc": 0.875}}, {"other": 1}]
     (tmp_path / "results" / "listed.json").write_text(json.dumps(listed))
-    runs, sheets, figures = gather([tmp_path / "results"])
+    runs, papers = gather([tmp_path / "results"])
     assert {run.name: run.results for run in runs} == {
         "cifar10-packed": {"test/acc": 0.75, "corrupted/acc": 0.5},
         "digits-net-mimo-1": {"test/acc": 0.875},
     }
-    text = overview(runs, sheets, figures)
+    text = overview(runs, papers)
     assert "75.0" in text and "50.0" in text and 'data-order="3"' in text
 
 
@@ -85,7 +107,7 @@ def test_folders_without_results(tmp_path, run):
 
 
 def test_the_area_of_a_point_is_proportional_to_its_parameters():
-    points = [Point("A", "M = 2", 0.5, 100, 1e6), Point("B", "", 0.6, 200, 4e6)]
+    points = [TradeoffPoint("A", "M = 2", 0.5, 100, 1e6), TradeoffPoint("B", "", 0.6, 200, 4e6)]
     axes = tradeoff(points).axes[0]
     areas = [collection.get_sizes()[0] for collection in axes.collections]
     assert areas[1] == pytest.approx(4 * areas[0])
@@ -104,15 +126,15 @@ def test_runs_are_told_apart_by_their_settings(run, tmp_path):
 
 def test_collected_runs_that_differ_in_their_seed_alone_are_alike():
     def found(name, command):
-        return Found(Path(name), {}, {"command": command}, "")
+        return FinishedRun(Path(name), {}, {"command": command}, "")
 
     one = found("cifar-net-mimo-0123abcd", "train.py -m method=mimo,packed seed=0 data.root=a")
     two = found("cifar-net-mimo-4567abcd", "train.py -m method=mimo seed=1,2 data.root=a")
     other = found("cifar-net-mimo-89ababcd", "train.py -m method=mimo seed=1 data.root=a data.train_size=50")
     unknown = found("cifar-net-mimo-11111111", "train.py -m method=mimo recipe.optimizer.lr=0.1,0.2")
-    assert but_for_seed(one) == but_for_seed(two) != but_for_seed(other)
-    assert but_for_seed(unknown) == unknown.name
-    assert data(one) == data(two) == "cifar (root=a)" and data(other) == "cifar (root=a, train_size=50)"
+    assert one.but_for_seed == two.but_for_seed != other.but_for_seed
+    assert unknown.but_for_seed == unknown.name
+    assert one.data == two.data == "cifar (root=a)" and other.data == "cifar (root=a, train_size=50)"
 
 
 def test_what_is_no_run_is_left_out_and_a_sweep_is_read_from_elsewhere(run, tmp_path):
@@ -150,10 +172,10 @@ def test_nothing_of_a_file_comes_out_as_html(run, tmp_path):
 def test_a_table_with_what_is_no_number(tmp_path):
     bad = "<img src=x onerror=alert(1)>"
     path = tmp_path / "table.json"
-    line = sheet.Line([bad], "row", bad, [sheet.Cell(bad, 1.0, mark=bad)], mark=bad)
-    texts = {"scale": bad, "stands": [bad], "paper": bad, "cites": bad}
-    columns = [sheet.Head("test/acc", bad, bad, "higher", bad)]
-    table = sheet.Sheet(bad, bad, heads=[bad], columns=columns, lines=[line], notes=[[bad, bad]], **texts)
+    line = table_result.Line([bad], "row", bad, [table_result.Cell(bad, 1.0, mark=bad)], mark=bad)
+    texts = {"scale": bad, "substitutions": [bad], "paper": bad, "cites": bad}
+    columns = [table_result.Head("test/acc", bad, bad, "higher", bad)]
+    table = table_result.TableResult(bad, bad, heads=[bad], columns=columns, lines=[line], notes=[[bad, bad]], **texts)
     path.write_text(table.json())
     text = overview(*gather([path]))
     assert "img" not in tags(text) and "onerror" not in attributes(text) and "&lt;img" in text

@@ -8,7 +8,6 @@ from ensembles.metrics import Predicted, scores
 from ensembles.metrics.base import log_mean
 from ensembles.metrics.diversity import disagreement_matrix
 from ensembles.reports import plots
-from ensembles.reports.history import read
 
 pytestmark = pytest.mark.filterwarnings("error")  # what matplotlib warns of (empty legends, missing glyphs) shows
 
@@ -69,7 +68,7 @@ def test_draw_writes_small_pictures(test, ood, tmp_path, history):
     names = [f"class ${k}$ with a name that is long" for k in range(test[0].shape[-1])]
     results = CORRUPTED | {"scaled/pool/temperature": 1.7}
     unsure = {name: confidences(out) for name, out in ood.items()}
-    written = plots.draw(tmp_path, results, test, unsure, history, class_names=names)
+    written = plots.save_classification_plots(tmp_path, results, test, unsure, history, class_names=names)
     wanted = {f"{name}.png" for name in ("reliability", "confidence", "curves", "temperature", "severity")}
     wanted |= {"disagreement.png"} if len(test[0]) > 1 else set()
     assert {path.name for path in written} == wanted
@@ -82,14 +81,14 @@ def test_draw_writes_small_pictures(test, ood, tmp_path, history):
 def test_without_training_there_are_no_curves(tmp_path):
     (tmp_path / "empty.csv").write_text("epoch,step,train/loss\n")
     for history in (None, tmp_path / "missing.csv", tmp_path / "empty.csv"):
-        names = {path.name for path in plots.draw(tmp_path, {}, draw(M=1, N=20), history=history)}
+        names = {path.name for path in plots.save_classification_plots(tmp_path, {}, draw(M=1, N=20), history=history)}
         assert names == {"reliability.png", "confidence.png"}
 
 
 def test_pictures_of_an_earlier_evaluation_do_not_stay(tmp_path):
     (tmp_path / "mine.png").write_bytes(b"")
-    plots.draw(tmp_path, CORRUPTED | {"scaled/pool/temperature": 1.0}, draw(N=20))
-    left = {path.name for path in plots.draw(tmp_path, {}, draw(M=1, N=20))}
+    plots.save_classification_plots(tmp_path, CORRUPTED | {"scaled/pool/temperature": 1.0}, draw(N=20))
+    left = {path.name for path in plots.save_classification_plots(tmp_path, {}, draw(M=1, N=20))}
     assert (
         {path.name for path in tmp_path.iterdir()}
         == left | {"mine.png"}
@@ -162,7 +161,7 @@ def test_disagreement_shows_the_matrix_and_the_classes_in_order():
 
 
 def test_history_takes_means_over_an_epoch_and_skips_what_is_no_number(history):
-    series = read(history)
+    series = plots.read_history(history)
     assert series["train/loss"] == {1: 1.5, 2: 0.5}
     assert series["val/acc"] == {1: 0.5, 2: 0.75}
     assert series["lr"] == {1: 0.1, 2: 0.05}
@@ -170,7 +169,7 @@ def test_history_takes_means_over_an_epoch_and_skips_what_is_no_number(history):
 
 
 def test_curves_have_a_panel_for_each_quantity(history):
-    axes = {panel.get_title(): panel for panel in plots.curves(read(history)).axes}
+    axes = {panel.get_title(): panel for panel in plots.curves(plots.read_history(history)).axes}
     assert list(axes) == ["training loss", "validation accuracy (%)", "validation NLL (nats)", "learning rate"]
     assert axes["validation accuracy (%)"].lines[0].get_xydata().tolist() == [[1, 50], [2, 75]]
     assert all(panel.get_legend() is None for panel in axes.values())
@@ -178,7 +177,7 @@ def test_curves_have_a_panel_for_each_quantity(history):
 
 def test_curves_of_both_splits_share_a_panel(tmp_path):
     (tmp_path / "m.csv").write_text("epoch,train/acc,val/acc\n0,0.5,0.4\n")
-    [panel] = plots.curves(read(tmp_path / "m.csv")).axes
+    [panel] = plots.curves(plots.read_history(tmp_path / "m.csv")).axes
     assert panel.get_title() == "accuracy (%)"
     assert [text.get_text() for text in panel.get_legend().get_texts()] == ["training", "validation"]
     assert all(line.get_marker() == "o" for line in panel.lines)  # one epoch would make no visible line
@@ -187,7 +186,9 @@ def test_curves_of_both_splits_share_a_panel(tmp_path):
 def test_what_cannot_be_drawn_is_refused(tmp_path):
     test = draw(N=20)
     with pytest.raises(UserError, match=r"Cannot write .*reliability\.png"):
-        plots.draw(tmp_path / "nowhere", {}, test)
+        plots.save_classification_plots(tmp_path / "nowhere", {}, test)
     with pytest.raises(UserError, match="NaN"):
-        plots.draw(tmp_path, {}, test._replace(logits=test.logits.index_fill(1, torch.tensor(3), math.nan)))
+        plots.save_classification_plots(
+            tmp_path, {}, test._replace(logits=test.logits.index_fill(1, torch.tensor(3), math.nan))
+        )
     assert not list(tmp_path.iterdir())

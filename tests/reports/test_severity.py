@@ -1,7 +1,7 @@
 import pytest
 
 from ensembles.metrics.shift import ALEXNET
-from ensembles.reports.severity import FAMILIES, severity
+from ensembles.reports.plots import FAMILIES, severity
 
 
 def results(types, severities=(1, 2, 3, 4, 5)):

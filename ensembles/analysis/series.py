@@ -1,11 +1,49 @@
-"""A swept setting's lines as points with their spread over seeds. Torch is not imported here."""
+"""What figures over runs are drawn from, and what comes of it. Torch is not imported here."""
 
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
-from ensembles.analysis.drawing import Line
-from ensembles.analysis.quantities import quantity, value
+from matplotlib.figure import Figure
+
+from ensembles.reports.schema import quantity, scaled
+from ensembles.runs import Run
+
+
+@dataclass(frozen=True)
+class FigureRow:
+    """A row of a figure, with the runs of it that are finished.
+
+    Attributes:
+        name: of the row.
+        at: its place in the figure, head -> value.
+        runs: one for each seed that has results, in the seeds' order.
+    """
+
+    name: str
+    at: Mapping[str, str]
+    runs: tuple[Run, ...]
+
+    @cached_property
+    def results(self) -> list[Mapping]:
+        """The runs' results, in their order; also of a run that was evaluated on more sets than were asked for."""
+        return [run.results() for run in self.runs]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure.
+
+    Attributes:
+        data: what it shows, the rows of a CSV: mappings with the same keys.
+        findings: what was measured, in plain sentences.
+    """
+
+    figure: Figure
+    data: list[dict]
+    findings: list[str]
 
 
 class Point(NamedTuple):
@@ -35,20 +73,24 @@ class Point(NamedTuple):
         """For the CSV, as drawn."""
         return {
             "result": self.key,
-            "unit": quantity(self.key).label,
+            "unit": quantity(self.key).axis,
             "mean": self.mean,
             "std": self.std if len(self.values) > 1 else "",
             "seeds": len(self.values),
         }
 
 
-def values(line: Line, key: str) -> tuple[float, ...]:
+def values(line: FigureRow, key: str) -> tuple[float, ...]:
     """A line's numbers as drawn, one for each seed that has it."""
-    return tuple(number for results in line.results if (number := value(results, key)) is not None)
+    return tuple(number for results in line.results if (number := scaled(results, key)) is not None)
 
 
 def points(
-    lines: Sequence[Line], place: Callable[[Line], float], keys: Iterable[str], panel: str = "", group: str = ""
+    lines: Sequence[FigureRow],
+    place: Callable[[FigureRow], float],
+    keys: Iterable[str],
+    panel: str = "",
+    group: str = "",
 ) -> list[Point]:
     """All points, in the order of their panels, groups and places.
 
@@ -61,7 +103,7 @@ def points(
     for key in keys:
         for line in lines:
             if numbers := values(line, key):
-                found.append(Point(line.row.at.get(panel, ""), line.row.at.get(group, ""), key, place(line), numbers))
+                found.append(Point(line.at.get(panel, ""), line.at.get(group, ""), key, place(line), numbers))
     order = {name: i for i, name in enumerate(dict.fromkeys((p.panel, p.group) for p in found))}
     return sorted(found, key=lambda point: (order[point.panel, point.group], point.x))
 
@@ -85,6 +127,6 @@ def named(head: str, name: str) -> str:
 
 def shown(point: Point) -> str:
     """Such as 93.2 ± 0.1."""
-    decimals = 1 if abs(quantity(point.key).scale) == 100 else 3
-    spread = f" ± {point.std:.{decimals}f}" if len(point.values) > 1 else ""
-    return f"{point.mean:.{decimals}f}{spread}"
+    digits = quantity(point.key).digits
+    spread = f" ± {point.std:.{digits}f}" if len(point.values) > 1 else ""
+    return f"{point.mean:.{digits}f}{spread}"

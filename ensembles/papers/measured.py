@@ -1,22 +1,19 @@
 """What the runs of a table have measured, put beside what the paper prints."""
 
 import json
+import math
+import statistics
 from collections.abc import Mapping, Sequence
 
 from ensembles.evaluations import PROVENANCE
-from ensembles.papers.cells import cell, values
-from ensembles.papers.plan import Planned
-from ensembles.papers.tables import Column, Table
-from ensembles.reports.sheet import Head, Line, Sheet
+from ensembles.papers.running import Planned
+from ensembles.papers.schema import Column, Row, Table
+from ensembles.reports.paper_result import FULL
+from ensembles.reports.table_result import OF_NETWORK, Cell, Head, Line, TableResult
 from ensembles.runs import Run, state
 
-MARKS = "¹²³⁴⁵⁶⁷⁸⁹"  # and then twice
+SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 BEGUN = ("failed", "running", "unfinished")  # by what most needs to be known
-
-
-def results(run: Run) -> dict | None:
-    """The run's results: of its own evaluation, or of one that is the same on these test sets and on more."""
-    return run.results()
 
 
 def _json(path) -> dict:
@@ -31,16 +28,15 @@ def status(run: Run, found: Mapping | None) -> str:
     return "done" if found is not None else state(run)
 
 
-def fill(table: Table, planned: Sequence[Planned]) -> Sheet:
+def fill(table: Table, planned: Sequence[Planned]) -> TableResult:
     """The table with all results that there are; a row without results is in it too."""
-    measured = {entry.row.name: [results(run) for run in entry.runs] for entry in planned}
+    measured = {entry.row.name: [run.results() for run in entry.runs] for entry in planned}
     notes, by_text = [("", table.note)] if table.note else [], {}
 
     def mark(*texts: str | None) -> str:
         for text in filter(None, texts):
             if text not in by_text:
-                number = len(by_text)
-                by_text[text] = MARKS[number % len(MARKS)] * (number // len(MARKS) + 1)
+                by_text[text] = str(len(by_text) + 1).translate(SUPERSCRIPTS)
                 notes.append((by_text[text], text))
         return ",".join(by_text[text] for text in texts if text)
 
@@ -60,7 +56,7 @@ def fill(table: Table, planned: Sequence[Planned]) -> Sheet:
         lines.append(
             Line(
                 names=list(row.names),
-                cited=table.cited(row),
+                cited=f"{table.cites}, row {row.number}",
                 status=together([status(run, one) for run, one in zip(entry.runs, found, strict=True)]),
                 cells=cells,
                 overrides=entry.arguments,
@@ -69,7 +65,14 @@ def fill(table: Table, planned: Sequence[Planned]) -> Sheet:
             )
         )
     texts = {key: getattr(table, key) for key in ("name", "title", "scale", "paper", "cites")}
-    return Sheet(**texts, stands=list(table.stands), heads=list(table.heads), columns=columns, lines=lines, notes=notes)
+    return TableResult(
+        **texts,
+        substitutions=list(table.substitutions),
+        heads=list(table.heads),
+        columns=columns,
+        lines=lines,
+        notes=notes,
+    )
 
 
 def _about(column: Column, table: Table) -> str | None:
@@ -110,3 +113,67 @@ def record(run: Run, found: Mapping | None) -> dict:
     place = run.evaluated
     provenance = _json(place / PROVENANCE) if place and found else {}
     return {"seed": run.config["seed"], "folder": str(run.folder), "results": kept, "provenance": provenance}
+
+
+DIGITS = 3  # shown of a stand-in's size, at the least
+
+
+def values(column: Column, row: Row, found: Sequence, over: Sequence | None) -> list[float]:
+    """The column's numbers of the row's runs that have it, as the paper scales them."""
+    numbers: list[float] = []
+    if column.key is None:
+        return numbers
+    key = column.key.format(criterion=row.criterion)
+    divisors = [one[key] for one in over or () if one and key in one]
+    if column.over and not divisors:
+        return numbers
+    divisor = statistics.fmean(divisors) if column.over else 1.0
+    for one in found:
+        value = None if one is None else one.get(key)
+        if value is not None:
+            numbers.append(column.scale * _taken(column, value) / divisor)
+    return numbers
+
+
+def _taken(column: Column, value: float | list[float]) -> float:
+    if column.take is None:
+        return value
+    take = {"count": len, "mean": statistics.fmean, "best": max if column.better == "higher" else min}[column.take]
+    return take(value)
+
+
+def cell(table: Table, i: int, row: Row, numbers: list[float], mark: str) -> Cell:
+    column, printed = table.columns[i], row.paper[i]
+    own = row.counts.get(column.key)
+    mean = statistics.fmean(numbers) if numbers else None
+    compared = None
+    if mean is not None and printed is not None and column.apart is None and not _is_stand_ins(table, column):
+        compared = (mean * own.times if own else mean) - float(printed)
+    return Cell(
+        paper=None if printed is None else str(printed),
+        mean=mean,
+        std=statistics.stdev(numbers) if len(numbers) > 1 else None,
+        difference=compared,
+        decimals=_decimals(table, i, mean),
+        counted=None if mean is None or own is None else mean * own.times,
+        mark=mark,
+        seeds=len(numbers),
+    )
+
+
+def _is_stand_ins(table: Table, column: Column) -> bool:
+    """Whether the numbers follow from the network that stands for the paper's."""
+    return table.scale != FULL and column.key is not None and column.key.startswith("cost/")
+
+
+def _decimals(table: Table, i: int, mean: float | None) -> int:
+    """As many as the paper prints, at the most, in the column; a ratio or a count that it rounds gets two, and a
+    stand-in's size enough for its first digits."""
+    printed = [row.paper[i] for row in table.rows if row.paper[i] is not None]
+    most = max((-number.as_tuple().exponent for number in printed), default=3)
+    column = table.columns[i]
+    if not (column.take == "count" or (column.apart is None and column.over is None)):
+        most = max(most, 2)
+    if mean and column.key in OF_NETWORK and _is_stand_ins(table, column):
+        most = max(most, DIGITS - 1 - math.floor(math.log10(abs(mean))))
+    return most

@@ -1,41 +1,16 @@
-"""The plots in the folder of a regression's run."""
-
-from pathlib import Path
+"""The plots of a regression."""
 
 import torch
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ensembles.files import replacing
 from ensembles.metrics import RegressionSummary
 from ensembles.metrics.regression import mixture_sd
 from ensembles.reports import style
-from ensembles.reports.history import read
-from ensembles.reports.plots import curves
 
 SDS = 2  # half the width of the band
 NAMED = 8  # more members than this have one entry in the legend
-
-
-def draw(folder: Path, summary: RegressionSummary, history: Path) -> list[Path]:
-    """Write predicted.png, of points with one feature fit.png, and where there is something to show curves.png.
-
-    Returns:
-        The files written.
-    """
-    with rc_context(style.RC):
-        figures = {"predicted.png": predicted(summary)}
-        if summary.sets["test"].inputs is not None and summary.sets["test"].inputs.shape[1] == 1:
-            figures["fit.png"] = fit(summary)
-        followed = curves(read(history)) if history.exists() else None
-        if followed and followed.axes:
-            figures["curves.png"] = followed
-        for name, figure in figures.items():
-            with replacing(folder / name) as draft:
-                figure.savefig(draft)
-    return [folder / name for name in figures]
 
 
 def fit(summary: RegressionSummary) -> Figure:

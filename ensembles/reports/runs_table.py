@@ -1,0 +1,234 @@
+"""Finished runs as one table, and the papers' tables and figures beside them. Imports no torch."""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from ensembles.errors import UserError, reason
+from ensembles.reports.paper_result import FigureResult, PaperResult
+from ensembles.reports.table_result import TableResult
+
+RESULTS, INDEX = "results.json", "index.json"
+MOST = 6  # settings that tell runs apart
+FIRST = ("method.", "model", "recipe.")  # those that are kept when there are more
+LISTED = re.compile(r"[\w.+]+=[^\s\[{]*,")  # an override with several values
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A finished run.
+
+    Attributes:
+        results: flat, as in results.json.
+        provenance: where they come from.
+        config: config.yaml as text.
+    """
+
+    folder: Path
+    results: Mapping
+    provenance: Mapping
+    config: str
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def plots(self) -> list[Path]:
+        """Its PNG files, the curves and the reliability diagram first."""
+        first = [self.folder / "curves.png", self.folder / "reliability.png"]
+        found = sorted(self.folder.glob("*.png"))
+        return [path for path in first if path in found] + [path for path in found if path not in first]
+
+    @cached_property
+    def settings(self) -> Mapping:
+        """Its config; nothing where it has none."""
+        try:
+            found = yaml.safe_load(self.config)
+        except yaml.YAMLError:
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def stem(self) -> str:
+        """Its name without the digits that tell its settings."""
+        return re.sub(r"-[0-9a-f]{8}$", "", self.name)
+
+    @property
+    def method(self) -> str:
+        return self.stem.rpartition("-")[2]
+
+    @property
+    def but_for_seed(self) -> str:
+        """Equal for runs that differ in their seed alone; by the command where there is no config."""
+        known = {key: value for key, value in self.settings.items() if key != "seed"}
+        if known:
+            return repr(sorted(known.items()))
+        words = [word for word in str(self.provenance.get("command", "")).split() if "=" in word]
+        words = sorted(word for word in words if not word.startswith(("seed=", "trainer.progress=")))
+        if not words or any(LISTED.match(word) and not word.startswith("method=") for word in words):
+            return self.name  # which of the values is this run's is not known
+        return f"{self.stem} {' '.join(word for word in words if not word.startswith('method='))}"
+
+    @property
+    def data(self) -> str:
+        """The data set, with its folder and the number of training images where they are known."""
+        known = self.settings.get("data")
+        if isinstance(known, dict):
+            given = {key: known[key] for key in ("root", "train_size") if known.get(key) is not None}
+        else:
+            command = str(self.provenance.get("command", ""))
+            given = dict(re.findall(r"\bdata\.(root|train_size)=(<[^>]*>|\S+)", command))
+        said = ", ".join(f"{key}={value}" for key, value in sorted(given.items()))
+        name = self.name.partition("-")[0]
+        return f"{name} ({said})" if said else name
+
+
+def results(*folders: str | Path) -> pd.DataFrame:
+    """Read finished runs into a table, a row a run.
+
+    Args:
+        folders: of runs, of sweeps, or any that holds such.
+
+    Returns:
+        Columns ``run``, ``data``, ``method``, ``seed`` and ``folder``, settings such as ``method.M`` and results such
+        as ``test/acc``; what a run lacks is NA.
+
+    Raises:
+        UserError: a path that is not there, a damaged file, or folders that hold nothing finished.
+    """
+    return runs_table(gather(map(Path, folders))[0])
+
+
+def runs_table(runs: Sequence[FinishedRun]) -> pd.DataFrame:
+    """Put runs into a table, as `results` has it."""
+    rows = []
+    for run in runs:
+        known = {"run": run.name, "data": run.data, "method": run.method, "seed": run.provenance.get("seed")}
+        settings = {key: value for key, value in flattened(run.settings).items() if key not in known}
+        rows.append({**known, **settings, **run.results, **known, "folder": str(run.folder)})
+    return pd.DataFrame(rows).convert_dtypes()
+
+
+def differing(runs: Sequence[FinishedRun]) -> list[str]:
+    """The dotted settings, other than the seed, in which runs with a config differ; at most `MOST`."""
+    settings = pd.DataFrame([flattened(run.settings) for run in runs if run.settings], dtype=object)
+    varied = settings.where(settings.notna(), None).map(repr).nunique() > 1
+    apart = [key for key in settings.columns if varied[key] and key != "seed"]
+    if len(apart) > MOST:
+        apart = [key for prefix in FIRST for key in apart if key.startswith(prefix)]
+    return apart[:MOST]
+
+
+def flattened(mapping: Mapping, prefix: str = "") -> dict[str, object]:
+    """Join the keys of nested settings by dots."""
+    found = {}
+    for key, value in mapping.items():
+        if isinstance(value, dict):
+            found |= flattened(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
+def gather(folders: Iterable[Path]) -> tuple[list[FinishedRun], list[PaperResult]]:
+    """Find the runs, tables and figures of folders, of any that hold such, or of a table's JSON; each once.
+
+    Raises:
+        UserError: a path that is not there, a damaged file, or folders that hold nothing finished.
+    """
+    runs: dict[Path, FinishedRun] = {}
+    papers: dict[Path, PaperResult] = {}
+    folders = list(folders)
+    for folder in folders:
+        if not folder.exists():
+            raise UserError(f"There is no {folder}: name folders of runs, of sweeps or of tables.")
+        for path in _files(folder):
+            found = None if path.name in (RESULTS, INDEX) else _value(path)
+            for kind in (TableResult, FigureResult):
+                if kind.is_in(found):
+                    papers[path.resolve()] = kind.load(path)
+                    break
+            for run in _runs(path):
+                place = run.folder.resolve()
+                known = runs.get(place)
+                runs[place] = replace(known, results={**known.results, **run.results}) if known else run
+    if not (runs or papers):
+        raise UserError(f"There is no finished run in {', '.join(map(str, folders))}: a run has a {RESULTS}.")
+    return list(runs.values()), sorted(papers.values(), key=lambda paper: isinstance(paper, FigureResult))
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    if folder.is_file():
+        yield folder
+    elif _is_run(folder):
+        yield folder / RESULTS
+    else:
+        for path in filter(Path.is_file, sorted(folder.rglob("*.json"))):
+            before = any(part.endswith(".previous") or part == "evaluations" for part in path.parts)
+            if not before and not path.name.startswith(".") and path.name != "provenance.json":
+                yield path
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / RESULTS).is_file() and (folder / "provenance.json").is_file()
+
+
+def _runs(path: Path) -> Iterator[FinishedRun]:
+    """The run that the file is of; or those that it tells of: as a sweep's index, or as a collection of results."""
+    if path.name == RESULTS and _is_run(path.parent):
+        yield _run(path.parent)
+    elif path.name == INDEX:
+        index = _value(path)
+        listed = index.get("runs") if isinstance(index, dict) else None
+        for entry in listed if isinstance(listed, list) else ():
+            if isinstance(entry, dict) and isinstance(entry.get("folder"), str):
+                folder = Path(index.get("started_in", "")) / entry["folder"]  # as the sweep named it where it started
+                if (folder / RESULTS).is_file():
+                    yield _run(folder)
+    else:
+        yield from _collected(path, _json(path) if path.name == RESULTS else _value(path))
+
+
+def _collected(path: Path, value: object) -> Iterator[FinishedRun]:
+    """The runs of a file of many: a list of entries that name their ``run``, or a mapping from names to them."""
+    listed = isinstance(value, list) and all(isinstance(entry, dict) for entry in value)
+    entries = value.items() if isinstance(value, dict) else [(e.get("run"), e) for e in value] if listed else []
+    for name, entry in entries:
+        if isinstance(name, str) and isinstance(entry, dict) and isinstance(entry.get("results"), dict):
+            given = {key: item for key, item in entry.items() if key != "results"}
+            called = name if listed else f"{path.parent.name}-{name}"
+            yield FinishedRun(path.parent / called, entry["results"], given, "")
+
+
+def _value(path: Path) -> object:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return None  # a file of something else
+
+
+def _run(folder: Path) -> FinishedRun:
+    provenance, config = folder / "provenance.json", folder / "config.yaml"
+    return FinishedRun(
+        folder,
+        _json(folder / RESULTS, dict),
+        _json(provenance, dict) if provenance.is_file() else {},
+        config.read_text(encoding="utf-8") if config.is_file() else "",
+    )
+
+
+def _json(path: Path, kind: type = object):
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(found, kind):
+            raise ValueError("it holds no values by names")
+        return found
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({reason(error)}): delete it or run its command again.") from error

@@ -1,0 +1,309 @@
+"""A paper's table beside what was measured: as plain data, text, Markdown and CSV. Imports no torch."""
+
+import csv
+import io
+import os
+from collections import Counter
+from dataclasses import field
+from itertools import combinations
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from ensembles.reports.page import page
+from ensembles.reports.paper_result import PaperResult, substitutions_sentence
+
+OF_NETWORK = ("cost/params", "cost/mult_adds")  # keys of a network's size
+ARROWS = {"higher": " ↑", "lower": " ↓", None: ""}
+NOTHING = "-"
+WIDEST_NAME = 28  # characters of a name that wraps in a terminal
+WIDE = 200  # columns of the text file
+LEVEL = 0.05  # of Welch's t test: how often rows that are alike are told apart
+VERDICTS = ("as in the paper", "reversed", "within chance")
+Number = int | float | None
+
+
+@dataclass(frozen=True)
+class Head:
+    """A column of numbers.
+
+    Attributes:
+        key: of results.json; None where nothing measures it.
+        text, unit: as the paper prints them.
+        better: higher, lower or None.
+        mark: of the footnote.
+    """
+
+    key: str | None
+    text: str
+    unit: str
+    better: Literal["higher", "lower"] | None
+    mark: str = ""
+
+    def __str__(self) -> str:
+        unit = f" ({self.unit})" if self.unit else ""
+        return f"{self.text}{unit}{ARROWS[self.better]}{self.mark}"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of the paper beside one of ours, both as the paper scales them.
+
+    Attributes:
+        paper: as printed; None where nothing is.
+        mean, std: of the measured numbers; None where there is none, and std where there is one only.
+        difference: mean minus paper; None where the two do not compare.
+        decimals: to show.
+        counted: the mean as the paper counts, where it counts its own way.
+        mark: of the footnote.
+        seeds: runs that have the number.
+    """
+
+    paper: str | None = None
+    mean: Number = None
+    std: Number = None
+    difference: Number = None
+    decimals: Annotated[int, Field(ge=0, le=20)] = 3
+    counted: Number = None
+    mark: str = ""
+    seeds: int = 0
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row.
+
+    Attributes:
+        names: in the columns of names.
+        cited: where the paper prints it.
+        status: done, missing, ``1 of 3 seeds``, or as of `ensembles.states` what a run failed of or how far it is.
+        cells: in the columns' order.
+        overrides: of train.py's command line.
+        runs: for each seed its number, folder, results and provenance.
+        mark: of the footnote.
+    """
+
+    names: list[str]
+    cited: str
+    status: str
+    cells: list[Cell]
+    overrides: list[str] = field(default_factory=list)
+    runs: list[dict] = field(default_factory=list)
+    mark: str = ""
+
+    @property
+    def marked_names(self) -> list[str]:
+        return [*self.names[:-1], f"{self.names[-1]}{self.mark}"]
+
+
+@dataclass(frozen=True)
+class TableResult(PaperResult):
+    """A table.
+
+    Attributes:
+        heads: of the columns of names.
+        notes: footnotes, by their marks; without a mark for the whole table.
+    """
+
+    KIND, KEYS = "table", {"lines", "columns"}
+    SAYS = "The same as text, Markdown, CSV, JSON and a page"
+
+    heads: list[str]
+    columns: list[Head]
+    lines: list[Line]
+    notes: list[tuple[str, str]]
+
+    @classmethod
+    def _completed(cls, value: dict, path: Path) -> dict:
+        """The cells of a file from before they had their own ``seeds`` get their line's."""
+        for line in value["lines"]:
+            seeds = sum(1 for run in line["runs"] if run.get("results"))
+            line["cells"] = [{"seeds": 0 if cell["mean"] is None else seeds, **cell} for cell in line["cells"]]
+        return value
+
+    @property
+    def labels(self) -> tuple[str, str, str]:
+        """How the three lines of a row are called."""
+        return f"paper{'' if self.is_full else ', full scale'}", "measured", "difference"
+
+    def three(self, line: Line) -> list[list[str]]:
+        """The row's three lines: paper, measured, difference."""
+        return [
+            [self._paper(cell) for cell in line.cells],
+            [measured(cell, line, column) for cell, column in zip(line.cells, self.columns, strict=True)],
+            [difference(cell) for cell in line.cells],
+        ]
+
+    def _paper(self, cell: Cell) -> str:
+        """What the paper prints, with its footnote; in brackets where it is of another scale than what is measured."""
+        if cell.paper is None:
+            return NOTHING
+        return (cell.paper if self.is_full else f"({cell.paper})") + cell.mark
+
+    @property
+    def caption(self) -> list[str]:
+        """What stands beneath the table."""
+        lines = [f"{self.paper}, {self.cites}."]
+        if self.substitutions:
+            lines.append(substitutions_sentence(self.scale, self.substitutions))
+        if order := agreement_sentence(self):
+            lines.append(order)
+        return lines + [f"{mark} {note}".strip() for mark, note in self.notes]
+
+    def text(self, console: Console) -> RenderableType:
+        """For a terminal: three lines a row; columns for which it is too narrow follow in tables of their own."""
+        unbounded = console.options.update(max_width=10_000)
+        tables: list[Table] = []
+        start = 0
+        for end in range(1, len(self.columns) + 1):
+            wider = self._part(range(start, end))
+            if tables and end > start + 1 and Measurement.get(console, unbounded, wider).maximum <= console.width:
+                tables[-1] = wider
+            else:
+                start = end - 1
+                tables.append(self._part(range(start, end)))
+        tables[0].title, tables[0].title_justify, tables[0].title_style = Text(self.full_title), "left", "bold"
+        return Group(*(part for table in tables for part in (table, "")), *(Text(line) for line in self.caption))
+
+    def _part(self, columns: range) -> Table:
+        """A table of some of the columns of numbers."""
+        table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+        for name in self.heads:
+            table.add_column(Text(name), max_width=WIDEST_NAME)
+        table.add_column(no_wrap=True)
+        for i in columns:
+            table.add_column(Text("\n".join(str(self.columns[i]).split())), justify="right", no_wrap=True)
+        styles = ("" if self.is_full else "grey50", "bold", "dim")
+        for line in self.lines:
+            for names, kind, cells, style in zip(*self._labels(line), self.three(line), styles, strict=True):
+                numbers = [Text(cells[i], style=style) for i in columns]
+                table.add_row(*map(Text, names), Text(kind, style=style), *numbers, end_section=kind == "difference")
+        return table
+
+    def _labels(self, line: Line) -> tuple[list[list[str]], list[str]]:
+        """What stands at the left of the row's three lines: its names, its status if not done; and what they are."""
+        blank = [""] * len(line.names)
+        status = [*blank[1:], "" if line.status == "done" else line.status]
+        return [line.marked_names, status[::-1], blank], list(self.labels)
+
+    def markdown(self) -> str:
+        """For a document: three lines a row."""
+        heads = [*self.heads, "", *map(str, self.columns)]
+        lines = [heads, ["---"] * (len(self.heads) + 1) + ["---:"] * len(self.columns)]
+        for line in self.lines:
+            three = self.three(line)
+            if not self.is_full:
+                three[0] = [f"*{cell}*" for cell in three[0]]
+            lines += [[*names, kind, *cells] for names, kind, cells in zip(*self._labels(line), three, strict=True)]
+        table = "\n".join(f"| {' | '.join(_plain(cell) for cell in cells)} |" for cells in lines)
+        caption = "\n\n".join(_plain(line) for line in self.caption)
+        return f"## {_plain(self.full_title)}\n\n{table}\n\n{caption}\n"
+
+    def csv(self) -> str:
+        """A line for each cell."""
+        file = io.StringIO()
+        writer = csv.writer(file, lineterminator="\n")
+        of_paper = "paper" if self.is_full else "paper (full scale)"
+        words = ["table", "scale", *self.heads, "cited", "status", "column", "unit", "better"]
+        writer.writerow([*words, of_paper, "measured", "std", "seeds", "counted as the paper does", "difference"])
+        for line in self.lines:
+            for column, cell in zip(self.columns, line.cells, strict=True):
+                numbers = [cell.paper, cell.mean, cell.std, cell.seeds, cell.counted, cell.difference]
+                words = [self.name, self.scale, *line.names, line.cited, line.status]
+                words += [column.text, column.unit, column.better]
+                writer.writerow(["" if value is None else value for value in (*words, *numbers)])
+        return file.getvalue()
+
+    def show(self, console: Console) -> None:
+        console.print(self.text(console))
+
+    def files(self, stem: Path) -> dict[str, str]:
+        with open(os.devnull, "w") as nowhere:
+            wide = Console(file=nowhere, record=True, width=WIDE)
+            wide.print(self.text(wide))
+        text = "\n".join(line.rstrip() for line in wide.export_text().splitlines()) + "\n"
+        html = page(self.full_title, [self])
+        return {"txt": text, "md": self.markdown(), "csv": self.csv(), "json": self.json(), "html": html}
+
+
+def measured(cell: Cell, line: Line, column: Head) -> str:
+    """Mean ± standard deviation, and in brackets the mean as the paper counts; ``missing`` if the row is.
+
+    A cost that is the same for all seeds has no deviation.
+    """
+    if cell.mean is None:
+        return NOTHING if line.status == "done" or column.key is None else "missing"
+    fixed = (column.key or "").startswith("cost/") and cell.std == 0
+    spread = "" if cell.std is None or fixed else f" ± {cell.std:.{cell.decimals}f}"
+    counted = "" if cell.counted is None else f" [{cell.counted:.{cell.decimals}f}]"
+    return f"{cell.mean:.{cell.decimals}f}{spread}{counted}"
+
+
+def difference(cell: Cell) -> str:
+    return NOTHING if cell.difference is None else f"{cell.difference:+.{cell.decimals}f}"
+
+
+def _plain(cell: str) -> str:
+    return cell.replace("|", r"\|").replace("\n", " ")
+
+
+def agreement(table: TableResult) -> dict[str, Counter]:
+    """How many pairs of rows are in the paper's order, by column and verdict.
+
+    Pairs are those of the same data and network whose numbers the paper prints as different and which are compared and
+    measured with several seeds here. A difference that Welch's t test does not find is within chance. Where several
+    pairs of rows are the same runs, as at a smaller scale, the first is judged alone. What follows from the
+    architecture alone, such as parameters, has no verdict.
+    """
+    found = {}
+    for i, column in enumerate(table.columns):
+        if column.key is not None and not column.key.startswith("cost/"):
+            verdicts: dict[frozenset, str] = {}
+            for first, second in combinations(table.lines, 2):
+                runs = frozenset((_runs(first), _runs(second)))
+                if first.names[1:] == second.names[1:] and len(runs) == 2 and runs not in verdicts:
+                    verdict = _verdict(first.cells[i], second.cells[i])
+                    verdicts |= {runs: verdict} if verdict else {}
+            if verdicts:
+                found[column.text] = Counter(verdicts.values())
+    return found
+
+
+def agreement_sentence(table: TableResult) -> str | None:
+    """The same in words; None where no pair can be judged."""
+    counts = [f"{text} {'/'.join(str(of[v]) for v in VERDICTS)}" for text, of in agreement(table).items()]
+    test = f"Welch's t test at {100 * LEVEL:.0f} %"
+    return f"Pairs of rows {', '.join(VERDICTS)} ({test}): {', '.join(counts)}." if counts else None
+
+
+def _runs(line: Line) -> tuple[str, ...]:
+    return tuple(run["folder"] for run in line.runs)
+
+
+def _verdict(first: Cell, second: Cell) -> str | None:
+    if any(cell.difference is None or cell.std is None for cell in (first, second)):
+        return None
+    printed = float(first.paper) - float(second.paper)
+    if printed == 0:
+        return None
+    if not differ(first, second):
+        return "within chance"
+    return "as in the paper" if (first.mean - second.mean) * printed > 0 else "reversed"
+
+
+def differ(first: Cell, second: Cell) -> bool:
+    """Whether the means differ by Welch's t test, two-sided; without any spread they differ if they are not equal."""
+    from scipy.special import stdtr  # here, as it takes most of a second
+
+    squares = [cell.std**2 / cell.seeds for cell in (first, second)]
+    if sum(squares) == 0:
+        return first.mean != second.mean
+    freedom = sum(squares) ** 2 / sum(s**2 / (c.seeds - 1) for s, c in zip(squares, (first, second), strict=True))
+    return 2 * stdtr(freedom, -abs(first.mean - second.mean) / sum(squares) ** 0.5) <= LEVEL
