@@ -202,7 +202,7 @@ def test_each_trains_or_says_why_not(outcomes, overrides):
     holds(outcomes, overrides)
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @settings(max_examples=200, **common)
 @given(overrides=configurations())
 def test_each_of_many_trains_or_says_why_not(outcomes, overrides):

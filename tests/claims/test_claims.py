@@ -66,7 +66,7 @@ def test_the_ledger_is_up_to_date(uncounted):
     assert checked and checked == [line for line in kept.splitlines() if line.startswith("- **")]
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_the_ledger_is_up_to_date_with_counted_networks():
     claims = all_claims()
     assert KEPT.read_text() == markdown(ledger(claims, [ROOT / "results"]), claims), "run python scripts/claims.py"

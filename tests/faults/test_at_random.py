@@ -18,10 +18,10 @@ def test_killed(bench, chance, tmp_path):
     [
         experiments.kill_in_writing,
         experiments.truncate,
-        pytest.param(experiments.damage, marks=pytest.mark.slow),
+        pytest.param(experiments.damage, marks=pytest.mark.campaign),
         experiments.terminate,
         experiments.ctrl_c,
-        pytest.param(experiments.preempt, marks=pytest.mark.slow),
+        pytest.param(experiments.preempt, marks=pytest.mark.campaign),
         experiments.fill_disk,
     ],
     ids=["kill_in_writing", "truncate", "damage", "terminate", "ctrl_c", "preempt", "fill_disk"],

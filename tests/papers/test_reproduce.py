@@ -230,7 +230,7 @@ def test_what_cannot_work_is_said(reproduce, tmp_path):
         assert code == 1 and said in err.replace("\n", " "), err
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_everything_runs_at_smoke_scale(reproduce):
     code, _, err = reproduce("all", "--scale", "smoke", "trainer.progress=false", "trainer.accelerator=cpu")
     assert code == 0, err

@@ -55,7 +55,7 @@ def test_what_cannot_work_is_said_in_one_sentence(tiny, argument, said):
     assert not list(Path(".").rglob("*.ckpt"))
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_compiled_by_inductor_and_exported(tiny):
     from ensembles.export import export
 
