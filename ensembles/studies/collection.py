@@ -9,6 +9,7 @@ import numpy as np
 
 from ensembles.errors import UserError, reason
 from ensembles.files import replacing, write_text
+from ensembles.reports.runs_table import flattened
 from ensembles.runs import Run
 from ensembles.studies.study import Study, settings
 
@@ -28,22 +29,33 @@ class Collection:
 
     @classmethod
     def of(cls, folder: Path, study: Study, current: Mapping[str, Mapping]) -> "Collection":
-        """Read runs.json; entries of other settings than a row now has are left out.
+        """Read runs.json.
 
         Args:
-            current: row -> its settings.
+            current: row -> its settings now.
 
         Raises:
-            UserError: a damaged file.
+            UserError: a damaged file, or one with runs of other settings than their rows have now: one table is of one
+                setting.
         """
         path = folder / "runs.json"
         try:
             found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
             entries = {(entry["row"], entry["seed"]): entry for entry in found}
-            kept = {key: entry for key, entry in entries.items() if entry["settings"] == current.get(key[0])}
+            collected = {row: entry["settings"] for (row, _), entry in entries.items()}
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise UserError(f"{path} cannot be read ({reason(error)}): bring it back, or delete it.") from error
-        return cls(folder, kept)
+        for row, before in collected.items():
+            if row not in current:
+                raise UserError(
+                    f"{path} holds runs of {row}, which is no row of study.yaml: delete them, or add it there."
+                )
+            if before != current[row]:
+                raise UserError(
+                    f"{path} holds runs of {row} with other settings ({_changed(before, current[row])}): use another "
+                    "folder with a copy of study.yaml, or delete them."
+                )
+        return cls(folder, entries)
 
     def has(self, row: str, seed: int) -> bool:
         return (row, seed) in self.entries
@@ -93,6 +105,13 @@ class Collection:
         """
         parts = [_read(self.images_file(row, seed)) for seed in seeds]
         return {key: np.stack([part[key] for part in parts]) for key in parts[0]}
+
+
+def _changed(before: Mapping, now: Mapping) -> str:
+    """Name the first setting that differs, its value before and now."""
+    flat = [flattened(settings) for settings in (before, now)]
+    key = next(key for key in {**flat[0], **flat[1]} if flat[0].get(key) != flat[1].get(key))
+    return f"{key}: {flat[0].get(key)}, now {flat[1].get(key)}"
 
 
 def _of_images(path: Path) -> dict[str, np.ndarray]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from ensembles.reports.schema import MISSING, count, quantity, scaled
-from ensembles.studies.bootstrap import difference, holm
+from ensembles.studies.bootstrap import difference, holm, mean
 from ensembles.studies.collection import Collection
 from ensembles.studies.study import Study
 
@@ -55,7 +55,8 @@ COUNTS = {"parameters": "cost/params", "multiply-adds": "cost/mult_adds"}
 def frame(study: Study, collection: Collection, columns: tuple[StudyColumn, ...]) -> pd.DataFrame:
     """A row a method that has runs: for each column its mean and ``<head> std`` over seeds, and how many seeds.
 
-    Columns without any number are left out; the standard deviation of one seed is NaN.
+    Accuracy and NLL have bootstrapped 95 % intervals, ``<head> low`` and ``<head> high``. Columns without any number
+    are left out; the standard deviation of one seed is NaN.
     """
     lines = []
     for row, name in study.rows.items():
@@ -67,6 +68,10 @@ def frame(study: Study, collection: Collection, columns: tuple[StudyColumn, ...]
             numbers = [value for results in found if (value := scaled(results, column.key)) is not None]
             line[column.head] = statistics.fmean(numbers) if numbers else None
             line[f"{column.head} std"] = statistics.stdev(numbers) if len(numbers) > 1 else None
+        images = collection.images(row, collection.seeds(row))
+        for column, measure, scale in ((QUALITY[0], "correct", 100), (QUALITY[1], "log_likelihood", -1)):
+            interval = mean(scale * images[measure])
+            line |= {f"{column.head} low": interval.low, f"{column.head} high": interval.high}
         for head, key in COUNTS.items():
             line[head] = found[0][key]
         lines.append(line)
