@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup train test test-slow test-campaign test-browser test-gpu test-slurm lint clean
+.PHONY: help setup train test test-slow test-campaign test-browser test-gpu test-matrix test-slurm lint clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,7 +31,7 @@ test: setup  ## run the tests (under 8 minutes on 2 cores)
 	$(BIN)/python -m pytest -n 2
 
 test-slow: setup  ## run the tests that take longer: real programs, whole tables, processes that are killed
-	$(BIN)/python -m pytest -n 2 -m "slow and not campaign and not browser and not slurm and not gpu"
+	$(BIN)/python -m pytest -n 2 -m "slow and not campaign and not browser and not slurm and not gpu and not matrix"
 
 test-campaign: setup  ## run random faults and configurations, and what else takes very long
 	$(BIN)/python -m pytest -n 2 -m campaign
@@ -41,6 +41,9 @@ test-browser: setup  ## test the page in Chromium (tests/browser/install.sh inst
 
 test-gpu: setup  ## test precision, compilation and FSDP on a GPU
 	$(BIN)/python -m pytest -m gpu
+
+test-matrix: setup  ## try every method on every family of backbones, as docs/backbones.md says (an hour)
+	$(BIN)/python -m pytest -m matrix
 
 test-slurm: setup  ## test jobs on a SLURM (tests/slurm/install.sh installs and starts one on this machine)
 	$(BIN)/python -m pytest -m slurm

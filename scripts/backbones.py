@@ -12,6 +12,7 @@ import warnings
 from pathlib import Path
 
 import yaml
+from filelock import FileLock
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # a checkout works without being installed
@@ -41,6 +42,13 @@ METHODS = {
     "treenet": methods.TreeNet,
     "naive_multihead": methods.NaiveMultihead,
 }
+HEAD = """# Every method on every family
+
+`python scripts/backbones.py` tries each method, at its default settings, on a small variant of each family of timm's
+and torchvision's classifiers (`scripts/backbones.yaml`), unpretrained, and writes this page. In a cell with yes the
+ensemble gives logits (M, B, K), a training step has a finite loss, no number of a member's own moves another member's
+logits, and `packed` has within 15 % of the parameters that its paper has, alpha²/M of the layers' weights and alpha of
+what is linear in the width, or a note says why not."""
 CLASSES, BATCH, SIZE = 10, 2, 64
 TOLERANCE = 0.15  # of packed's parameters
 
@@ -94,11 +102,10 @@ def require_apart(module: nn.Module, logits: Tensor) -> None:
     if len(logits) == 1 or not own:
         return
     one, other = (torch.autograd.grad(logits[m].sum(), own, retain_graph=True, allow_unused=True) for m in (0, 1))
-    for mine, theirs in zip(one, other, strict=True):
-        assert mine is None or theirs is None or not (mine.bool() & theirs.bool()).any(), (
-            "has members that share numbers"
-        )
-    assert any(gradient is not None and gradient.any() for gradient in one), "has a member that learns nothing"
+    moved = [[grad is not None and grad.nan_to_num(0, 0, 0).bool() for grad in grads] for grads in (one, other)]
+    for mine, theirs in zip(*moved, strict=True):
+        assert mine is False or theirs is False or not (mine & theirs).any(), "has members that share numbers"
+    assert any(mine is not False and mine.any() for mine in moved[0]), "has a member that learns nothing"
 
 
 def size_note(module: nn.Module, network: nn.Module, input_shape: tuple[int, ...]) -> str:
@@ -135,6 +142,49 @@ def size_note(module: nn.Module, network: nn.Module, input_shape: tuple[int, ...
     return f"{share:.2f} of the parameters expected ({'; '.join(why) or 'widths are rounded up'})"
 
 
+def kept() -> dict[str, dict]:
+    """Read what has been found: by family, each method's note, and what was tried."""
+    return json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+
+
+def keep(key: str, found: dict) -> None:
+    """Add a family to what has been found, in the families' order; several commands can be at work."""
+    with FileLock(RESULTS.with_suffix(".lock")):
+        results = kept() | {key: found}
+        ordered = {key: results[key] for key in families() if key in results}
+        RESULTS.write_text(json.dumps(ordered, indent=1) + "\n")
+
+
+def table(results: dict[str, dict]) -> str:
+    """Write what has been found as a page: counts, family by method, and what each note says."""
+    rows, notes = families(), []
+    lines = [HEAD]
+    for library in LIBRARIES:
+        tried = {key: results[key] for key in rows if key.startswith(f"{library}/") and key in results}
+        counts = [sum(_works(found.get(method)) for found in tried.values()) for method in METHODS]
+        lines += ["", f"## {library}", "", f"| family | variant | parameters | {' | '.join(METHODS)} |"]
+        lines += ["| --- | --- | ---: |" + " :-: |" * len(METHODS)]
+        lines += [f"| **{len(tried)}** | | | " + " | ".join(f"**{count}**" for count in counts) + " |"]
+        for key, found in tried.items():
+            cells = []
+            for method in METHODS:
+                note = found.get(method)
+                if note:
+                    notes.append(f"{len(notes) + 1}. {key}, {method}: {note.rstrip('.')}.")
+                mark = "" if note is None else "yes" if _works(note) else "no"
+                cells.append(f"{mark} [{len(notes)}](#notes)" if note else mark)
+            name = f"{found['variant']['name']}" + (
+                f" x {found['variant']['width']}" if "width" in found["variant"] else ""
+            )
+            count = f"{found['parameters'] / 1e6:.1f} M"
+            lines.append(f"| {key.partition('/')[2]} | {name} | {count} | {' | '.join(cells)} |")
+    return "\n".join([*lines, "", "## Notes", "", *notes, ""])
+
+
+def _works(note: str | None) -> bool:
+    return note is not None and not note.startswith(("refused", "fails"))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("families", nargs="*", help="such as timm/resnet; all where none is given")
@@ -143,8 +193,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    rows = families()
+    results, rows = kept(), families()
     for key in arguments.families or rows:
         found = results.setdefault(key, {})
         if found.get("variant") != rows[key]:
@@ -171,8 +220,9 @@ def main() -> None:
                 found[method] = f"fails: {type(error).__name__}: {error}"[:300]
             if found[method]:
                 print(f"{key} {method} {found[method]}", flush=True)
-        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+        keep(key, found)
         print(f"{key}: {found['parameters']:,} parameters, {time.process_time() - started:.0f} s of CPU", flush=True)
+    TABLE.write_text(table(kept()))
 
 
 if __name__ == "__main__":

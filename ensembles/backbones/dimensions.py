@@ -6,7 +6,7 @@ by the images, the classes or a number that stands in the network's code, is no 
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from types import MappingProxyType
@@ -17,123 +17,10 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from ensembles.backbones.extents import Dim, Equations, Extent, as_extent
+from ensembles.backbones.operations import OPERATIONS
 from ensembles.backbones.trace import on_meta, trace
 from ensembles.errors import Foreign, reason
-
-
-@dataclass(frozen=True)
-class Extent:
-    """A dimension that follows from widths: ``constant`` plus a multiple of each symbol."""
-
-    constant: Fraction
-    terms: Mapping[int, Fraction]
-
-    def __add__(self, other: "Extent | int") -> "Extent":
-        other = as_extent(other)
-        symbols = {*self.terms, *other.terms}
-        terms = {s: self.terms.get(s, Fraction(0)) + other.terms.get(s, Fraction(0)) for s in symbols}
-        return Extent(self.constant + other.constant, {s: factor for s, factor in terms.items() if factor})
-
-    def __mul__(self, factor: int | Fraction) -> "Extent":
-        return Extent(self.constant * factor, {s: own * factor for s, own in self.terms.items()})
-
-    def __sub__(self, other: "Extent | int") -> "Extent":
-        return self + as_extent(other) * -1
-
-    def at(self, sizes: Mapping[int, int] | Sequence[int]) -> Fraction:
-        return self.constant + sum(factor * sizes[symbol] for symbol, factor in self.terms.items())
-
-
-Dim = int | Extent
-
-
-def as_extent(dim: Dim | Fraction) -> Extent:
-    return dim if isinstance(dim, Extent) else Extent(Fraction(int(dim)), {})
-
-
-class Equations:
-    """Symbols, and what each that another follows from equals."""
-
-    def __init__(self) -> None:
-        self.sizes: list[int] = []
-        self.solved: dict[int, Extent] = {}
-        self.whole: list[Extent] = []  # what must come out as an integer
-        self.of_tensors: set[int] = set()  # symbols of parameters and buffers
-
-    def symbol(self, size: int, of_tensor: bool = False) -> Extent:
-        if of_tensor:
-            self.of_tensors.add(len(self.sizes))
-        self.sizes.append(size)
-        return Extent(Fraction(0), {len(self.sizes) - 1: Fraction(1)})
-
-    def resolve(self, dim: Dim) -> Extent:
-        dim = as_extent(dim)
-        while any(symbol in self.solved for symbol in dim.terms):
-            for symbol, factor in dim.terms.items():
-                if symbol in self.solved:
-                    dim = dim - Extent(Fraction(0), {symbol: factor}) + self.solved[symbol] * factor
-                    break
-        return dim
-
-    def simple(self, dim: Dim) -> Dim:
-        """Resolve a dimension; one that is fixed comes out as an integer."""
-        if not isinstance(dim, Extent):
-            return int(dim)
-        dim = self.resolve(dim)
-        return dim if dim.terms else int(dim.constant)
-
-    def size(self, dim: Dim) -> int:
-        return int(as_extent(dim).at(self.sizes))
-
-    def equate(self, one: Dim, other: Dim) -> None:
-        rest = self.resolve(one) - self.resolve(other)
-        if not rest.terms:
-            return
-        signs = {factor > 0 for factor in rest.terms.values()}
-        if rest.constant and len(signs) == 1:  # parts of a whole that is fixed
-            self.solved |= {symbol: as_extent(self.sizes[symbol]) for symbol in rest.terms}
-            return
-        symbol = max(rest.terms, key=lambda s: (abs(rest.terms[s]) == 1, s))
-        factor = rest.terms[symbol]
-        self.solved[symbol] = (rest - Extent(Fraction(0), {symbol: factor})) * (-1 / factor)
-        self.whole.append(self.solved[symbol])
-
-    def fix(self, dim: Dim) -> int:
-        self.equate(dim, self.size(dim))
-        return self.size(dim)
-
-    def divide(self, dim: Dim, parts: int) -> Dim:
-        """Divide a dimension into equal parts, which must come out whole."""
-        if not isinstance(dim, Extent):
-            return dim // parts
-        part = dim * Fraction(1, parts)
-        self.whole.append(part)
-        return part
-
-    def solve(self, ratio: float, multiple: int = 1) -> tuple[list[int], dict[int, int]]:
-        """Multiply the free symbols by ``ratio`` and round up to what is whole everywhere, and a ``multiple``.
-
-        Returns:
-            all symbols' sizes, and of widths that were rounded the new one by the old.
-        """
-        multiples, whole = [multiple] * len(self.sizes), [self.resolve(dim) for dim in self.whole]
-        while True:
-            sizes, rounded = list(self.sizes), {}
-            for symbol, size in enumerate(self.sizes):
-                if symbol not in self.solved:
-                    exact = round(size * ratio, 6)
-                    sizes[symbol] = multiples[symbol] * math.ceil(exact / multiples[symbol])
-                    if sizes[symbol] != exact and symbol in self.of_tensors:
-                        rounded[size] = sizes[symbol]
-            broken = next((dim for dim in whole if dim.at(sizes).denominator > 1), None)
-            if broken is None:
-                break
-            for symbol, factor in broken.terms.items():
-                multiples[symbol] = math.lcm(multiples[symbol], factor.denominator)
-        for symbol in self.solved:
-            sizes[symbol] = int(self.resolve(Extent(Fraction(0), {symbol: Fraction(1)})).at(sizes))
-        return sizes, rounded
-
 
 Attribute = tuple[str, str, int | None]  # module, name, place in a list
 COUNTS = ("num", "n_", "heads", "groups")  # what the names of integers begin with that are no widths
@@ -251,7 +138,7 @@ def dimensions(network: nn.Module, input_shape: tuple[int, ...]) -> Dimensions:
         Foreign: the network fails on such inputs.
     """
     shadow = on_meta(network)
-    pass_ = _Pass(shadow)
+    pass_ = Pass(shadow)
     plan, equations = trace(network, input_shape), pass_.equations
     channels = equations.symbol(input_shape[0])
     try:
@@ -330,7 +217,7 @@ SIZED = {"view", "reshape", "unflatten", "expand"}  # what is told the shape tha
 class _Numbers(TorchFunctionMode):
     """Notes the integers that each function is given, and lets tensors' shapes tell what they are."""
 
-    def __init__(self, pass_: "_Pass") -> None:
+    def __init__(self, pass_: "Pass") -> None:
         super().__init__()
         self.pass_ = pass_
 
@@ -359,7 +246,7 @@ class _Numbers(TorchFunctionMode):
         return known[args[0] if args else kwargs["dim"]]
 
 
-class _Pass(TorchDispatchMode):
+class Pass(TorchDispatchMode):
     """One pass: gives each result its dimensions, and notes what must be equal for it to be computed.
 
     Attributes:
@@ -406,7 +293,7 @@ class _Pass(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        rule = RULES.get(func.overloadpacket.__name__.removesuffix("_"))
+        rule = OPERATIONS.get(func.overloadpacket.__name__.removesuffix("_"))
         if rule is None:
             with self:
                 result = func.decompose(*args, **kwargs)
@@ -415,15 +302,16 @@ class _Pass(TorchDispatchMode):
         schema = func._schema.arguments
         given = {argument.name: argument.default_value for argument in schema}
         given |= dict(zip((argument.name for argument in schema), args, strict=False)) | kwargs
+        given["x"] = given.pop("self", given.get("input"))
         result = func(*args, **kwargs)
         results = _tensors(result)
-        found = rule(self, given, results) if rule else None
+        found = rule(self, results, **given) if rule else None
         inputs = _tensors((args, kwargs))
         for i, tensor in enumerate(results):
-            self.set_dims(tensor, found[i] if found else self._elementwise(inputs, tensor))
+            self.set_dims(tensor, found[i] if found else self.elementwise(inputs, tensor))
         return result
 
-    def _elementwise(self, inputs: list[Tensor], result: Tensor) -> list[Dim]:
+    def elementwise(self, inputs: list[Tensor], result: Tensor) -> list[Dim]:
         """Take the dimensions of inputs of which each element of the result is computed; others' must be fixed."""
         dims: list[Dim] = list(result.shape)
         for place in range(1, result.dim() + 1):
@@ -443,7 +331,7 @@ class _Pass(TorchDispatchMode):
                     self.equations.fix(self.dims(tensor)[-place])
         return dims
 
-    def given(self, size: int) -> int | None:
+    def number(self, size: int) -> int | None:
         """Find the integer of this size that the running function was given."""
         return next((n for n in reversed(self.numbers) if n == size and isinstance(n, Known)), None)
 
@@ -535,15 +423,16 @@ class _Pass(TorchDispatchMode):
 
     def part(self, number: int | None, size: int) -> Dim:
         """Give a part of a width, of which an integer in the network's code says how large it is."""
-        if not isinstance(number, Known):
-            return size
-        if number.extent is None and not number.attributes:
-            return self.equations.symbol(size)
-        if number.extent is not None:
-            return number.extent if number == size else size
+        extent = self.extent(number)
+        if not isinstance(number, Known) or extent is not None:
+            return extent if number == size and extent is not None else size
         dim = self.equations.symbol(size)
         self.demand(number, dim)
         return dim
+
+    def extent(self, number: int | None) -> Extent | None:
+        """Give the width that an integer is, read from a tensor's shape."""
+        return number.extent if isinstance(number, Known) else None
 
     def stretch(self, tensor: Tensor, shape: Sequence[int]) -> list[Dim]:
         """Give the dimensions of a tensor that is repeated along those of size 1."""
@@ -560,433 +449,3 @@ class _Pass(TorchDispatchMode):
 
     def _is_count(self, number: Known) -> bool:
         return bool(number.attributes) and all(name[1].startswith(COUNTS) for name in number.attributes)
-
-
-RULES: dict[str, Callable] = {}
-
-
-def _rule(*names: str) -> Callable:
-    def register(function: Callable) -> Callable:
-        RULES.update(dict.fromkeys(names, function))
-        return function
-
-    return register
-
-
-@_rule(
-    "view",
-    "reshape",
-    "_unsafe_view",
-    "_reshape_alias",
-    "flatten",
-    "unflatten",
-    "unsqueeze",
-    "squeeze",
-    "view_as_complex",
-    "view_as_real",
-)
-def _regroup(pass_: _Pass, given: dict, results: list[Tensor]):
-    return [pass_.regroup(given["self"], results[0].shape)]
-
-
-@_rule("permute")
-def _permute(pass_: _Pass, given: dict, results: list[Tensor]):
-    dims = pass_.dims(given["self"])
-    return [[dims[i] for i in given["dims"]]]
-
-
-@_rule("transpose", "swapaxes")
-def _transpose(pass_: _Pass, given: dict, results: list[Tensor]):
-    dims = list(pass_.dims(given["self"]))
-    one, two = (given[key] for key in ("dim0", "dim1"))
-    if dims:
-        dims[one], dims[two] = dims[two], dims[one]
-    return [dims]
-
-
-@_rule("t")
-def _t(pass_: _Pass, given: dict, results: list[Tensor]):
-    return [pass_.dims(given["self"])[::-1]]
-
-
-@_rule("linear")
-def _linear(pass_: _Pass, given: dict, results: list[Tensor]):
-    *batch, inputs = pass_.dims(given["input"])
-    outputs, reads = pass_.dims(given["weight"])
-    pass_.equations.equate(inputs, reads)
-    if given["bias"] is not None:
-        pass_.equations.equate(outputs, pass_.dims(given["bias"])[0])
-    return [[*batch, outputs]]
-
-
-@_rule("matmul", "mm", "bmm", "mv", "dot", "addmm", "baddbmm")
-def _matmul(pass_: _Pass, given: dict, results: list[Tensor]):
-    added = given.get("self") if "batch1" in given or "mat1" in given else None
-    keys = ("mat1", "batch1", "self"), ("mat2", "batch2", "other", "vec", "tensor")
-    one, two = (next(list(pass_.dims(given[key])) for key in names if key in given) for names in keys)
-    lone = len(one) == 1, len(two) == 1
-    one = [1, *one] if lone[0] else one
-    two = [*two, 1] if lone[1] else two
-    pass_.equations.equate(one[-1], two[-2])
-    batch = max(one[:-2], two[:-2], key=len)
-    for place in range(1, min(len(one), len(two)) - 1):
-        left, right = one[-2 - place], two[-2 - place]
-        if 1 not in (left, right):
-            pass_.equations.equate(left, right)
-        batch[-place] = right if left == 1 else left
-    dims = [*batch, *([] if lone[0] else [one[-2]]), *([] if lone[1] else [two[-1]])]
-    if added is not None:
-        for own, dim in zip(reversed(pass_.dims(added)), reversed(dims), strict=False):
-            if own != 1:
-                pass_.equations.equate(own, dim)
-    return [dims]
-
-
-@_rule("scaled_dot_product_attention")
-def _attention(pass_: _Pass, given: dict, results: list[Tensor]):
-    q, k, v = (pass_.dims(given[key]) for key in ("query", "key", "value"))
-    pass_.equations.equate(q[-1], k[-1])
-    pass_.equations.equate(k[-2], v[-2])
-    for ours, theirs in zip(q[:-2], k[:-2], strict=True):
-        if 1 not in (ours, theirs):
-            pass_.equations.equate(ours, theirs)
-    if given["attn_mask"] is not None:
-        for own, dim in zip(reversed(pass_.dims(given["attn_mask"])), (k[-2], q[-2], *reversed(q[:-2])), strict=False):
-            if own != 1:
-                pass_.equations.equate(own, dim)
-    return [[*q[:-1], v[-1]]]
-
-
-@_rule("conv1d", "conv2d", "conv3d", "convolution", "conv_transpose2d")
-def _convolution(pass_: _Pass, given: dict, results: list[Tensor]):
-    equations = pass_.equations
-    batch, inputs = pass_.dims(given["input"])[:2]
-    weight, groups = pass_.dims(given["weight"]), int(given["groups"])
-    for dim in weight[2:]:
-        equations.fix(dim)
-    outputs, reads = weight[:2]
-    transposed = results[0].shape[1] != equations.size(outputs) or (
-        "output_padding" in given and given.get("transposed", True)
-    )
-    if transposed:
-        equations.equate(inputs, outputs)
-        outputs = reads if groups == 1 else equations.fix(reads) * groups
-        if groups > 1:
-            equations.fix(inputs)
-    elif groups == 1:
-        equations.equate(inputs, reads)
-    elif equations.size(reads) == 1:
-        pass_.demand(pass_.given(groups), inputs)
-        equations.equate(outputs, as_extent(inputs) * (equations.size(outputs) // groups))
-    else:
-        equations.equate(reads, equations.divide(inputs, groups))
-        equations.divide(outputs, groups)
-    if given["bias"] is not None:
-        equations.equate(outputs, pass_.dims(given["bias"])[0])
-    space = [
-        dim if kernel == 1 and equations.size(dim) == size else equations.fix(dim) and size
-        for dim, kernel, size in zip(
-            pass_.dims(given["input"])[2:], given["weight"].shape[2:], results[0].shape[2:], strict=True
-        )
-    ]
-    return [[batch, outputs, *space]]
-
-
-@_rule(
-    "batch_norm",
-    "instance_norm",
-    "native_batch_norm",
-    "_native_batch_norm_legit",
-    "_native_batch_norm_legit_no_training",
-    "cudnn_batch_norm",
-)
-def _batch_norm(pass_: _Pass, given: dict, results: list[Tensor]):
-    dims = pass_.dims(given["input"])
-    for key in ("weight", "bias", "running_mean", "running_var"):
-        if given.get(key) is not None:
-            pass_.equations.equate(pass_.dims(given[key])[0], dims[1])
-    return [dims, *(tuple(tensor.shape) for tensor in results[1:])]
-
-
-@_rule("group_norm", "native_group_norm")
-def _group_norm(pass_: _Pass, given: dict, results: list[Tensor]):
-    dims = pass_.dims(given["input"])
-    for key in ("weight", "bias"):
-        if given.get(key) is not None:
-            pass_.equations.equate(pass_.dims(given[key])[0], dims[1])
-    groups = int(given.get("num_groups", given.get("group")))
-    if groups == pass_.equations.size(dims[1]) > 1:
-        pass_.demand(pass_.given(groups), dims[1])
-    else:
-        pass_.equations.divide(dims[1], groups)
-    return [dims, *(tuple(tensor.shape) for tensor in results[1:])]
-
-
-@_rule("layer_norm", "native_layer_norm", "rms_norm", "_fused_rms_norm")
-def _layer_norm(pass_: _Pass, given: dict, results: list[Tensor]):
-    dims = pass_.dims(given["input"])
-    shape = given["normalized_shape"]
-    for key in ("weight", "bias"):
-        if given.get(key) is not None:
-            for own, dim in zip(pass_.dims(given[key]), dims[-len(shape) :], strict=True):
-                pass_.equations.equate(own, dim)
-    if len(pass_.numbers) >= len(shape):
-        for number, dim in zip(pass_.numbers, dims[-len(shape) :], strict=False):
-            pass_.demand(number, dim)
-    return [dims, *(tuple(tensor.shape) for tensor in results[1:])]
-
-
-@_rule("cat", "concat", "concatenate")
-def _cat(pass_: _Pass, given: dict, results: list[Tensor]):
-    tensors = [tensor for tensor in given["tensors"] if tensor.shape != (0,)]
-    along = given["dim"] % results[0].dim()
-    parts = [pass_.dims(tensor) for tensor in tensors]
-    dims = list(parts[0])
-    for other in parts[1:]:
-        for place, dim in enumerate(other):
-            if place == along:
-                dims[place] = _total([dims[place], dim])
-            else:
-                pass_.equations.equate(dims[place], dim)
-    return [dims]
-
-
-def _total(dims: Sequence[Dim]) -> Dim:
-    total = sum((as_extent(dim) for dim in dims), as_extent(0))
-    return total if total.terms else int(total.constant)
-
-
-@_rule("stack")
-def _stack(pass_: _Pass, given: dict, results: list[Tensor]):
-    parts = [pass_.dims(tensor) for tensor in given["tensors"]]
-    for other in parts[1:]:
-        for one, two in zip(parts[0], other, strict=True):
-            pass_.equations.equate(one, two)
-    dims = list(parts[0])
-    dims.insert(given["dim"] % results[0].dim(), len(parts))
-    return [dims]
-
-
-@_rule("split", "split_with_sizes")
-def _split(pass_: _Pass, given: dict, results: list[Tensor]):
-    dims = list(pass_.dims(given["self"]))
-    along = given["dim"] % len(dims)
-    whole = pass_.equations.simple(dims[along])
-    sizes = [tensor.shape[along] for tensor in results]
-    if not isinstance(whole, Extent):
-        return [[*dims[:along], size, *dims[along + 1 :]] for size in sizes]
-    asked = next(value for key, value in given.items() if key.startswith("split_size"))
-    if isinstance(asked, int) or pass_.function == "chunk":
-        number = None if pass_.function == "chunk" else pass_.given(sizes[0])
-        if len(set(sizes)) > 1:
-            pass_.equations.fix(whole)
-            parts = sizes
-        elif number is None:
-            parts = [pass_.equations.divide(whole, len(sizes))] * len(sizes)
-        else:
-            parts = [pass_.part(number, sizes[0])] * len(sizes)
-    else:
-        told = pass_.numbers[: len(sizes)] if len(pass_.numbers) >= len(sizes) else sizes
-        parts = [pass_.part(number, size) for number, size in zip(told, sizes, strict=True)]
-    pass_.equations.equate(whole, _total(parts))
-    return [[*dims[:along], part, *dims[along + 1 :]] for part in parts]
-
-
-@_rule("slice", "narrow")
-def _slice(pass_: _Pass, given: dict, results: list[Tensor]):
-    dims = list(pass_.dims(given["self"]))
-    along = given["dim"] % len(dims)
-    whole, size = pass_.equations.simple(dims[along]), results[0].shape[along]
-    dims[along] = size
-    if not isinstance(whole, Extent):
-        return [dims]
-    total = given["self"].shape[along]
-    if size == total:
-        dims[along] = whole
-    elif given.get("step", 1) > 1:
-        dims[along] = pass_.equations.divide(whole, given["step"])
-    elif "length" in given:
-        dims[along] = pass_.part(pass_.given(given["length"]), size)
-    else:
-        start, end = given["start"] or 0, min(total if given["end"] is None else given["end"], total)
-        start, end = (n + total if n < 0 else n for n in (start, end))
-        ends = [
-            0
-            if n == 0
-            else whole
-            if n == total
-            else pass_.part(pass_.given(n), n)
-            if pass_.given(n) is not None
-            else whole - pass_.part(pass_.given(n - total), total - n)
-            if pass_.given(n - total) is not None
-            else None
-            for n in (start, end)
-        ]
-        if None in ends:
-            pass_.equations.fix(whole)
-        else:
-            dims[along] = pass_.equations.simple(as_extent(ends[1]) - ends[0])
-    return [dims]
-
-
-@_rule("unbind", "select")
-def _select(pass_: _Pass, given: dict, results: list[Tensor]):
-    dims = list(pass_.dims(given["self"]))
-    pass_.equations.fix(dims.pop(given["dim"]))
-    return [dims] * len(results)
-
-
-@_rule("expand")
-def _expand(pass_: _Pass, given: dict, results: list[Tensor]):
-    return [pass_.stretch(given["self"], results[0].shape)]
-
-
-@_rule("repeat")
-def _repeat(pass_: _Pass, given: dict, results: list[Tensor]):
-    tensor = given["self"]
-    dims = [1] * (results[0].dim() - tensor.dim()) + list(pass_.dims(tensor))
-    found = []
-    for dim, times in zip(dims, given["repeats"], strict=True):
-        number = pass_.given(times) if times > 1 else None
-        if dim == 1 and number is not None:
-            found.append(pass_.part(number, times))
-        else:
-            found.append(dim * times)
-    return [found]
-
-
-@_rule(
-    "mean",
-    "sum",
-    "amax",
-    "amin",
-    "max",
-    "min",
-    "var",
-    "std",
-    "norm",
-    "linalg_vector_norm",
-    "logsumexp",
-    "prod",
-    "any",
-    "all",
-    "argmax",
-    "argmin",
-    "var_mean",
-    "median",
-    "aminmax",
-)
-def _reduce(pass_: _Pass, given: dict, results: list[Tensor]):
-    tensor = given.get("self", given.get("input"))
-    if isinstance(given.get("other"), Tensor):
-        return [pass_._elementwise([tensor, given["other"]], results[0])]
-    dims = list(pass_.dims(tensor))
-    along = given.get("dim")
-    along = range(len(dims)) if along is None or along == [] else [along] if isinstance(along, int) else along
-    along = {place % len(dims) for place in along} if dims else set()
-    if given.get("keepdim"):
-        found = [1 if place in along else dim for place, dim in enumerate(dims)]
-    else:
-        found = [dim for place, dim in enumerate(dims) if place not in along]
-    return [found] * len(results)
-
-
-@_rule("index")
-def _index(pass_: _Pass, given: dict, results: list[Tensor]):
-    tensor, indices = given["self"], given["indices"]
-    dims = list(pass_.dims(tensor))
-    used = [place for place, index in enumerate(indices) if index is not None]
-    for place in used:
-        pass_.equations.fix(dims[place])
-    kept = [dim for place, dim in enumerate(dims) if place not in used]
-    new = results[0].dim() - len(kept)
-    at = used[0] if used[-1] - used[0] == len(used) - 1 else 0
-    found = list(results[0].shape)
-    for place, dim in zip([*range(at), *range(at + new, len(found))], kept, strict=True):
-        found[place] = dim
-    return [found]
-
-
-@_rule("gather")
-def _gather(pass_: _Pass, given: dict, results: list[Tensor]):
-    return [pass_.dims(given["index"])]
-
-
-@_rule("index_select", "embedding")
-def _index_select(pass_: _Pass, given: dict, results: list[Tensor]):
-    if "weight" in given:
-        number, width = pass_.dims(given["weight"])
-        pass_.equations.fix(number)
-        return [[*results[0].shape[:-1], width]]
-    dims = list(pass_.dims(given["self"]))
-    pass_.equations.fix(dims[given["dim"]])
-    dims[given["dim"]] = results[0].shape[given["dim"]]
-    return [dims]
-
-
-@_rule("im2col")
-def _im2col(pass_: _Pass, given: dict, results: list[Tensor]):
-    batch, channels = pass_.dims(given["self"])[:2]
-    return [[batch, channels * math.prod(given["kernel_size"]), results[0].shape[-1]]]
-
-
-@_rule("col2im")
-def _col2im(pass_: _Pass, given: dict, results: list[Tensor]):
-    batch, channels = pass_.dims(given["self"])[:2]
-    return [[batch, pass_.equations.divide(channels, math.prod(given["kernel_size"])), *results[0].shape[2:]]]
-
-
-@_rule("pixel_shuffle", "pixel_unshuffle")
-def _pixel_shuffle(pass_: _Pass, given: dict, results: list[Tensor]):
-    batch, channels = pass_.dims(given["self"])[:2]
-    factor = given.get("upscale_factor", given.get("downscale_factor")) ** 2
-    changed = pass_.equations.divide(channels, factor) if "upscale_factor" in given else channels * factor
-    return [[batch, changed, *results[0].shape[2:]]]
-
-
-@_rule("unfold")
-def _unfold(pass_: _Pass, given: dict, results: list[Tensor]):
-    dims = list(pass_.dims(given["self"]))
-    pass_.equations.fix(dims[given["dimension"]])
-    dims[given["dimension"]] = results[0].shape[given["dimension"]]
-    return [[*dims, given["size"]]]
-
-
-@_rule("topk", "sort", "kthvalue", "mode")
-def _topk(pass_: _Pass, given: dict, results: list[Tensor]):
-    dims = list(pass_.dims(given["self"]))
-    if dims and results[0].shape[given["dim"]] != given["self"].shape[given["dim"]]:
-        pass_.equations.fix(dims[given["dim"]])
-        dims[given["dim"]] = results[0].shape[given["dim"]]
-    return [dims] * len(results)
-
-
-@_rule("constant_pad_nd")
-def _pad(pass_: _Pass, given: dict, results: list[Tensor]):
-    dims = list(pass_.dims(given["self"]))
-    for place, (before, after) in enumerate(zip(given["pad"][::2], given["pad"][1::2], strict=True), 1):
-        for amount in (before, after):
-            if amount:
-                number = pass_.given(amount)
-                dims[-place] = _total([dims[-place], amount if number is None else pass_.part(number, amount)])
-    return [dims]
-
-
-@_rule(
-    "empty",
-    "zeros",
-    "ones",
-    "full",
-    "rand",
-    "randn",
-    "new_zeros",
-    "new_ones",
-    "new_empty",
-    "new_full",
-    "arange",
-    "eye",
-    "linspace",
-)
-def _factory(pass_: _Pass, given: dict, results: list[Tensor]):
-    numbers = {int(n): n.extent for n in pass_.numbers if isinstance(n, Known) and n.extent is not None}
-    return [[numbers.get(n, n) for n in results[0].shape]]

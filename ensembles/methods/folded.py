@@ -64,12 +64,16 @@ class Folded(Ensemble):
             return self._together(torch.cat([x] * self.M), common=x)
         first = self.network.get_submodule(self.first)
         with forwards({first: once(first, x)} if self._shares_first else {}):
-            return torch.stack([functional_call(self.network, self.weights(m), (x,)) for m in range(self.M)])
+            return torch.stack([self._run(m, x) for m in range(self.M)])
 
     def each(self, x: Tensor) -> Tensor:
         if self._runs_together():
             return self._together(x.flatten(0, 1))
-        return torch.stack([functional_call(self.network, self.weights(m), (x[m],)) for m in range(self.M)])
+        return torch.stack([self._run(m, x[m]) for m in range(self.M)])
+
+    def _run(self, m: int, x: Tensor) -> Tensor:
+        # A module can stand in several places of a network; by one of its names it is given its weights once.
+        return functional_call(self.network, self.weights(m), (x,), tie_weights=False)
 
     def member(self, m: int) -> nn.Module:
         """Copy member m as an ordinary network with plain weights."""
