@@ -77,7 +77,7 @@ def attempt(method: str, network: nn.Module, input_shape: tuple[int, ...]) -> st
     own_inputs = method == "mimo"
     M = module.ensemble.M
     x = torch.randn(M, BATCH, *input_shape) if own_inputs else torch.randn(BATCH, *input_shape)
-    optimizer = torch.optim.SGD(module.parameters(), lr=1e-2)
+    optimizer = torch.optim.SGD(module.parameters(), lr=1e-3)
     logits = module.train()(x)
     loss = module.loss(logits, torch.arange(BATCH).expand(len(logits), -1))
     loss.backward()

@@ -33,7 +33,6 @@ def shapes(network):
         ("swin_tiny_patch4_window7_224", {"img_size": 32, "window_size": 2, "depths": (2, 2)}, {"embed_dim": 48}),
         ("davit_tiny", {"depths": (1, 1, 1, 1)}, {"embed_dims": (48, 96, 192, 384)}),
         ("xcit_nano_12_p16_224", {"img_size": 32, "depth": 2}, {"embed_dim": 64}),
-        ("poolformerv2_s12", {"depths": (1, 1, 1, 1)}, {"dims": (32, 64, 96, 128)}),
     ],
 )
 def test_is_what_the_constructor_makes_of_the_widths(name, common, widths, ratio):
