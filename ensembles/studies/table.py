@@ -50,7 +50,11 @@ SHIFT = (
     ),
 )
 COUNTS = {"parameters": "cost/params", "multiply-adds": "cost/mult_adds"}
-TIMES = {"training time": "train", "prediction time": "predict"}  # in the reference row's
+TIMES = {  # in the reference row's
+    "training FLOPs": "train_flops",
+    "training time": "train",
+    "prediction time": "predict",
+}
 
 
 def frame(study: Study, collection: Collection, columns: tuple[StudyColumn, ...]) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""What a study's rows take to train a step and to predict, beside one another, in the reference row's time."""
+"""What a study's rows take to train a step and to predict, beside one another, in the reference row's."""
 
 import json
 import time
@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import median
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from ensembles import build
 from ensembles.files import write_text
@@ -21,9 +22,13 @@ INPUT, CLASSES = (3, 32, 32), 10
 
 
 def times(folder: Path, study: Study, rows: Sequence[str], rounds: int) -> None:
-    """Time each row once a round, on one batch of its recipe, and write the medians of the rounds' ratios."""
+    """Time each row once a round, on one batch of its recipe, and write the medians of the rounds' ratios.
+
+    A training step's FLOPs (forward and backward) are counted too, and the share of a batch that each member sees.
+    """
     keep_freed_memory()
     clocks = {row: _clocks(study.run(row, 0).config) for row in dict.fromkeys([study.reference, *rows])}
+    flops = {row: _flops(of["train"]) for row, of in clocks.items()}
     seconds = {(row, work): [] for row in clocks for work in ("train", "predict")}
     for round_ in range(rounds + 1):  # the first warms up
         for (row, work), found in seconds.items():
@@ -36,6 +41,7 @@ def times(folder: Path, study: Study, rows: Sequence[str], rounds: int) -> None:
             work: median(a / b for a, b in zip(seconds[row, work], seconds[study.reference, work], strict=True))
             for work in ("train", "predict")
         }
+        | {"train_flops": flops[row] / flops[study.reference], "seen": clocks[row]["seen"]}
         for row in clocks
     }
     about = {
@@ -46,8 +52,14 @@ def times(folder: Path, study: Study, rows: Sequence[str], rounds: int) -> None:
     write_text(folder / TIMES_FILE, json.dumps(about | {"rows": ratios}, indent=1) + "\n")
 
 
-def _clocks(config: Mapping) -> dict[str, Callable[[], object]]:
-    """A training step, in the run's precision, and a prediction, in float32, of a run."""
+def _flops(work: Callable[[], object]) -> int:
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return counter.get_total_flops()
+
+
+def _clocks(config: Mapping) -> dict:
+    """A run's training step in its precision, its prediction in float32, and the share of a batch a member sees."""
     about = {"method": config["method"], "model": config["model"]}
     method = build.method(about | {"num_classes": CLASSES, "in_channels": INPUT[0], "image_size": INPUT[1]})
     recipe = build.call(config["recipe"])
@@ -74,4 +86,4 @@ def _clocks(config: Mapping) -> dict[str, Callable[[], object]]:
         method.eval()
         method(x)
 
-    return {"train": train, "predict": predict}
+    return {"train": train, "predict": predict, "seen": dealt.shape[-1] / size}
