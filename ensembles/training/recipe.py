@@ -113,9 +113,10 @@ class Recipe:
             changes = {key: value for key, value in given.items() if key not in ("params", "norms")}
             changes["penalised"] = changes.get("weight_decay") != 0
             apart = not self.decay_norms or self.norms_lr != 1
-            norms = [p for p in given["params"] if apart and given.get("norms", p.dim() <= 1)]
+            params = list(given["params"])
+            norms = [p for p in params if apart and given.get("norms", p.dim() <= 1)]
             others = {id(p) for p in norms}
-            groups.append({**changes, "params": [p for p in given["params"] if id(p) not in others]})
+            groups.append({**changes, "params": [p for p in params if id(p) not in others]})
             if not self.decay_norms:
                 changes |= {"weight_decay": 0, "penalised": False}
             factor = changes.get("lr_factor", 1) * self.norms_lr
