@@ -5,14 +5,13 @@ import select
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TextIO
 
-from ensembles import recipes  # noqa: F401  its resolver, and the source, are known before any config is composed
-from ensembles.cli import paper_rows  # noqa: F401
+from ensembles.cli import paper_rows  # noqa: F401  the source is known before any config is composed
 from ensembles.errors import show_own_warnings
+from ensembles.recipes import CONFIGS
 
-CONFIGS = Path(__file__).parents[2] / "configs"
+__all__ = ["CONFIGS", "piped", "program"]
 
 
 @contextmanager

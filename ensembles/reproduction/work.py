@@ -20,10 +20,10 @@ from rich.text import Text
 
 from ensembles.cli import CONFIGS
 from ensembles.files import write_text
-from ensembles.papers.running import Planned, plan
 from ensembles.papers.scales import Scale
 from ensembles.papers.schema import Table, load
 from ensembles.reports.paper_result import FULL
+from ensembles.reproduction.running import Planned, plan
 
 COUNTS = Path(__file__).with_name("work.json")
 COPIES = 75  # of the test set, with the standard corruptions
