@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ensembles.claims.evidence import RUNS, Estimate, Missing, Source, sources
 from ensembles.claims.schema import CIFAR10, COST, Claim, Claims, Comparison, Evidence, Quantity, is_row, table
-from ensembles.papers.schema import Table
+from ensembles.papers import Table
 from ensembles.reproduction import work
 from ensembles.reproduction.work import ASSUMED, GPU, duration, needs
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from ensembles.analysis.series import Drawing, FigureRow
 from ensembles.errors import UserError
-from ensembles.papers.schema import Table
+from ensembles.papers import Table
 from ensembles.provenance import origin
 from ensembles.reports import style
 from ensembles.reports.paper_result import FULL, FigureResult, scale_mark

@@ -14,8 +14,8 @@ from ensembles.cli import CONFIGS
 from ensembles.cli.composing import checked
 from ensembles.cli.overrides import check, combinations
 from ensembles.errors import UserError
+from ensembles.papers import Row, Table
 from ensembles.papers.experiments import shipped, write_experiments
-from ensembles.papers.schema import Row, Table
 from ensembles.reports.paper_result import FULL, OWN, substitutions_sentence
 from ensembles.runs import Run, decides
 

@@ -20,8 +20,8 @@ from rich.text import Text
 
 from ensembles.cli import CONFIGS
 from ensembles.files import write_text
+from ensembles.papers import Table, load
 from ensembles.papers.scales import Scale
-from ensembles.papers.schema import Table, load
 from ensembles.reports.paper_result import FULL
 from ensembles.reproduction.running import Planned, plan
 
