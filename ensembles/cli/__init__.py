@@ -7,11 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from ensembles.cli import paper_rows  # noqa: F401  the source is known before any config is composed
+from ensembles.cli import paper_rows  # noqa: F401  its source of configs, and the recipes' resolver, are known to Hydra
 from ensembles.errors import show_own_warnings
-from ensembles.recipes import CONFIGS
-
-__all__ = ["CONFIGS", "piped", "program"]
 
 
 @contextmanager
