@@ -45,9 +45,10 @@ test-gpu: setup  ## test precision, compilation and FSDP on a GPU
 test-slurm: setup  ## test jobs on a SLURM (tests/slurm/install.sh installs and starts one on this machine)
 	$(BIN)/python -m pytest -m slurm
 
-lint: setup  ## check style
+lint: setup  ## check style, and which room uses which (contracts in pyproject.toml)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
 
 clean:  ## remove the virtual environment, runs, sweeps and caches
 	rm -rf .venv runs sweeps cache

@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from ensembles.cli import CONFIGS, piped
+from ensembles.cli import piped
 from ensembles.cli.arguments import planned_sweep
 from ensembles.cli.as_trained import as_trained
 from ensembles.cli.composing import checked, refused
@@ -22,6 +22,7 @@ from ensembles.cluster.submission import submit
 from ensembles.errors import Interrupted, UserError, complain
 from ensembles.experiment import run_experiment
 from ensembles.processes import leads
+from ensembles.recipes import CONFIGS
 from ensembles.runs import Run
 
 

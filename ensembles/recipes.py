@@ -8,7 +8,8 @@ from pathlib import Path
 import yaml
 from omegaconf import OmegaConf
 
-FILE = Path(__file__).parents[1] / "configs" / "recipes.yaml"
+CONFIGS = Path(__file__).parents[1] / "configs"
+FILE = CONFIGS / "recipes.yaml"
 GROUPS = ("data", "model", "method")
 
 

@@ -18,10 +18,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without b
 from ensembles import papers
 from ensembles.cli import program
 from ensembles.errors import UserError, complain
-from ensembles.papers import Table, running, work
-from ensembles.papers.measured import fill
-from ensembles.papers.running import Planned, custom_settings, plan
+from ensembles.papers import Table
 from ensembles.papers.scales import names, scale
+from ensembles.reproduction import running, work
+from ensembles.reproduction.measured import fill
+from ensembles.reproduction.running import Planned, custom_settings, plan
 
 
 @program()
@@ -127,7 +128,7 @@ def reproduce(table: Table, rows: Sequence[Planned], arguments: argparse.Namespa
 def show(table: Table, rows: Sequence[Planned], out: Path) -> None:
     """Render a table or figure with all results that there are."""
     if table.is_figure:
-        from ensembles.papers.figures import draw_figure  # with torch, which takes seconds to import
+        from ensembles.reproduction.figures import draw_figure  # with torch, which takes seconds to import
 
         draw_figure(table, rows).save(out)
     else:

@@ -18,9 +18,9 @@ from sklearn.metrics import log_loss
 from torch.utils.data import DataLoader, TensorDataset
 
 from ensembles.data.labelled_set import LabelledSet
+from ensembles.deal import Deal
 from ensembles.errors import UserError
 from ensembles.methods import Method
-from ensembles.methods.deal import Deal
 from ensembles.metrics import Predicted, scores
 from ensembles.metrics.temperature import fit
 from ensembles.predictions import saved, saving

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from ensembles.claims.evidence import RUNS, Estimate, Missing, Source, sources
 from ensembles.claims.schema import CIFAR10, COST, Claim, Claims, Comparison, Evidence, Quantity, is_row, table
-from ensembles.papers import work
-from ensembles.papers.schema import Table
-from ensembles.papers.work import ASSUMED, GPU, duration, needs
+from ensembles.papers import Table
+from ensembles.reproduction import work
+from ensembles.reproduction.work import ASSUMED, GPU, duration, needs
 
 HOLDS, FAILS, UNDECIDED, UNTESTED = OUTCOMES = ("holds", "does not hold", "undecided", "not tested")
 GPU_HOURS = 0.2  # from which on a CPU takes days

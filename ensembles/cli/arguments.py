@@ -10,11 +10,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ensembles.cli import CONFIGS, paper_rows
+from ensembles.cli import paper_rows
 from ensembles.cli.composing import checked
 from ensembles.cli.overrides import check, combinations
 from ensembles.cluster.settings import job_settings
 from ensembles.errors import UserError, complain
+from ensembles.recipes import CONFIGS
 from ensembles.runs import Run
 from ensembles.sweeps import Sweep
 

@@ -14,10 +14,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from yaml import YAMLError
 
-from ensembles.cli import CONFIGS
 from ensembles.data.files.fingerprint import fingerprint
 from ensembles.errors import UserError, reason
 from ensembles.limits import require_all
+from ensembles.recipes import CONFIGS
 
 LONG = "recipe.epochs says how long a training is"
 VALIDATED = "each epoch is validated, or none with data.val_fraction=0"

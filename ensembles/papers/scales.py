@@ -10,7 +10,7 @@ from hydra.core.override_parser.types import Quote, QuotedString
 
 from ensembles.data.files.fingerprint import scan
 from ensembles.errors import UserError
-from ensembles.papers.schema import Row, Table
+from ensembles.papers.table import Row, Table
 from ensembles.reports.paper_result import FULL
 
 FILE = Path(__file__).with_name("scales.yaml")

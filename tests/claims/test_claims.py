@@ -11,8 +11,8 @@ from ensembles.claims import evidence
 from ensembles.claims.evidence import Missing
 from ensembles.claims.schema import COST, all_claims
 from ensembles.claims.verdicts import ledger, markdown
-from ensembles.papers import work
-from ensembles.papers.work import ASSUMED
+from ensembles.reproduction import work
+from ensembles.reproduction.work import ASSUMED
 
 ROOT = Path(__file__).parents[2]
 KEPT = ROOT / "results" / "claims.md"

@@ -13,11 +13,11 @@ from matplotlib.image import imread
 
 from ensembles import papers
 from ensembles.errors import UserError
-from ensembles.papers.figures import draw_figure
-from ensembles.papers.running import plan
 from ensembles.papers.scales import scale
 from ensembles.reports.page import page
 from ensembles.reports.paper_result import FigureResult
+from ensembles.reproduction.figures import draw_figure
+from ensembles.reproduction.running import plan
 from tests.papers.conftest import put
 
 ROWS = {  # at full scale, at smoke scale

@@ -5,10 +5,10 @@ from hydra import compose
 from omegaconf import OmegaConf
 
 from ensembles import papers
-from ensembles.cli import CONFIGS
 from ensembles.cli.composing import composing
 from ensembles.cli.overrides import options_of
 from ensembles.cli.paper_rows import rows
+from ensembles.recipes import CONFIGS
 
 STUDY = list((CONFIGS / "experiment" / "cifar10").glob("*.yaml"))
 NAMED = {

@@ -8,8 +8,8 @@ from html.parser import HTMLParser
 from rich.console import Console
 
 from ensembles import papers
-from ensembles.papers.measured import fill
 from ensembles.papers.scales import scale
+from ensembles.reproduction.measured import fill
 from tests.papers.conftest import rendered
 
 

@@ -15,10 +15,11 @@ import yaml
 from ensembles import papers
 from ensembles.cli.composing import checked
 from ensembles.cli.overrides import combinations
-from ensembles.papers import experiments, running, work
-from ensembles.papers.running import plan
+from ensembles.papers import experiments
 from ensembles.papers.scales import scale
-from ensembles.papers.work import Speed, duration
+from ensembles.reproduction import running, work
+from ensembles.reproduction.running import plan
+from ensembles.reproduction.work import Speed, duration
 from ensembles.runs import Run
 from scripts import reproduce as script
 
@@ -126,7 +127,7 @@ def test_durations_are_shown_in_words(hours, text):
 def test_torch_is_not_imported(tmp_path, arguments):
     (tmp_path / "reproducing.py").write_text(f"""
 import sys
-from ensembles.papers import work
+from ensembles.reproduction import work
 from scripts import reproduce
 work.here = lambda again: work.Speed(1e11, 0.01)
 sys.argv[1:] = {arguments}

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 import train as trainer
-from ensembles.papers.running import train as in_a_process
+from ensembles.reproduction.running import train as in_a_process
 from ensembles.studies import running
 from scripts import study as program
 

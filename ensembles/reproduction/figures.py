@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 
 from ensembles.analysis.series import Drawing, FigureRow
 from ensembles.errors import UserError
-from ensembles.papers.measured import record, status, together
-from ensembles.papers.running import Planned
-from ensembles.papers.schema import Table
+from ensembles.papers import Table
 from ensembles.provenance import origin
 from ensembles.reports import style
 from ensembles.reports.paper_result import FULL, FigureResult, scale_mark
+from ensembles.reproduction.measured import record, status, together
+from ensembles.reproduction.running import Planned
 
 LETTERS = 17  # of the stand-ins' line, in an inch
 

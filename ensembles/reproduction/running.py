@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ensembles.cli import CONFIGS
 from ensembles.cli.composing import checked
 from ensembles.cli.overrides import check, combinations
 from ensembles.errors import UserError
+from ensembles.papers import Row, Table
 from ensembles.papers.experiments import shipped, write_experiments
-from ensembles.papers.schema import Row, Table
+from ensembles.recipes import CONFIGS
 from ensembles.reports.paper_result import FULL, OWN, substitutions_sentence
 from ensembles.runs import Run, decides
 

@@ -6,10 +6,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from ensembles.evaluations import PROVENANCE
-from ensembles.papers.running import Planned
-from ensembles.papers.schema import Column, Row, Table
+from ensembles.papers import Column, Row, Table
 from ensembles.reports.paper_result import FULL
 from ensembles.reports.table_result import OF_NETWORK, Cell, Head, Line, TableResult
+from ensembles.reproduction.running import Planned
 from ensembles.runs import Run, state
 
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
