@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 
 from ensembles.analysis.series import Drawing, FigureRow
 from ensembles.errors import UserError
-from ensembles.papers.measured import record, status, together
 from ensembles.papers.running import Planned
 from ensembles.papers.schema import Table
 from ensembles.provenance import origin
@@ -27,7 +26,7 @@ def draw_figure(table: Table, planned: Sequence[Planned]) -> FigureResult:
     Raises:
         UserError: of the function that draws it, from all rows.
     """
-    found = [[run.results() for run in entry.runs] for entry in planned]
+    found = [entry.results() for entry in planned]
     lines = [
         FigureRow(
             entry.row.name,
@@ -36,10 +35,7 @@ def draw_figure(table: Table, planned: Sequence[Planned]) -> FigureResult:
         )
         for entry, of_runs in zip(planned, found, strict=True)
     ]
-    states = [
-        together([status(run, one) for run, one in zip(entry.runs, of_runs, strict=True)])
-        for entry, of_runs in zip(planned, found, strict=True)
-    ]
+    states = [entry.status(of_runs) for entry, of_runs in zip(planned, found, strict=True)]
     started = time.perf_counter()
     try:
         drawing, findings = _drawn(table, [line for line in lines if line.runs]), []
@@ -62,7 +58,7 @@ def draw_figure(table: Table, planned: Sequence[Planned]) -> FigureResult:
                 "cited": table.cites,
                 "status": state,
                 "overrides": entry.arguments,
-                "runs": [record(run, one) for run, one in zip(entry.runs, of_runs, strict=True)],
+                "runs": entry.records(of_runs),
             }
             for entry, of_runs, state in zip(planned, found, states, strict=True)
         ],
