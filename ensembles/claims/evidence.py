@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from ensembles.claims.schema import CIFAR10, COST, COUNTED, Evidence, Quantity, is_row
+from ensembles.claims.schema import CIFAR10, COST, COUNTED, TIMED, Evidence, Quantity, is_row
 from ensembles.errors import UserError, reason
 from ensembles.papers.scales import SMALL
 from ensembles.reports.collected import CollectedRun, collected_runs
 from ensembles.reports.paper_result import FULL
 from ensembles.studies import bootstrap
-from ensembles.studies.collection import Collection
+from ensembles.studies.collection import TIMES_FILE, Collection
 
 LEVEL = 0.95  # of intervals: one-sided tests at 2.5 %
 POWER = 0.8
@@ -199,7 +199,7 @@ class Source:
         return mean_of([self._estimate(*of, wanted.metric) for of in zip(rows, found, strict=True)])
 
     def _estimate(self, row: str, numbers: Mapping[int, float], metric: str) -> Estimate:
-        if metric in COUNTED:
+        if metric in COUNTED + TIMED:
             return Estimate(statistics.fmean(numbers.values()))
         images = None
         if metric in OF_IMAGES and all((row, seed) in self.places for seed in numbers):
@@ -237,7 +237,7 @@ def _numbers(seeds: Mapping[int, Mapping], wanted: Quantity) -> dict[int, float]
 
 @cache
 def _of_images(folder: Path, row: str, seed: int) -> dict[str, np.ndarray]:
-    return {key: of[0] for key, of in Collection(folder, {}).images(row, [seed]).items()}
+    return {key: of[0] for key, of in Collection(folder, {}, {}).images(row, [seed]).items()}
 
 
 def sources(evidence: Evidence, folders: Sequence[Path]) -> Iterator[Source]:
@@ -264,19 +264,30 @@ def study_runs(folders: Sequence[Path]) -> dict[str, dict[int, CollectedRun]]:
 
 
 def _study(folders: Sequence[Path]) -> Iterator[Source]:
-    rows = {row: {seed: _numbers_of(run) for seed, run in of.items()} for row, of in study_runs(folders).items()}
+    rows = {row: {seed: run.results for seed, run in of.items()} for row, of in study_runs(folders).items()}
+    for row, times in _times(folders).items():
+        rows[row] = {seed: {**results, **times} for seed, results in rows.get(row, {0: {}}).items()}
     places: dict[tuple[str, int], Path] = {}
     for place in (folder / CIFAR10 for folder in folders):
         for row, runs in rows.items():
             for seed in runs:
-                if Collection(place, {}).images_file(row, seed).is_file():
+                if Collection(place, {}, {}).images_file(row, seed).is_file():
                     places.setdefault((row, seed), place)
     if rows:
         yield Source(OURS, "all of CIFAR-10 with a small network", rows, places=places)
 
 
-def _numbers_of(run: CollectedRun) -> dict:
-    return {**run.results, **{f"seconds/{part}": value for part, value in run.seconds.items()}}
+def _times(folders: Sequence[Path]) -> dict[str, dict[str, float]]:
+    """By row what a study's times.json says, as metrics."""
+    found: dict[str, dict[str, float]] = {}
+    for path in (folder / CIFAR10 / TIMES_FILE for folder in folders):
+        if path.is_file():
+            try:
+                rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+                found = {row: {f"times/{work}": float(x) for work, x in of.items()} for row, of in rows.items()} | found
+            except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+                raise UserError(f"{path} cannot be read ({reason(error)}): time the rows again.") from error
+    return found
 
 
 def _written(path: Path) -> Source:

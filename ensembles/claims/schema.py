@@ -19,10 +19,11 @@ ROWS = tuple(sorted(path.stem for path in (CONFIGS / "experiment" / CIFAR10).glo
 SCORES = "acc|nll|ece|aece|cece|brier|aurc"
 METRIC = re.compile(
     rf"(test|members)/({SCORES})|corrupted/(acc|nll|ece|mce)|shift/\w+/(acc|nll|ece|anchor_acc|pmk_acc)"
-    rf"|ood/(\w+|\*)/({'|'.join(CRITERIA)})/(auroc|aupr|fpr95)|diversity/(disagreement|kl|ratio)|seconds/(train|test)"
+    rf"|ood/(\w+|\*)/({'|'.join(CRITERIA)})/(auroc|aupr|fpr95)|diversity/(disagreement|kl|ratio)|times/(train|predict)"
     r"|cost/(params|member_params|mult_adds|forward_passes|images_per_second|ms_per_image)"
 )
 KINDS = ("row", "where", "finding", "config", "number")
+TIMED = ("times/train", "times/predict")  # of a study's times.json: in the single network's, one number a row
 COUNTED = ("cost/params", "cost/member_params", "cost/mult_adds", "cost/forward_passes")  # the same for every seed
 
 
@@ -35,7 +36,7 @@ class Quantity(Strict):
 
     Attributes:
         row: of the runs or the table, or a pattern such as ``M = 3, *`` for the mean over rows.
-        metric: of results.json; ``ood/*/...`` is the mean over sets.
+        metric: of results.json, or of a study's times, ``times/train``; ``ood/*/...`` is the mean over sets.
         take: of a list, such as the members' accuracies.
         where: keys of a figure's data that choose its entries.
         value: key of the number in these entries.

@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from ensembles.claims.evidence import OURS, Estimate, Missing, Source, sources, study_runs
-from ensembles.claims.schema import CIFAR10, COST, Claim, Claims, Comparison, Evidence, Quantity, is_row, table
+from ensembles.claims.schema import CIFAR10, COST, TIMED, Claim, Claims, Comparison, Evidence, Quantity, is_row, table
 from ensembles.errors import UserError
 from ensembles.papers import work
 from ensembles.papers.scales import STUDY
@@ -246,6 +246,8 @@ def study_command(claim: Claim, verdicts: Sequence[Judged], runs: Mapping[str, M
     evidence = [one for one in claim.evidence if one.source == CIFAR10]
     if not evidence:
         return ""
+    if all(test.of.metric in TIMED for one in evidence for test in one.tests):
+        return f"`python scripts/study.py {STUDY.as_posix()} --times 15` (minutes of a quiet CPU)"
     rows = list(dict.fromkeys(row for one in evidence for row in rows_of(one)))
     undecided = [one for one in verdicts if one.group == OURS and one.outcome == UNDECIDED]
     if undecided and undecided[0].seeds is None and "one seed" not in undecided[0].why:
@@ -253,12 +255,11 @@ def study_command(claim: Claim, verdicts: Sequence[Judged], runs: Mapping[str, M
     seeds = max([SEEDS, *(one.seeds or 0 for one in undecided)])
     times = {row: [sum(s or 0 for s in run.seconds.values()) for run in runs.get(row, {}).values()] for row in rows}
     known = [time for of in times.values() for time in of]
-    hours = None
-    if known:
-        each = {row: statistics.fmean(of or known) for row, of in times.items()}
-        hours = sum(max(0, seeds - len(times[row])) * each[row] for row in rows) / 3600
     words = f"python scripts/study.py {STUDY.as_posix()} --rows {','.join(rows)} --seeds {seeds}"
-    return f"`{words}` ({duration(hours)} of a CPU; needs cifar10)"
+    if not known:
+        return f"`{words}` (needs a CPU, cifar10)"
+    lacking = (max(0, seeds - len(of)) * statistics.fmean(of or known) for of in times.values())
+    return f"`{words}` ({duration(sum(lacking) / 3600)} of a CPU; needs cifar10)"
 
 
 def command(claim: Claim) -> str:

@@ -93,7 +93,7 @@ def test_what_is_not_decided_has_a_command_with_hours(uncounted):
         command, kinds = " or ".join(entry.commands), sources[key]
         if kinds - {"cifar10", COST}:
             assert re.search(r"`python scripts/reproduce.py .*` \((minutes|.* (h|min) of a GPU; needs )", command)
-        assert ("study.py results/cifar10 --rows" in command) == ("cifar10" in kinds)
+        assert ("study.py results/cifar10" in command) == ("cifar10" in kinds)
         assert ("results/cifar10 cannot decide it" in command) == (not kinds & {"cifar10", COST})
     command = found["mimo", "accuracy-cifar10"].commands[0]
     assert "mimo/table1 --only 1 --only 4`" in command and "needs a GPU, cifar10" in command

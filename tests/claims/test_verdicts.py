@@ -106,6 +106,18 @@ def test_a_count_needs_one_seed_only(results):
     assert verdict.outcome == HOLDS
 
 
+def test_times_are_of_a_file_of_their_own(results, tmp_path):
+    """In the single network's, measured alone: without a spread, and there before a row has runs."""
+    folders = results([run("packed", seed) for seed in (0, 1)])
+    times = {"rows": {"packed": {"train": 1.4, "predict": 1.1}, "deterministic": {"train": 1.0, "predict": 1.0}}}
+    (tmp_path / "cifar10" / "times.json").write_text(json.dumps(times))
+    step, answer = (better("at_most", "20 %", metric=metric) for metric in ("times/train", "times/predict"))
+    assert [judge(claim(test), folders)[0].outcome for test in (step, answer)] == [FAILS, HOLDS]
+    (tmp_path / "cifar10" / "times.json").write_text("{}")
+    with pytest.raises(UserError, match=r"times\.json cannot be read"):
+        judge(claim(step), folders)
+
+
 def test_a_row_that_is_not_there_is_not_tested(results):
     (verdict,) = judge(claim(better()), results(rows(deterministic=SINGLE)))
     assert (verdict.outcome, verdict.why) == (UNTESTED, "packed has no test/acc yet")
@@ -128,7 +140,7 @@ def test_all_comparisons_must_hold_and_one_failure_is_enough(results):
     assert verdict.outcome == FAILS
 
 
-def test_members_lists_sets_and_seconds_are_numbers_too(results):
+def test_members_lists_and_sets_are_numbers_too(results):
     runs = [
         run("packed", seed, **{"test/acc": 0.93 + noise, "members/acc": [0.90 + noise, 0.92 + noise],
                                "ood/svhn/max_probability/auroc": 0.9, "ood/digits/max_probability/auroc": 0.8})
@@ -144,7 +156,6 @@ def test_members_lists_sets_and_seconds_are_numbers_too(results):
     assert mean({"row": "packed", "metric": "members/acc"}) == pytest.approx(0.92)
     assert mean({"row": "packed", "metric": "members/acc", "take": "max"}) == pytest.approx(0.93)
     assert mean({"row": "packed", "metric": "ood/*/max_probability/auroc"}) == pytest.approx(0.85)
-    assert mean({"row": "packed", "metric": "seconds/train"}) == pytest.approx(101)
     # seed by seed the ensemble is above its members by the same, though seeds differ by more
     same = {"of": {"row": "packed", "metric": "test/acc"}, "expect": "higher", "margin": 0.01}
     (verdict,) = judge(claim({**same, "than": {"row": "packed", "metric": "members/acc"}}), folders)
