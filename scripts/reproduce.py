@@ -22,6 +22,7 @@ from ensembles.papers import Table, running, small, work
 from ensembles.papers.measured import fill
 from ensembles.papers.running import Planned, custom_settings, plan
 from ensembles.papers.scales import NAMES, SMALL, STUDY, Scale, scale
+from ensembles.reports.paper_result import FULL
 
 
 @program()
@@ -97,9 +98,11 @@ def show_list(arguments: argparse.Namespace) -> None:
     """Print what there is, and what each needs."""
     chosen = scale(arguments.scale, arguments.images)
     tables = [chosen.applied(papers.load(name)) for name in named(arguments.tables or ["all"])]
-    if arguments.measure:
-        work.count_anew(tables, composed(arguments))
-    here = work.here(again=arguments.measure)
+    here = None
+    if chosen.name == FULL:
+        if arguments.measure:
+            work.count_anew(tables, composed(arguments))
+        here = work.here(again=arguments.measure)
     Console().print(work.listing(tables, chosen, arguments.seeds, here), highlight=False)
 
 

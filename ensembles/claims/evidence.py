@@ -5,7 +5,7 @@ import math
 import re
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -133,11 +133,6 @@ def mean_of(estimates: Sequence[Estimate]) -> Estimate:
         return estimates[0]
     common = set.intersection(*(set(one.by_seed or {}) for one in estimates))
     return Estimate.of({seed: statistics.fmean(one.by_seed[seed] for one in estimates) for seed in sorted(common)})
-
-
-def exact(estimate: Estimate) -> Estimate:
-    """Without a spread."""
-    return replace(estimate, parts=(), by_seed=None)
 
 
 class Missing(LookupError):

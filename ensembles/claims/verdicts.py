@@ -200,8 +200,8 @@ class Entry:
             commands = list(filter(None, [command(claim), study_command(claim, verdicts, runs)]))
             if all(evidence.source not in (CIFAR10, COST) for evidence in claim.evidence):
                 commands = [f"{STUDY.as_posix()} cannot decide it: {commands[0]}"]
-        text = (" ".join((part or "").split()) for part in (claim.claim, claim.checked))
-        return cls(claim.id, next(text), claim.where, first.outcome, first.group, by, commands, next(text))
+        said, checked = (" ".join(text.split()) for text in (claim.claim, claim.checked or ""))
+        return cls(claim.id, said, claim.where, first.outcome, first.group, by, commands, checked)
 
 
 @dataclass(frozen=True)

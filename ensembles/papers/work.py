@@ -23,7 +23,6 @@ from ensembles.files import write_text
 from ensembles.papers.running import Planned, plan
 from ensembles.papers.scales import SMALL, STUDY, Scale, study_row
 from ensembles.papers.schema import Table, load
-from ensembles.reports.paper_result import FULL
 
 COUNTS = Path(__file__).with_name("work.json")
 COPIES = 75  # of the test set, with the standard corruptions
@@ -209,12 +208,13 @@ def hours(table: Table, seeds: int, speed: Speed) -> float | None:
     return seeds * sum(of.hours(speed) for of in alike.values())
 
 
-def listing(tables: Sequence[Table], scale: Scale, seeds: int | None, here: Speed) -> RenderableType:
-    """Each with its rows, seeds, hours and data.
+def listing(tables: Sequence[Table], scale: Scale, seeds: int | None, here: Speed | None) -> RenderableType:
+    """Each with its rows and, at the papers' scale, with seeds, hours and data.
 
     Args:
         tables: at the scale.
         seeds: of a row, where the user says so.
+        here: this machine's speed; None at another scale.
     """
     grid = Grid(box=None, padding=(0, 2, 0, 0), show_header=False)
     grid.add_column(no_wrap=True)
@@ -225,15 +225,18 @@ def listing(tables: Sequence[Table], scale: Scale, seeds: int | None, here: Spee
         if table.rows and scale.name == SMALL:
             known = sum(study_row(row) is not None for row in table.rows) * (not table.is_figure)
             grid.add_row("", f"{known} of {len(table.rows)} rows with the runs of {STUDY.as_posix()}", style="dim")
+        elif table.rows and here is None:
+            grid.add_row("", f"{len(table.rows)} rows, seconds each", style="dim")
         elif table.rows:
             size = f"{len(table.rows)} rows, {runs} {'seed' if runs == 1 else 'seeds'}"
             times = f"{duration(hours(table, runs, here))} here, {duration(hours(table, runs, ASSUMED))} on a GPU"
             grid.add_row("", f"{size}; {times}; needs {', '.join(needs(table))}", style="dim")
         else:
             grid.add_row("", "computed directly, without runs", style="dim")
-    at = "" if scale.name == FULL else f"At {scale.name} scale, not the paper's setting. "
+    if here is None:
+        return Group(grid, Text(f"\nAt {scale.name} scale, not the paper's setting."))
     says = (
-        f"{at}Times are of all rows and seeds together, from their multiply-adds and training steps: "
+        f"Times are of all rows and seeds together, from their multiply-adds and training steps: "
         f"here at {_at(here)}, as measured in training a ResNet-18 and an MLP; "
         f"on a GPU at an assumed {_at(ASSUMED)}, for {GPU}."
     )
