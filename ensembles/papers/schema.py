@@ -152,7 +152,6 @@ class _AtScale(Strict):
 
     drawing: dict = {}
     overrides: dict = {}
-    points: int | None = None
     says: str | None = None
 
 

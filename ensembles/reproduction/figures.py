@@ -15,7 +15,6 @@ from ensembles.papers import Table
 from ensembles.provenance import origin
 from ensembles.reports import style
 from ensembles.reports.paper_result import FULL, FigureResult, scale_mark
-from ensembles.reproduction.measured import record, status, together
 from ensembles.reproduction.running import Planned
 
 LETTERS = 17  # of the stand-ins' line, in an inch
@@ -27,7 +26,7 @@ def draw_figure(table: Table, planned: Sequence[Planned]) -> FigureResult:
     Raises:
         UserError: of the function that draws it, from all rows.
     """
-    found = [[run.results() for run in entry.runs] for entry in planned]
+    found = [entry.results() for entry in planned]
     lines = [
         FigureRow(
             entry.row.name,
@@ -36,10 +35,7 @@ def draw_figure(table: Table, planned: Sequence[Planned]) -> FigureResult:
         )
         for entry, of_runs in zip(planned, found, strict=True)
     ]
-    states = [
-        together([status(run, one) for run, one in zip(entry.runs, of_runs, strict=True)])
-        for entry, of_runs in zip(planned, found, strict=True)
-    ]
+    states = [entry.status(of_runs) for entry, of_runs in zip(planned, found, strict=True)]
     started = time.perf_counter()
     try:
         drawing, findings = _drawn(table, [line for line in lines if line.runs]), []
@@ -62,7 +58,7 @@ def draw_figure(table: Table, planned: Sequence[Planned]) -> FigureResult:
                 "cited": table.cites,
                 "status": state,
                 "overrides": entry.arguments,
-                "runs": [record(run, one) for run, one in zip(entry.runs, of_runs, strict=True)],
+                "runs": entry.records(of_runs),
             }
             for entry, of_runs, state in zip(planned, found, states, strict=True)
         ],

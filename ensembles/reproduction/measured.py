@@ -1,36 +1,22 @@
 """What the runs of a table have measured, put beside what the paper prints."""
 
-import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
 
-from ensembles.evaluations import PROVENANCE
 from ensembles.papers import Column, Row, Table
+from ensembles.papers.scales import SMALL
 from ensembles.reports.paper_result import FULL
-from ensembles.reports.table_result import OF_NETWORK, Cell, Head, Line, TableResult
+from ensembles.reports.table_result import OF_NETWORK, UNMEASURED, Cell, Head, Line, TableResult
 from ensembles.reproduction.running import Planned
-from ensembles.runs import Run, state
+from ensembles.reproduction.small import StudyRuns
 
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
-BEGUN = ("failed", "running", "unfinished")  # by what most needs to be known
 
 
-def _json(path) -> dict:
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-
-
-def status(run: Run, found: Mapping | None) -> str:
-    """As of `ensembles.runs`; done also by the results of an evaluation on more."""
-    return "done" if found is not None else state(run)
-
-
-def fill(table: Table, planned: Sequence[Planned]) -> TableResult:
+def fill(table: Table, planned: Sequence[Planned | StudyRuns]) -> TableResult:
     """The table with all results that there are; a row without results is in it too."""
-    measured = {entry.row.name: [run.results() for run in entry.runs] for entry in planned}
+    measured = {entry.row.name: entry.results() for entry in planned}
     notes, by_text = [("", table.note)] if table.note else [], {}
 
     def mark(*texts: str | None) -> str:
@@ -47,21 +33,22 @@ def fill(table: Table, planned: Sequence[Planned]) -> TableResult:
     lines, earlier = [], {}
     for entry in planned:
         row, found = entry.row, measured[entry.row.name]
-        first = earlier.setdefault(tuple(run.folder for run in entry.runs), row)
-        cells = []
+        first, status = earlier.setdefault(entry.same or (row.number,), row), entry.status(found)
+        same = None if first is row else f"the same runs as row {first.number} ({first.name})"
+        is_shown, cells = status != UNMEASURED, []
         for i, column in enumerate(table.columns):
             own = row.counts.get(column.key)
             numbers = values(column, row, found, measured.get(column.over))
-            cells.append(cell(table, i, row, numbers, mark(own and own.how)))
+            cells.append(cell(table, i, row, numbers, mark(own and is_shown and own.how)))
         lines.append(
             Line(
                 names=list(row.names),
                 cited=f"{table.cites}, row {row.number}",
-                status=together([status(run, one) for run, one in zip(entry.runs, found, strict=True)]),
+                status=status,
                 cells=cells,
                 overrides=entry.arguments,
-                runs=[record(run, one) for run, one in zip(entry.runs, found, strict=True)],
-                mark=mark(row.note, None if first is row else f"the same runs as row {first.number} ({first.name})"),
+                runs=entry.records(found),
+                mark=mark(row.note, entry.note, same) if is_shown else "",
             )
         )
     texts = {key: getattr(table, key) for key in ("name", "title", "scale", "paper", "cites")}
@@ -91,28 +78,9 @@ def _absent(table: Table, i: int, measured: Mapping[str, Sequence]) -> str | Non
         return None
     if any(column.key.format(criterion=row.criterion) in one for row, one in finished):
         return None
+    if table.scale == SMALL:
+        return f"not measured at {SMALL} scale"
     return f"{table.name}.yaml, column {i + 1} ({column.head}): no finished row has the key {column.key}"
-
-
-def together(of_seeds: list[str]) -> str:
-    """What is said of a row: how many of its runs are done, and of the others what most needs to be known."""
-    done = of_seeds.count("done")
-    if done == len(of_seeds):
-        return "done"
-    begun = [status for word in BEGUN for status in of_seeds if status.startswith(word)]
-    if begun and begun[0].startswith("failed"):
-        return begun[0]
-    return ", ".join([*([f"{done} of {len(of_seeds)} seeds"] if done else []), *begun[:1]]) or "missing"
-
-
-def record(run: Run, found: Mapping | None) -> dict:
-    """What is kept of a run: no single corruption's cells, which are many."""
-    kept = {
-        key: value for key, value in (found or {}).items() if key.count("/") < 3 or not key.startswith("corrupted/")
-    }
-    place = run.evaluated
-    provenance = _json(place / PROVENANCE) if place and found else {}
-    return {"seed": run.config["seed"], "folder": str(run.folder), "results": kept, "provenance": provenance}
 
 
 DIGITS = 3  # shown of a stand-in's size, at the least
@@ -147,7 +115,7 @@ def cell(table: Table, i: int, row: Row, numbers: list[float], mark: str) -> Cel
     own = row.counts.get(column.key)
     mean = statistics.fmean(numbers) if numbers else None
     compared = None
-    if mean is not None and printed is not None and column.apart is None and not _is_stand_ins(table, column):
+    if mean is not None and printed is not None and column.apart is None and table.scale == FULL:
         compared = (mean * own.times if own else mean) - float(printed)
     return Cell(
         paper=None if printed is None else str(printed),

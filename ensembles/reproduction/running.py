@@ -3,23 +3,28 @@
 Their configurations pass the same checks as train.py's command line.
 """
 
+import json
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 from ensembles.cli.composing import checked
 from ensembles.cli.overrides import check, combinations
 from ensembles.errors import UserError
+from ensembles.evaluations import PROVENANCE
 from ensembles.papers import Row, Table
 from ensembles.papers.experiments import shipped, write_experiments
 from ensembles.recipes import CONFIGS
 from ensembles.reports.paper_result import FULL, OWN, substitutions_sentence
-from ensembles.runs import Run, decides
+from ensembles.reports.table_result import MISSING
+from ensembles.runs import Run, decides, state
 
 TRAIN = Path(__file__).parents[2] / "train.py"
+BEGUN = ("failed", "running", "unfinished")  # by what most needs to be known
 
 
 @dataclass(frozen=True)
@@ -34,11 +39,56 @@ class Planned:
     row: Row
     runs: list[Run]
     added: tuple[str, ...] = ()
+    note: ClassVar[None] = None  # nothing stands for the row
 
     @property
     def arguments(self) -> list[str]:
         """The overrides as train.py takes them."""
         return [*self.row.arguments, *self.added]
+
+    @property
+    def same(self) -> tuple:
+        """Equal for rows of the same runs."""
+        return tuple(run.folder for run in self.runs)
+
+    def results(self) -> list[Mapping | None]:
+        """Of each run; None where it has none yet."""
+        return [run.results() for run in self.runs]
+
+    def status(self, found: Sequence[Mapping | None]) -> str:
+        """How far the row is, by its `results` and its runs."""
+        states = ["done" if one is not None else state(run) for run, one in zip(self.runs, found, strict=True)]
+        done = states.count("done")
+        if done == len(states):
+            return "done"
+        begun = [status for word in BEGUN for status in states if status.startswith(word)]
+        if begun and begun[0].startswith("failed"):
+            return begun[0]
+        return ", ".join([*([f"{done} of {len(states)} seeds"] if done else []), *begun[:1]]) or MISSING
+
+    def records(self, found: Sequence[Mapping | None]) -> list[dict]:
+        """What a table keeps of its runs."""
+        return [_record(run, one) for run, one in zip(self.runs, found, strict=True)]
+
+
+def kept(results: Mapping | None) -> dict:
+    """A run's results without single corruptions' cells, which are many."""
+    return {
+        key: value for key, value in (results or {}).items() if key.count("/") < 3 or not key.startswith("corrupted/")
+    }
+
+
+def _record(run: Run, found: Mapping | None) -> dict:
+    place = run.evaluated
+    provenance = _json(place / PROVENANCE) if place and found else {}
+    return {"seed": run.config["seed"], "folder": str(run.folder), "results": kept(found), "provenance": provenance}
+
+
+def _json(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
 
 
 def plan(table: Table, seeds: int, arguments: Sequence[str] = ()) -> list[Planned]:

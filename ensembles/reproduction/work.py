@@ -20,9 +20,8 @@ from rich.text import Text
 
 from ensembles.files import write_text
 from ensembles.papers import Table, load
-from ensembles.papers.scales import Scale
+from ensembles.papers.scales import SMALL, STUDY, Scale, study_row
 from ensembles.recipes import CONFIGS
-from ensembles.reports.paper_result import FULL
 from ensembles.reproduction.running import Planned, plan
 
 COUNTS = Path(__file__).with_name("work.json")
@@ -117,7 +116,7 @@ CIFAR10 = Facts(10, 3, 32, 50_000, 10_000, 32)
 FACTS = {
     "ensembles.data.cifar.CIFAR10": CIFAR10,
     "ensembles.data.cifar.CIFAR100": CIFAR10._replace(classes=100),
-    "ensembles.data.folder.ImageFolder": CIFAR10,  # the stand-in
+    "ensembles.data.folder.ImageFolder": CIFAR10,
     "ensembles.data.digits.Digits": Facts(10, 1, 8, 1_437, 360, 8),
     "ensembles.data.imagenet.ImageNet": Facts(1000, 3, 224, 1_281_167, 50_000, 224),
 }
@@ -176,12 +175,6 @@ def _multiply_adds(spec: str) -> int:
     return cost.multiply_adds(ensemble, ensemble.input_shape)
 
 
-def key(table: Table) -> str:
-    """A table's name in work.json; at one scale the stand-in may be images or none."""
-    images = table.scale != FULL and any(row.overrides.get("data") == "image_folder" for row in table.rows)
-    return table.slug + ("-images" if images else "")
-
-
 @cache
 def counts() -> dict[str, list[Work]]:
     """The work of one run of each row, by the tables' keys."""
@@ -197,7 +190,7 @@ def count_anew(tables: Sequence[Table], arguments: Sequence[str] = ()) -> None:
     for table in tables:
         print(f"counting {table.slug}", flush=True)
         sets = (table.drawing or {}).get("sets", 0)
-        found[key(table)] = [count(entry, sets) for entry in plan(table, 1, arguments)]
+        found[table.slug] = [count(entry, sets) for entry in plan(table, 1, arguments)]
     lines = [
         f' "{name}": [{", ".join(f"[{of.multiply_adds:.2e}, {of.steps}]" for of in found[name])}]'
         for name in sorted(found)
@@ -208,19 +201,20 @@ def count_anew(tables: Sequence[Table], arguments: Sequence[str] = ()) -> None:
 
 def hours(table: Table, seeds: int, speed: Speed) -> float | None:
     """Of a whole table, rows that are alike counted once; None where it has not been counted."""
-    found = counts().get(key(table), [])
+    found = counts().get(table.slug, [])
     if len(found) != len(table.rows):
         return None
     alike = {tuple(sorted(row.overrides.items())): of for row, of in zip(table.rows, found, strict=True)}
     return seeds * sum(of.hours(speed) for of in alike.values())
 
 
-def listing(tables: Sequence[Table], scale: Scale, seeds: int | None, here: Speed) -> RenderableType:
-    """Each with its rows, seeds, hours and data.
+def listing(tables: Sequence[Table], scale: Scale, seeds: int | None, here: Speed | None) -> RenderableType:
+    """Each with its rows and, at the papers' scale, with seeds, hours and data.
 
     Args:
         tables: at the scale.
         seeds: of a row, where the user says so.
+        here: this machine's speed; None at another scale.
     """
     grid = Grid(box=None, padding=(0, 2, 0, 0), show_header=False)
     grid.add_column(no_wrap=True)
@@ -228,15 +222,21 @@ def listing(tables: Sequence[Table], scale: Scale, seeds: int | None, here: Spee
     for table in tables:
         runs = seeds or scale.seeds(table)
         grid.add_row(table.name, f"{table.cites}: {table.title}")
-        if table.rows:
+        if table.rows and scale.name == SMALL:
+            known = sum(study_row(row) is not None for row in table.rows) * (not table.is_figure)
+            grid.add_row("", f"{known} of {len(table.rows)} rows with the runs of {STUDY.as_posix()}", style="dim")
+        elif table.rows and here is None:
+            grid.add_row("", f"{len(table.rows)} rows, seconds each", style="dim")
+        elif table.rows:
             size = f"{len(table.rows)} rows, {runs} {'seed' if runs == 1 else 'seeds'}"
             times = f"{duration(hours(table, runs, here))} here, {duration(hours(table, runs, ASSUMED))} on a GPU"
             grid.add_row("", f"{size}; {times}; needs {', '.join(needs(table))}", style="dim")
         else:
             grid.add_row("", "computed directly, without runs", style="dim")
-    at = "" if scale.name == FULL else f"At {scale.name} scale, not the paper's setting. "
+    if here is None:
+        return Group(grid, Text(f"\nAt {scale.name} scale, not the paper's setting."))
     says = (
-        f"{at}Times are of all rows and seeds together, from their multiply-adds and training steps: "
+        f"Times are of all rows and seeds together, from their multiply-adds and training steps: "
         f"here at {_at(here)}, as measured in training a ResNet-18 and an MLP; "
         f"on a GPU at an assumed {_at(ASSUMED)}, for {GPU}."
     )
