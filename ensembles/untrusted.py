@@ -87,8 +87,8 @@ class _Config(Schema):
     data: dict
     evaluation: dict[Literal["temperature_scaling", "restrict_classes", "save_predictions"], bool]
     seed: int
-    checkpoint: str
-    ckpt: str | None = None
+    test_on: str
+    ckpt_path: str | None = None
 
 
 class PredictedSets(Schema):
@@ -167,7 +167,7 @@ def _require_text(text: str, where: str) -> None:
 KINDS = ("methods", "backbones", "likelihoods")
 OF_HYDRA = ("_target_", "_partial_", "_convert_", "_recursive_")
 GIVEN = {"methods": ("backbone", "input_shape"), "backbones": ("num_classes", "in_channels", "image_size")}
-MOST = {"M": 512, "samples": 4096, "depth": 1204, "budget": LARGEST}  # a budget is a number of parameters
+MOST = {"M": 512, "samples": 4096, "depth": 1204, "max_params": LARGEST}
 MOST_OTHERWISE = 1_000_000  # of an integer setting
 # Arguments of timm's and torchvision's that say where numbers come from or what is made of the network, not its form.
 NOT_FORM = re.compile(

@@ -27,7 +27,7 @@ def refusal(*arguments, **options):
 
 
 OUT_OF_LIMITS = {
-    "ckpt=5": "ckpt is 5, but must be a path, or null.",
+    "ckpt_path=5": "ckpt_path is 5, but must be a path, or null.",
     "runs_dir=null": "runs_dir is None, but must be a path.",
     "sweeps_dir=[a]": "sweeps_dir is ['a'], but must be a path.",
     "seed=1000000000000000000000": "seed is 1000000000000000000000",
@@ -113,6 +113,7 @@ MEANT = {
     "dataset=cifar10": "did you mean data?",
     "backbone=resnet18": "did you mean model?",
     "root=x": "did you mean data.root?",
+    "size=32": "did you mean data.image_size?",
     "Seed=1": "did you mean seed?",
     "method.minchannels=1": "did you mean method.min_channels?",
     "+foo=1": "There is no key foo: known here: ",
