@@ -26,7 +26,7 @@ def test_copies_are_computed_batch_by_batch_as_the_whole_set_would_be(three, eva
 
 @pytest.mark.parametrize("types, number", [("standard", 15), ("extra", 4), ("all", 19), (["fog"], 1)])
 def test_types_are_picked_by_group_or_name(types, number):
-    assert len(CorruptedCopies("on_the_fly", {"types": types}).types) == number
+    assert len(CorruptedCopies("on_the_fly", types).types) == number
 
 
 def test_the_default_is_the_standard_types_at_five_severities(three):
