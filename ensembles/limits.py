@@ -83,7 +83,6 @@ LIMITS = {
         "augment": _or_null(_BUILT),
         "mix": _or_null(_BUILT),
         "likelihood": _BUILT,
-        "corrupted": _or_null(_SETTINGS),
     },
     "data.corrupted": {
         "source": _or_null(_one_of("written", "on_the_fly")),
@@ -165,6 +164,7 @@ LIMITS = {
         "set_seed": _integer(0),
         "noise": _number(0),
         "classes": _or_null(_LIST),
+        "corrupted": _SETTINGS,
         "interpolation": _one_of("bilinear", "bicubic"),
         "mixup": _number(0, 100),
         "cutmix": _number(0, 100),
