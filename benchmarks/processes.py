@@ -36,10 +36,10 @@ COMMON = [
     "recipe.batch_size=48",
     "recipe.optimizer.lr=0.02",
     "data.train_size=480",
-    "data.corrupt=null",
-    "checkpoint=last",
+    "data.corrupted.source=null",
+    "test_on=last",
     "trainer.accelerator=cpu",
-    "trainer.progress=false",
+    "runtime.progress=false",
     "strategy=ddp",
 ]
 METRICS = {"test/acc": "accuracy", "test/nll": "NLL", "test/ece": "ECE", "ood/photos/entropy/auroc": "AUROC"}

@@ -71,8 +71,8 @@ class _Config(Schema):
     data: dict
     evaluation: dict[Literal["temperature_scaling", "restrict_classes", "save_predictions"], bool]
     seed: int
-    checkpoint: str
-    ckpt: str | None = None
+    test_on: str
+    ckpt_path: str | None = None
 
 
 class PredictedSets(Schema):

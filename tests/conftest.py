@@ -15,8 +15,8 @@ TINY = [
     "model=small_cnn",
     "data.train_size=100",
     "trainer.accelerator=cpu",
-    "trainer.progress=false",
-    "data.corrupt=null",
+    "runtime.progress=false",
+    "data.corrupted.source=null",
 ]
 
 

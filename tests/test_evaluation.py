@@ -304,7 +304,7 @@ def test_a_set_is_handed_over_before_the_next_one_runs():
 
 
 def test_validation_measures_while_training_as_the_metrics_do(measure):
-    assert measure(*SAVING, "checkpoint=last").code == 0
+    assert measure(*SAVING, "test_on=last").code == 0
     run = only_run()
     val = dict(saved(run / "predictions.npz"))["val"]
     last = (run / "metrics.csv").read_text().splitlines()

@@ -27,7 +27,7 @@ GENERATED = re.findall(r"<!-- begin: (.+) -->", README)
 COMMANDS = [line.partition(" # ")[0].strip() for block in FENCED for line in block.splitlines()] + INLINE + GENERATED
 COMMANDS = list(dict.fromkeys(text for text in COMMANDS if text.startswith(("python ", "make "))))
 RUN = re.compile(r"digits-small_cnn_4x-packed-[0-9a-f]{8}")
-TINY = ("recipe.epochs=1", "trainer.progress=false", "trainer.accelerator=cpu", "data.corrupt=null")
+TINY = ("recipe.epochs=1", "runtime.progress=false", "trainer.accelerator=cpu", "data.corrupted.source=null")
 
 
 def words(program):

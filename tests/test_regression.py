@@ -16,7 +16,7 @@ from ensembles.recipes import CONFIGS
 
 METHODS = sorted(path.stem for path in (CONFIGS / "method").glob("*.yaml"))
 ON_AN_MLP = {"mixture": ["method.grouping=flat"]}  # no two of its layers have one shape
-QUICK = ["data=synthetic_regression", "recipe.epochs=3", "trainer.accelerator=cpu", "trainer.progress=false"]
+QUICK = ["data=synthetic_regression", "recipe.epochs=3", "trainer.accelerator=cpu", "runtime.progress=false"]
 
 
 @pytest.fixture

@@ -95,7 +95,7 @@ def test_last_checkpoint_is_tested_on_request_and_without_validation(tiny):
     tiny("recipe.epochs=4")
     run = only("*")
     best = results(run)
-    assert tiny("recipe.epochs=4", "checkpoint=last").code == 0  # evaluated again, not trained again
+    assert tiny("recipe.epochs=4", "test_on=last").code == 0  # evaluated again, not trained again
     assert json.loads((run / "provenance.json").read_text())["evaluation"]["checkpoint"] == "last"
     assert set(results(run)) == set(best)
     assert tiny("data.val_fraction=0", "runs_dir=other").code == 0
@@ -105,7 +105,7 @@ def test_last_checkpoint_is_tested_on_request_and_without_validation(tiny):
 def test_a_checkpoint_is_evaluated_to_the_same_numbers(tiny):
     tiny()
     run = only("*")
-    ended = tiny("train=false", f"ckpt={run / 'best.ckpt'}", "runs_dir=evaluated")
+    ended = tiny("train=false", f"ckpt_path={run / 'best.ckpt'}", "runs_dir=evaluated")
     assert ended.code == 0, ended.err
     assert results(only("*", "evaluated")) == results(run)
 
@@ -169,7 +169,7 @@ def test_two_processes_report_what_one_does(tiny):
     for key, value in one.items():  # trained apart: their sums round apart
         assert found[key] == pytest.approx(value, abs=1e-2 if key.startswith("scaled/") else 1e-3), key
     checkpoint = only("*/best.ckpt")
-    ended = tiny(*arguments, *two, "train=false", f"ckpt={checkpoint}", "runs_dir=evaluated")
+    ended = tiny(*arguments, *two, "train=false", f"ckpt_path={checkpoint}", "runs_dir=evaluated")
     assert ended.code == 0, ended.err
     for key, value in results(only("digits-*", "evaluated")).items():
         assert value == pytest.approx(one[key], abs=1e-6), key

@@ -40,7 +40,7 @@ EXAMPLES = {
     "python train.py data=image_folder data.root=photos": "your own images",
     "python train.py -m method=packed method.alpha=1,2,4 method.gamma=1,2": "a sweep, with one table",
     "python train.py -m cluster=slurm_node model=resnet50 data=imagenet": "a job of 8 GPUs on SLURM",
-    "python train.py train=false ckpt=runs/<run>/best.ckpt": "evaluate a checkpoint",
+    "python train.py train=false ckpt_path=runs/<run>/best.ckpt": "evaluate a checkpoint",
     "python train.py method=mimo --cfg job": "every key and its value",
 }
 

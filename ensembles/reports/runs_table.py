@@ -11,6 +11,7 @@ import pandas as pd
 import yaml
 
 from ensembles.errors import UserError, reason
+from ensembles.renamed import by_present_names
 from ensembles.reports.paper_result import FigureResult, PaperResult
 from ensembles.reports.table_result import TableResult
 
@@ -48,12 +49,12 @@ class FinishedRun:
 
     @cached_property
     def settings(self) -> Mapping:
-        """Its config; nothing where it has none."""
+        """Its config, by present names; nothing where it has none."""
         try:
             found = yaml.safe_load(self.config)
         except yaml.YAMLError:
             return {}
-        return found if isinstance(found, dict) else {}
+        return by_present_names(found) if isinstance(found, dict) else {}
 
     @property
     def stem(self) -> str:
@@ -69,9 +70,11 @@ class FinishedRun:
         """Equal for runs that differ in their seed alone; by the command where there is no config."""
         known = {key: value for key, value in self.settings.items() if key != "seed"}
         if known:
-            return repr(sorted(known.items()))
+            return repr(sorted(flattened(known).items()))
         words = [word for word in str(self.provenance.get("command", "")).split() if "=" in word]
-        words = sorted(word for word in words if not word.startswith(("seed=", "trainer.progress=")))
+        words = sorted(
+            word for word in words if not word.startswith(("seed=", "trainer.progress=", "runtime.progress="))
+        )
         if not words or any(LISTED.match(word) and not word.startswith("method=") for word in words):
             return self.name  # which of the values is this run's is not known
         return f"{self.stem} {' '.join(word for word in words if not word.startswith('method='))}"

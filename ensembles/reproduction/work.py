@@ -94,7 +94,7 @@ def _step() -> float:
 
     figure = load("mimo/figure2")
     with tempfile.TemporaryDirectory() as folder:
-        short = [f"runs_dir={folder}", f"recipe.epochs={EPOCHS}", "trainer.progress=false"]
+        short = [f"runs_dir={folder}", f"recipe.epochs={EPOCHS}", "runtime.progress=false"]
         ((run,),) = (entry.runs for entry in plan(replace(figure, rows=figure.rows[:1]), 1, short))
         with run.opened():
             fit_and_test(run)
@@ -152,8 +152,8 @@ def count(planned: Planned, sets: int = 0) -> Work:
         return Work(0.0, round(steps * (1 + sets / TOGETHER)))
     images = training * recipe["epochs"] * config["method"].get("batch_repetition", 1)
     smaller = ((data.get("train_image_size") or facts.training_pixels) / facts.training_pixels) ** 2
-    copies = COPIES if data["corrupt"] else 0
-    evaluated = facts.test + copies * (data["corrupted_size"] or facts.test)
+    copies = COPIES if data["corrupted"]["source"] else 0
+    evaluated = facts.test + copies * (data["corrupted"]["size"] or facts.test)
     return Work(_of_an_image(config, facts) * (PASSES * images * smaller + evaluated), steps)
 
 
@@ -262,7 +262,7 @@ def needs(table: Table) -> list[str]:
     for row in table.rows:
         data = _plain(row.overrides.get("data", ""))
         found[data] = None
-        if row.overrides.get("data.corrupt") == "written":
+        if row.overrides.get("data.corrupted.source") == "written":
             found[f"{data}-C"] = None
         for key in ("data.ood_sets", "data.shift_sets"):
             found |= dict.fromkeys(row.overrides.get(key, "[]").strip("[]").split(","))

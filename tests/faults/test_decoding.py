@@ -47,8 +47,8 @@ def arguments(photos):
         "recipe.epochs=3",
         "recipe.batch_size=8",
         "trainer.accelerator=cpu",
-        "trainer.progress=false",
-        "trainer.save_minutes=0",
+        "runtime.progress=false",
+        "runtime.save_minutes=0",
     )
 
 

@@ -77,7 +77,7 @@ def planned(tmp_path):
     """Runs of a table or figure without composing configurations."""
 
     def run(table, row, seed):
-        config = {"seed": seed, "checkpoint": "last", "evaluation": {}, "data": {"ood_sets": [], "corrupt": None}}
+        config = {"seed": seed, "test_on": "last", "evaluation": {}, "data": {"ood_sets": []}}
         config["recipe"] = {"epochs": 20}
         return Run(config, tmp_path / "runs" / f"{table.slug}-{row.number}-{seed}")
 

@@ -168,7 +168,7 @@ def test_a_wrong_file_is_named(changed, sentence, change):
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "at"), [("mimo/figure5", "smoke-own"), ("packed/speed", "smoke")])
 def test_a_figure_is_one_command(reproduce, name, at):
-    quick = ("--scale", "smoke", "trainer.progress=false", "trainer.accelerator=cpu", "data.corrupt=null")
+    quick = ("--scale", "smoke", "runtime.progress=false", "trainer.accelerator=cpu", "data.corrupted.source=null")
     code, out, err = reproduce(name, *quick)
     assert code == 0, err
     assert f"{at.upper()} SCALE, not the paper's setting" in out and "Missing" not in out

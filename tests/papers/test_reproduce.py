@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.slow
 def test_a_table_runs_what_is_missing_and_shows_all_of_it(reproduce):
-    quick = ("--scale", "smoke", "trainer.progress=false", "trainer.accelerator=cpu", "data.corrupt=null")
+    quick = ("--scale", "smoke", "runtime.progress=false", "trainer.accelerator=cpu", "data.corrupted.source=null")
     code, out, err = reproduce("mimo/diversity", "--only", "MIMO", "--only", "1", *quick)
     assert code == 0, err  # the two rows are done
     assert "SMOKE-OWN SCALE, not the paper's setting" in out and "missing" in out
@@ -232,7 +232,7 @@ def test_what_cannot_work_is_said(reproduce, tmp_path):
 
 @pytest.mark.campaign
 def test_everything_runs_at_smoke_scale(reproduce):
-    code, _, err = reproduce("all", "--scale", "smoke", "trainer.progress=false", "trainer.accelerator=cpu")
+    code, _, err = reproduce("all", "--scale", "smoke", "runtime.progress=false", "trainer.accelerator=cpu")
     assert code == 0, err
     for name in papers.names():
         assert Path(f"results/{name}-smoke.json").is_file() and Path(f"results/{name}-smoke.md").is_file(), name

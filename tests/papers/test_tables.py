@@ -68,12 +68,12 @@ def test_every_row_is_a_configuration_that_composes(at):
 
 def test_rows_have_their_papers_settings():
     rows = {row.name: row.overrides for row in papers.load("mimo/table1").rows}
-    assert all(row["data.val_fraction"] == "0" and row["checkpoint"] == "last" for row in rows.values())
+    assert all(row["data.val_fraction"] == "0" and row["test_on"] == "last" for row in rows.values())
     assert rows["Thin Ensemble (M = 4)"]["model.width"] == "0.5"
     packed = {row.name: row.overrides for row in papers.load("packed/table1").rows}
     assert packed["Packed-Ensembles, C10, WR"]["method.gamma"] == "2"
     assert packed["Packed-Ensembles, C100, WR"]["method.gamma"] == "1"
-    assert all(row["checkpoint"] == "best" and float(row["data.val_fraction"]) > 0 for row in packed.values())
+    assert all(row["test_on"] == "best" and float(row["data.val_fraction"]) > 0 for row in packed.values())
     criteria = {row.name: row.criterion for row in papers.load("packed/table2").rows}
     assert criteria["Single Model, R50"] == criteria["MIMO, R50"] == "max_probability"
     assert criteria["Deep Ensembles, R50"] == "mutual_information"
@@ -109,7 +109,7 @@ def test_corrupted_images_are_only_where_a_column_shows_them():
     for name in papers.names():
         table = papers.load(name)
         corrupted = any((column.key or "").startswith("corrupted") for column in table.columns)
-        assert all(("data.corrupt" in row.overrides) == corrupted for row in table.rows), name
+        assert all(("data.corrupted.source" in row.overrides) == corrupted for row in table.rows), name
 
 
 def test_figure_6b_has_the_settings_of_the_released_ablation():
