@@ -113,7 +113,7 @@ def test_runs_of_other_settings_are_kept_and_stop_the_command(study):
     before = Path("small/runs.json").read_text()
     ended, trained = study("--rows", "deterministic", tiny=(*TINY, "recipe.optimizer.lr=0.01"))
     assert ended.code == 1 and not trained
-    assert "(recipe.optimizer.lr: 0.6, now 0.01)" in " ".join(ended.err.split())
+    assert "(recipe.optimizer.lr: 0.8, now 0.01)" in " ".join(ended.err.split())
     assert Path("small/runs.json").read_text() == before
 
 
