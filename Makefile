@@ -2,7 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup train test test-slow test-campaign test-browser test-gpu test-slurm lint clean
+.PHONY: help setup train test test-fast test-slow test-campaign test-browser test-gpu test-slurm lint clean
+
+FAST := tests/backbones tests/cli tests/methods tests/metrics
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,6 +31,9 @@ train: setup  ## train, test and show a packed ensemble on handwritten digits
 
 test: setup  ## run the tests (under 8 minutes on 2 cores)
 	$(BIN)/python -m pytest -n 2
+
+test-fast: setup  ## run what needs no whole run, for each edit (about a minute): methods, backbones, metrics, command line
+	$(BIN)/python -m pytest -n 2 $(FAST)
 
 test-slow: setup  ## run the tests that take longer: real programs, whole tables, processes that are killed
 	$(BIN)/python -m pytest -n 2 -m "slow and not campaign and not browser and not slurm and not gpu"
