@@ -15,11 +15,11 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without being installed
 
-from ensembles.cli import CONFIGS
 from ensembles.cli.composing import checked
 from ensembles.cli.overrides import combinations
 from ensembles.files import write_text
 from ensembles.processes import launch
+from ensembles.recipes import CONFIGS
 from ensembles.runs import Run
 
 OUT = Path(__file__).parents[1] / "results/processes"

@@ -9,10 +9,10 @@ import yaml
 
 import ensembles
 from ensembles import build
-from ensembles.cli import CONFIGS
 from ensembles.errors import UserError
 from ensembles.evaluation import evaluate_again
 from ensembles.export import export
+from ensembles.recipes import CONFIGS
 
 METHODS = sorted(path.stem for path in (CONFIGS / "method").glob("*.yaml"))
 ON_AN_MLP = {"mixture": ["method.grouping=flat"]}  # no two of its layers have one shape

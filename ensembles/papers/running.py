@@ -1,8 +1,9 @@
 """A table's rows as runs: planned, and what is missing of them run. Torch is not imported here.
 
-Their configurations pass the same checks as train.py's command line.
+Their configurations pass the same checks as a command line of ``ensembles train``.
 """
 
+import os
 import shlex
 import subprocess
 import sys
@@ -10,16 +11,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ensembles.cli import CONFIGS
 from ensembles.cli.composing import checked
 from ensembles.cli.overrides import check, combinations
 from ensembles.errors import UserError
 from ensembles.papers.experiments import shipped, write_experiments
 from ensembles.papers.schema import Row, Table
+from ensembles.recipes import CONFIGS
 from ensembles.reports.paper_result import FULL, OWN, substitutions_sentence
 from ensembles.runs import Run, decides
 
-TRAIN = Path(__file__).parents[2] / "train.py"
+TRAIN = [sys.executable, "-P", "-m", "ensembles", "train"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Planned:
 
     @property
     def arguments(self) -> list[str]:
-        """The overrides as train.py takes them."""
+        """The overrides as ``ensembles train`` takes them."""
         return [*self.row.arguments, *self.added]
 
 
@@ -143,12 +144,13 @@ def run(table: Table, entries: Sequence[Planned], overrides: Sequence[str]) -> N
 
 
 def train(arguments: list[str]) -> None:
-    """Call train.py; what fails is in the runs' folders, and in the table."""
-    with subprocess.Popen([sys.executable, str(TRAIN), *arguments]) as child:
+    """Call ``ensembles train``; what fails is in the runs' folders, and in the table."""
+    found = os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])
+    with subprocess.Popen([*TRAIN, *arguments], env=os.environ | {"PYTHONPATH": found}) as child:
         try:
             child.wait()
         except KeyboardInterrupt:
-            child.wait()  # a terminal's Ctrl-C is for both, and train.py saves what it has done
+            child.wait()  # a terminal's Ctrl-C is for both, and the child saves what it has done
             raise
 
 
@@ -162,7 +164,7 @@ def commands(
     full = table.scale == FULL and not table.is_figure
     options = {row.number: f" (experiment={name})" for name, row in shipped(table).items()} if full else {}
     for entry in missing(planned, wanted):
-        words = ["python", "train.py", "-m", *entry.row.arguments, f"seed={','.join(unfinished(entry))}"]
+        words = ["ensembles", "train", "-m", *entry.row.arguments, f"seed={','.join(unfinished(entry))}"]
         named = f"# {entry.row.number} {entry.row.name}{options.get(entry.row.number, '')}"
         lines += [named, shlex.join([*words, *overrides])]
     done = f"{sum(not unfinished(entry) for entry in planned)} of {len(planned)} rows are done"

@@ -18,11 +18,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table as Grid
 from rich.text import Text
 
-from ensembles.cli import CONFIGS
 from ensembles.files import write_text
 from ensembles.papers.running import Planned, plan
 from ensembles.papers.scales import Scale
 from ensembles.papers.schema import Table, load
+from ensembles.recipes import CONFIGS
 from ensembles.reports.paper_result import FULL
 
 COUNTS = Path(__file__).with_name("work.json")

@@ -90,7 +90,7 @@ class PaperResult:
                 value["substitutions"] = value.pop("stands")
             return TypeAdapter(cls).validate_python(cls._completed(value, path))
         except (OSError, ValueError, TypeError, KeyError) as error:
-            said = f"is not a {cls.KIND} as scripts/reproduce.py writes it"
+            said = f"is not a {cls.KIND} as ensembles reproduce writes it"
             raise UserError(f"{path} {said} ({reason(error)}).") from error
 
     @classmethod

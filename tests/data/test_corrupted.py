@@ -134,7 +134,7 @@ def test_class_folders_are_read_as_copies_too(three, evaluated, tmp_path):
 @pytest.mark.parametrize(
     "made, message",
     [
-        (None, r"three-C has no gaussian_noise: write it by python scripts/corrupt\.py .*data\.corrupt=on_the_fly"),
+        (None, r"three-C has no gaussian_noise: write it by ensembles corrupt .*data\.corrupt=on_the_fly"),
         ({"types": ["fog"]}, r"three-C has no gaussian_noise"),
         ({"labels": None}, r"There is no .*labels\.npy"),
         ({"labels": np.arange(75) % 4}, r"labels\.npy has labels from 0 to 3, but the classes are 0 to 2"),

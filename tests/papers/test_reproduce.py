@@ -15,12 +15,12 @@ import yaml
 from ensembles import papers
 from ensembles.cli.composing import checked
 from ensembles.cli.overrides import combinations
+from ensembles.commands import reproduce as script
 from ensembles.papers import experiments, running, work
 from ensembles.papers.running import plan
 from ensembles.papers.scales import scale
 from ensembles.papers.work import Speed, duration
 from ensembles.runs import Run
-from scripts import reproduce as script
 
 ROOT = Path(__file__).parents[2]
 
@@ -61,11 +61,11 @@ def test_a_multirun_runs_the_configurations_that_the_rows_name(tmp_path):
 
 def test_dry_run_shows_commands_that_compose(reproduce, monkeypatch):
     code, out, _ = reproduce("mixture/table1", "--dry-run", "--seeds", "2", "data.root=elsewhere")
-    lines = [line for line in out.splitlines() if line.startswith("python train.py")]
+    lines = [line for line in out.splitlines() if line.startswith("ensembles train")]
     assert code == 0 and len(lines) == 7 and "# 0 of 7 rows are done" in out
     assert "# 5 MixtureEnsembles, 36.5M (experiment=mixture/table1-mixture-36-5m)" in out
     words = shlex.split(lines[4])
-    assert words[:3] == ["python", "train.py", "-m"] and words[-2:] == ["seed=0,1", "data.root=elsewhere"]
+    assert words[:3] == ["ensembles", "train", "-m"] and words[-2:] == ["seed=0,1", "data.root=elsewhere"]
     ((varied, config), _) = combinations(words[3:])
     assert varied == {"seed": "0"} and config.method.budget == 1.0 and config.model.ghost_batch == 64
     assert not reproduce.called and not Path("results").exists()
@@ -127,7 +127,7 @@ def test_torch_is_not_imported(tmp_path, arguments):
     (tmp_path / "reproducing.py").write_text(f"""
 import sys
 from ensembles.papers import work
-from scripts import reproduce
+from ensembles.commands import reproduce
 work.here = lambda again: work.Speed(1e11, 0.01)
 sys.argv[1:] = {arguments}
 try:
@@ -184,7 +184,7 @@ def test_ctrl_c_waits_for_train_and_shows_what_is_done(call, tmp_path, monkeypat
         "time.sleep(1)\n"
         "pathlib.Path('saved').touch()\n"
     )
-    monkeypatch.setattr(running, "TRAIN", stopping)
+    monkeypatch.setattr(running, "TRAIN", [sys.executable, stopping])
     code, out, err = call(script, "mimo/diversity", "--scale", "smoke")
     assert code == 130 and "missing" in out and not err
     assert Path("saved").exists() and Path("results/mimo/diversity-smoke.json").exists()

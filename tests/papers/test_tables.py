@@ -7,11 +7,11 @@ import torch
 from hydra import compose
 
 from ensembles import papers
-from ensembles.cli import CONFIGS
 from ensembles.cli.composing import checked, composing
 from ensembles.errors import UserError
 from ensembles.metrics.ood import criteria
 from ensembles.papers.scales import scale
+from ensembles.recipes import CONFIGS
 from ensembles.reports.schema import CRITERIA
 from tests.papers.conftest import put
 
