@@ -9,6 +9,7 @@ ensembles reproduce mixture hydra/launcher=joblib          # all of a paper, by 
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -18,7 +19,7 @@ from ensembles.cli import program
 from ensembles.errors import UserError, complain
 from ensembles.papers import Table, running, work
 from ensembles.papers.measured import fill
-from ensembles.papers.running import Planned, custom_settings, plan
+from ensembles.papers.running import Planned, custom_settings, is_wanted, plan
 from ensembles.papers.scales import names, scale
 
 
@@ -118,15 +119,17 @@ def reproduce(table: Table, rows: Sequence[Planned], arguments: argparse.Namespa
         if missing and not arguments.no_run:
             running.run(table, missing, arguments.overrides)
     finally:  # what is done is shown after Ctrl-C too
-        show(table, rows, arguments.out)
+        show(table, rows, arguments.out, arguments.only)
     return not running.missing(rows, arguments.only)
 
 
-def show(table: Table, rows: Sequence[Planned], out: Path) -> None:
-    """Render a table or figure with all results that there are."""
+def show(table: Table, rows: Sequence[Planned], out: Path, only: Sequence[str] | None = None) -> None:
+    """Write a table or figure with all results that there are, and print it; of a table the rows that are wanted."""
     if table.is_figure:
         from ensembles.papers.figures import draw_figure  # with torch, which takes seconds to import
 
         draw_figure(table, rows).save(out)
     else:
-        fill(table, rows).save(out)
+        whole = fill(table, rows)
+        some = [line for line, entry in zip(whole.lines, rows, strict=True) if not only or is_wanted(entry.row, only)]
+        whole.save(out, shown=replace(whole, lines=some))

@@ -23,10 +23,15 @@ from ensembles.experiment import run_experiment
 from ensembles.processes import leads
 from ensembles.recipes import CONFIGS
 from ensembles.runs import Run
+from ensembles.sweeps import Sweep
 
 
-def job(config: DictConfig) -> bool:
-    """Show a configuration's results, after running what is left of it; returns whether there are any."""
+def job(config: DictConfig, sweep: Sweep | None) -> bool:
+    """Show a configuration's results, after running what is left of it; returns whether there are any.
+
+    Args:
+        sweep: that it is of, which has a line for each run.
+    """
     run = None
     try:
         of_hydra = HydraConfig.get()
@@ -34,10 +39,13 @@ def job(config: DictConfig) -> bool:
         run = Run.of(checked(config), choices)
         if config.force and leads():
             run.set_aside()
-        run_experiment(run)
-        return True
+        run_experiment(run, brief=sweep is not None)
+        successful = True
     except Exception as error:
-        return complain(error, run and run.error_log)
+        successful = complain(error, run and run.error_log)
+    if run and sweep and leads():
+        sweep.tell(run)
+    return successful
 
 
 @piped()
@@ -50,7 +58,7 @@ def main() -> None:
             submit([(job, run) for job, (_, run) in zip(sweep.jobs, sweep.runs, strict=True)], sweep.folder / "jobs")
         else:
             hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="train")(
-                lambda config: done.append(job(config))
+                lambda config: done.append(job(config, sweep))
             )()
         successful = all(done)
     except (HydraException, OmegaConfBaseException) as error:

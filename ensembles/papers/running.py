@@ -116,20 +116,21 @@ def having(tables: Sequence[Table], wanted: Sequence[str] | None) -> list[Table]
         UserError: a row that none of the tables has.
     """
     for word in wanted or ():
-        if not any(_is(row, [word]) for table in tables for row in table.rows):
+        if not any(is_wanted(row, [word]) for table in tables for row in table.rows):
             if len(tables) > 1:
                 raise UserError(f"No table has a row {word!r}: --dry-run shows the rows of each.")
             there = "; ".join(f"{row.number} {row.name}" for row in tables[0].rows)
             raise UserError(f"{tables[0].name} has no row {word!r}: there are {there}.")
-    return [table for table in tables if not wanted or any(_is(row, wanted) for row in table.rows)]
+    return [table for table in tables if not wanted or any(is_wanted(row, wanted) for row in table.rows)]
 
 
 def missing(planned: Sequence[Planned], wanted: Sequence[str] | None) -> list[Planned]:
     """Those rows that miss results and, where some are wanted by number or name, are among these."""
-    return [entry for entry in planned if (not wanted or _is(entry.row, wanted)) and unfinished(entry)]
+    return [entry for entry in planned if (not wanted or is_wanted(entry.row, wanted)) and unfinished(entry)]
 
 
-def _is(row: Row, wanted: Sequence[str]) -> bool:
+def is_wanted(row: Row, wanted: Sequence[str]) -> bool:
+    """Say whether a row is one of those that are wanted by number or name."""
     return not {str(row.number), row.name, row.names[0]}.isdisjoint(wanted)
 
 
