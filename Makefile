@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup train test test-slow test-campaign test-browser test-gpu test-slurm lint clean
+.PHONY: help setup train test test-slow test-campaign test-browser test-gpu test-slurm lint docs clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -45,9 +45,14 @@ test-gpu: setup  ## test precision, compilation and FSDP on a GPU
 test-slurm: setup  ## test jobs on a SLURM (tests/slurm/install.sh installs and starts one on this machine)
 	$(BIN)/python -m pytest -m slurm
 
-lint: setup  ## check style
+lint: setup  ## check style, and the types of what is called from outside
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: setup  ## build the documentation: site/index.html, which needs no server
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "The documentation: site/index.html"
 
 clean:  ## remove the virtual environment, runs, sweeps and caches
-	rm -rf .venv runs sweeps cache
+	rm -rf .venv runs sweeps cache site
