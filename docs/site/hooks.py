@@ -104,6 +104,7 @@ def notebook(path: Path) -> str:
     for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
         text = "".join(cell["source"])
         parts.append(text if cell["cell_type"] == "markdown" else f"```python\n{text}\n```")
+        printed = ""
         for output in cell.get("outputs", ()):
             data = output.get("data", {})
             if "image/png" in data:
@@ -112,8 +113,10 @@ def notebook(path: Path) -> str:
             elif "text/html" in data:
                 table = re.sub(r"<style.*?</style>", "", "".join(data["text/html"]), flags=re.DOTALL)
                 parts.append(f'<div class="output">{table}</div>')
-            elif said := "".join(output.get("text", data.get("text/plain", ""))):
-                parts.append(f"```text\n{said.rstrip()}\n```")
+            else:
+                printed += "".join(output.get("text", data.get("text/plain", "")))
+        if printed:
+            parts.append(f"```text\n{printed.rstrip()}\n```")
     return "\n\n".join(parts) + f"\n\nThe notebook: [{path.name}]({path.name})\n"
 
 
