@@ -21,6 +21,8 @@ if TYPE_CHECKING:  # what type checkers and editors read
     from ensembles.predictor import Predictor, Regressor, load
     from ensembles.reports.runs_table import results
 
+__version__ = "0.1.0"
+
 _HOME = {
     "load": "ensembles.predictor",
     "Predictor": "ensembles.predictor",

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+import ensembles
+
 ROOT = Path(__file__).parents[1]
 METHODS = sorted(path.stem for path in (ROOT / "configs/method").glob("*.yaml"))
 NOTEBOOKS = sorted((ROOT / "docs/notebooks").glob("*.ipynb"))
@@ -60,5 +62,5 @@ def test_notebooks_run(path, tmp_path, monkeypatch):
 def test_the_citation_names_the_version_and_licence():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     settings = (ROOT / "pyproject.toml").read_text()
-    assert f'version = "{citation["version"]}"' in settings and f'license = "{citation["license"]}"' in settings
+    assert citation["version"] == ensembles.__version__ and f'license = "{citation["license"]}"' in settings
     assert f"## {citation['version']}" in (ROOT / "CHANGELOG.md").read_text()

@@ -23,6 +23,7 @@ BRIEF = {"pairs differ on %": "differ %", "forward passes": "passes"}
 ENDS = ("deterministic", "deep_ensemble")
 SHOWN = ("results/README.md", "results/claims.md", "results/*/*.md", "results/**/*.png")  # of what is outside docs/
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^()\s#]*)(#[^()\s]*)?\)")
+ANSI = re.compile(r"\x1b\[[0-9;]*m")  # a terminal's colours
 FENCE = re.compile(r"(^```.*?^```)", re.DOTALL | re.MULTILINE)
 MATHS = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 
@@ -116,7 +117,7 @@ def notebook(path: Path) -> str:
             else:
                 printed += "".join(output.get("text", data.get("text/plain", "")))
         if printed:
-            parts.append(f"```text\n{printed.rstrip()}\n```")
+            parts.append(f"```text\n{ANSI.sub('', printed).rstrip()}\n```")
     return "\n\n".join(parts) + f"\n\nThe notebook: [{path.name}]({path.name})\n"
 
 

@@ -11,6 +11,8 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+from ensembles import __version__
+
 COMMANDS = ("train", "sweep", "report", "describe", "metrics", "export", "corrupt", "study", "reproduce", "claims")
 STOPPED = b"Stopped by Ctrl-C: the same command goes on from what is saved.\n"
 
@@ -21,9 +23,7 @@ def main() -> None:
     if name in ("-h", "--help"):
         show_help()
     elif name == "--version":
-        from importlib.metadata import version
-
-        print(f"ensembles {version('ensembles')}")
+        print(f"ensembles {__version__}")
     elif name in COMMANDS:
         sys.argv = [f"ensembles {name}", *arguments]
         run(name)

@@ -1,7 +1,8 @@
 """Tables for a terminal: of one run, and of several side by side. Imports no numpy."""
 
 import csv
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from statistics import fmean, stdev
@@ -192,7 +193,8 @@ def short(keys: Sequence[str]) -> dict[str, str]:
 def line(row: RunRow) -> str:
     """Say in one line what a run has varied and found, or why it has found nothing."""
     varied = ", ".join(f"{head}={row.differs[key]}" for key, head in short(list(row.differs)).items())
-    found = {column(key): number(row.results, key) for key in TOLD if row.results.get(key)}
+    keys = [key for key in TOLD if row.results.get(key) and row.results[key] != [row.results.get("test/acc")]]
+    found = {column(key): number(row.results, key) for key in keys}
     told = ", ".join(f"{of.label} {of.show(value)}{' %' * (of.unit == '%')}" for of, value in found.items())
     return f"{varied or 'the run'}: {told if row.status == 'done' else row.status}"
 
@@ -239,20 +241,23 @@ class _Comparison(NamedTuple):
     columns: Sequence[str]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
-        shown, unlimited = self.columns, options.update(max_width=10_000)
-        for least in LEAST:
-            if Measurement.get(console, unlimited, self._table(shown)).maximum > options.max_width:
-                shown = [key for key in shown if key != least]
-        yield self._table(shown)
+        yield self._fitting(self._table, console, options)
         for row in self.rows:
             _, failed, reason = row.status.partition(":")
             if failed:
                 which = ", ".join(f"{self.differing[key]}={value}" for key, value in row.differs.items())
                 yield Text(f"{which}: {reason.strip()}" if which else reason.strip())
-
         if pairs := over_seeds(self.rows):
             yield ""
-            yield self._means(pairs, shown)
+            yield self._fitting(partial(self._means, pairs), console, options)
+
+    def _fitting(self, table: Callable[[Sequence[str]], Table], console: Console, options: ConsoleOptions) -> Table:
+        """Make the table of the columns for which there is room."""
+        shown, unlimited = self.columns, options.update(max_width=10_000)
+        for least in LEAST:
+            if Measurement.get(console, unlimited, table(shown)).maximum > options.max_width:
+                shown = [key for key in shown if key != least]
+        return table(shown)
 
     def _means(self, pairs: Sequence[tuple[RunRow, RunRow]], columns: Sequence[str]) -> Table:
         names = {key: head for key, head in self.differing.items() if key != "seed"}

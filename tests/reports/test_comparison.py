@@ -76,6 +76,12 @@ def test_runs_that_differ_in_their_seed_are_averaged(tmp_path):
     text = printed(compare(rows), width=100)
     assert row(text, "packed", "2", "seeds") == ["92.0", "±", "2.8", "60.0", "100"]
     assert text.count("seeds") == 1
+    other = {key: 2 * value for key, value in results().items() if isinstance(value, float)}
+    full = [results(), results() | other]
+    narrow = printed(
+        compare([RunRow({"method": "deep_ensemble", "seed": seed}, "done", found) for seed, found in enumerate(full)])
+    )
+    assert row(narrow, "deep_ensemble", "2", "seeds")[:4] == ["148.3", "±", "69.9", "0.062"] and "…" not in narrow
     write_csv(tmp_path / "sweep.csv", rows)
     with (tmp_path / "sweep.csv").open(newline="") as file:
         *runs, mean, std = csv.DictReader(file)
@@ -89,6 +95,8 @@ def test_a_line_says_what_a_run_varied_and_found():
     results = {"test/acc": 0.5, "test/nll": 1.25, "members/acc": [0.25, 0.5]}
     told = line(RunRow({"method.M": 2, "seed": 1}, "done", results))
     assert told == "M=2, seed=1: accuracy 50.0 %, NLL 1.250, members 37.5 %"
+    alone = line(RunRow({"seed": 1}, "done", {"test/acc": 0.5, "members/acc": [0.5]}))
+    assert alone == "seed=1: accuracy 50.0 %"
     assert line(RunRow({"seed": 1}, "failed: out of memory", {})) == "seed=1: failed: out of memory"
 
 
