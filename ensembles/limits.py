@@ -164,6 +164,7 @@ LIMITS = {
         "l1": _number(0),
         "l2": _number(0),
         "decay_norms": _FLAG,
+        "norms_lr": _number(0, open_low=True),
         "label_smoothing": _number(0, 1, open_high=True),
         "milestones": _numbers(),
         "decay": _number(0, open_low=True),
