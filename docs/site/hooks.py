@@ -41,7 +41,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Fill in pictures and measured rows, and mend links to what is elsewhere in the repository."""
     markdown = re.sub(r"<!-- picture: (\w+) -->", lambda found: picture(found[1]), markdown)
-    markdown = markdown.replace("<!-- gallery -->", gallery(files))
+    markdown = markdown.replace("<!-- gallery -->", gallery(files)).replace("<!-- printed -->", printed())
     markdown = re.sub(r"<!-- measured: (\w+) -->", lambda found: measured(found[1]), markdown)
     pieces = FENCE.split(markdown)
     pieces[::2] = [LINK.sub(lambda found: link(found, page.file.src_uri, files), piece) for piece in pieces[::2]]
@@ -82,6 +82,12 @@ def gallery(files: Files) -> str:
     return "\n".join(cards)
 
 
+def printed() -> str:
+    """What `ensembles train` prints, up to the first blank line, as README.md has it."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    return re.search(r"<!-- begin: python train.py -->\n```\n(.+?)\n\n", text, re.DOTALL)[1]
+
+
 def measured(method: str) -> str:
     """The method's row of the measured table beside the single network's and the deep ensemble's; or all rows."""
     lines = [line for line in MEASURED.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
@@ -105,7 +111,7 @@ def notebook(path: Path) -> str:
     for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
         text = "".join(cell["source"])
         parts.append(text if cell["cell_type"] == "markdown" else f"```python\n{text}\n```")
-        printed = ""
+        said = ""
         for output in cell.get("outputs", ()):
             data = output.get("data", {})
             if "image/png" in data:
@@ -113,11 +119,11 @@ def notebook(path: Path) -> str:
                 parts.append(f'<img alt="what the cell draws" src="data:image/png;base64,{flat}">')
             elif "text/html" in data:
                 table = re.sub(r"<style.*?</style>", "", "".join(data["text/html"]), flags=re.DOTALL)
-                parts.append(f'<div class="output">{table}</div>')
+                parts.append(table.replace(' border="1" class="dataframe"', ""))
             else:
-                printed += "".join(output.get("text", data.get("text/plain", "")))
-        if printed:
-            parts.append(f"```text\n{ANSI.sub('', printed).rstrip()}\n```")
+                said += "".join(output.get("text", data.get("text/plain", "")))
+        if said:
+            parts.append(f"```text\n{ANSI.sub('', said).rstrip()}\n```")
     return "\n\n".join(parts) + f"\n\nThe notebook: [{path.name}]({path.name})\n"
 
 
