@@ -241,7 +241,7 @@ class _Comparison(NamedTuple):
     columns: Sequence[str]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
-        yield self._fitting(self._table, console, options)
+        yield self._fitting(self._table, LEAST, console, options)
         for row in self.rows:
             _, failed, reason = row.status.partition(":")
             if failed:
@@ -249,12 +249,18 @@ class _Comparison(NamedTuple):
                 yield Text(f"{which}: {reason.strip()}" if which else reason.strip())
         if pairs := over_seeds(self.rows):
             yield ""
-            yield self._fitting(partial(self._means, pairs), console, options)
+            yield self._fitting(partial(self._means, pairs), (*LEAST, "cost/params", "corrupted/acc"), console, options)
 
-    def _fitting(self, table: Callable[[Sequence[str]], Table], console: Console, options: ConsoleOptions) -> Table:
-        """Make the table of the columns for which there is room."""
+    def _fitting(
+        self,
+        table: Callable[[Sequence[str]], Table],
+        given_up: Sequence[str],
+        console: Console,
+        options: ConsoleOptions,
+    ) -> Table:
+        """Make the table of the columns for which there is room; some are given up, the first first."""
         shown, unlimited = self.columns, options.update(max_width=10_000)
-        for least in LEAST:
+        for least in given_up:
             if Measurement.get(console, unlimited, table(shown)).maximum > options.max_width:
                 shown = [key for key in shown if key != least]
         return table(shown)
