@@ -9,6 +9,7 @@ from pytorch_lightning import Trainer
 from torch import Tensor
 
 from ensembles import build, evaluations, predictions
+from ensembles.constructors import construct, require_constructor
 from ensembles.data.datamodule import DataModule
 from ensembles.errors import UserError
 from ensembles.files import write_text
@@ -18,7 +19,7 @@ from ensembles.provenance import provenance
 from ensembles.reports.plots import save_plots
 from ensembles.runs import Run
 from ensembles.training.callbacks import Collector
-from ensembles.untrusted import construct, refusal, require_constructor
+from ensembles.untrusted import refusal
 
 
 @contextmanager

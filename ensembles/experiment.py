@@ -70,10 +70,10 @@ def fit_and_test(run: Run) -> None:
     if config.train and not config.method.get("checkpoints"):
         with INTERRUPTION.released():
             trainer.fit(method, data, ckpt_path=newest(run, method, trainer), weights_only=True)
-        tested = run.best if config.checkpoint == "best" and run.best.exists() else run.last
-        load_weights(method, tested, fix="test the other one with checkpoint=last, or train anew with force=true")
-    elif config.ckpt:
-        load_weights(method, config.ckpt)
+        tested = run.best if config.test_on == "best" and run.best.exists() else run.last
+        load_weights(method, tested, fix="test the other one with test_on=last, or train anew with force=true")
+    elif config.ckpt_path:
+        load_weights(method, config.ckpt_path)
     trained = time.time()
     with evaluation.collecting(trainer, data, run) as summary:
         if evaluation.validates(run):

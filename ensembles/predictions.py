@@ -19,6 +19,7 @@ import torch
 
 from ensembles.errors import UserError
 from ensembles.metrics import Predicted
+from ensembles.renamed import by_present_names
 from ensembles.untrusted import PredictedSets, Unfit, refusal, require_predictions
 
 OPTIONAL = ("accepted", "inputs")
@@ -64,13 +65,15 @@ def _write(file: zipfile.ZipFile, name: str, array: np.ndarray) -> None:
 
 
 def about(path: Path) -> dict:
-    """What was kept with the predictions, as it stands there: `ensembles.untrusted` has checked its form.
+    """What was kept with the predictions, its config by present names: `ensembles.untrusted` has checked its form.
 
     Raises:
         UserError: no such file, a damaged one, or one that carries code.
     """
     with _opened(path) as file:
         found = _about(file)
+        if isinstance(found.get("config"), dict):
+            found["config"] = by_present_names(found["config"])
         require_predictions(found)
         return found
 

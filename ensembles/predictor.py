@@ -11,13 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from ensembles.checkpoints import ABOUT, put_weights, read_checkpoint
+from ensembles.constructors import Limited, built_otherwise, construct, require_constructors
 from ensembles.errors import UserError
 from ensembles.likelihoods import Regression
 from ensembles.methods import Method
 from ensembles.methods.base import Ensemble
 from ensembles.metrics.ood import criteria
 from ensembles.metrics.regression import mixture_sd
-from ensembles.untrusted import Limited, built_otherwise, construct, refusal, require_constructors
+from ensembles.untrusted import refusal
 
 
 @dataclass(frozen=True)

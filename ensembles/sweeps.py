@@ -14,6 +14,7 @@ from rich.console import Console
 
 from ensembles.errors import UserError
 from ensembles.files import write_text
+from ensembles.renamed import by_present_names
 from ensembles.reports.terminal import RunRow, compare, line, write_csv
 from ensembles.runs import Run, state
 
@@ -56,7 +57,9 @@ class Sweep:
         try:
             index = json.loads((folder / "index.json").read_text())
             start = Path(index["started_in"])
-            runs = [(run["varied"], Run(run["config"], start / run["folder"])) for run in index["runs"]]
+            runs = [
+                (run["varied"], Run(by_present_names(run["config"]), start / run["folder"])) for run in index["runs"]
+            ]
             return cls(folder, index["arguments"], runs)
         except OSError as error:
             raise UserError(f"{folder} is no sweep's folder: it has no index.json.") from error

@@ -67,7 +67,7 @@ def test_what_is_installed_works_elsewhere(wheel, tmp_path):
     )
     assert there.stdout.decode().startswith(str(tmp_path))
     assert "cifar100" in ensembles("train", "--help")
-    tiny = ["recipe.epochs=1", "trainer.accelerator=cpu", "trainer.progress=false", "data.corrupt=null"]
+    tiny = ["recipe.epochs=1", "trainer.accelerator=cpu", "runtime.progress=false", "data.corrupted.source=null"]
     assert "Results and plots: runs/digits-" in ensembles("train", *tiny)
     (tmp_path / "conf/model").mkdir(parents=True)
     (tmp_path / "conf/model/mine.yaml").write_text("_target_: ensembles.backbones.small_cnn\n")

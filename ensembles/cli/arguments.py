@@ -40,7 +40,7 @@ EXAMPLES = {
     "ensembles train data=image_folder data.root=photos": "your own images",
     "ensembles train -m method=packed method.alpha=1,2,4 method.gamma=1,2": "a sweep, with one table",
     "ensembles train -m cluster=slurm_node model=resnet50 data=imagenet": "a job of 8 GPUs on SLURM",
-    "ensembles train train=false ckpt=runs/<run>/best.ckpt": "evaluate a checkpoint",
+    "ensembles train train=false ckpt_path=runs/<run>/best.ckpt": "evaluate a checkpoint",
     "ensembles train method=mimo --cfg job": "every key and its value",
 }
 

@@ -1,6 +1,6 @@
 """Say which of the papers' claims hold by the results at hand, and what would decide the others.
 
-ensembles claims                        # judged by results/, written to results/claims.md
+ensembles claims                        # judged by results/, written to results/claims.md and claims.json
 ensembles claims results more/results   # by several folders, written to the first
 """
 
@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ensembles.claims.schema import all_claims
-from ensembles.claims.verdicts import OUTCOMES, counts, ledger, markdown
+from ensembles.claims.verdicts import OUTCOMES, as_json, counts, ledger, markdown
 from ensembles.cli import program
 from ensembles.errors import UserError, complain
 from ensembles.files import write_text
@@ -33,17 +33,17 @@ def main() -> None:
                 raise UserError(
                     f"There is no folder {folder}: name folders that hold tables, figures or cifar10/runs.json."
                 )
-        claims = all_claims()
-        found = ledger(claims, arguments.folders)
-        write_text(out, markdown(found, claims))
+        found = ledger(all_claims(), arguments.folders)
+        write_text(out, markdown(found))
+        write_text(out.with_suffix(".json"), as_json(found))
     except UserError as error:
         complain(error)
         sys.exit(1)
     table = Table(box=None, padding=(0, 2, 0, 0))
     for head in ("", *OUTCOMES):
         table.add_column(head, justify="right" if head else "left")
-    for paper, entries in found.items():
-        table.add_row(paper, *counts(entries).split(" | "))
+    for paper, of in found.items():
+        table.add_row(paper, *counts(of.entries).split(" | "))
     console = Console(soft_wrap=True)
     console.print(table)
     console.print(f"\nEach claim with its numbers: {out}", soft_wrap=True)

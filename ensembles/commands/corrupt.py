@@ -1,7 +1,7 @@
-"""Write a corrupted copy of a test set in the layout of CIFAR-10-C, for data.corrupt=written to read back.
+"""Write a corrupted copy of a test set in the layout of CIFAR-10-C, for data.corrupted.source=written to read back.
 
 ensembles corrupt data=cifar100
-ensembles corrupt data=image_folder data.root=photos data.corruptions.types=all
+ensembles corrupt data=image_folder data.root=photos data.corrupted.types=all
 
 Types that are there already are left as they are, so an interrupted command can be given again.
 """

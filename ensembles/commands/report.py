@@ -1,7 +1,7 @@
-"""Write one self-contained page over runs: tables, figures, accuracy against speed, each run's config and plots.
+"""Write one self-contained page: claims, tables, figures, accuracy against speed, each run's config and plots.
 
 ensembles report runs --out report.html
-ensembles report sweeps/1a2b3c4d results          # a sweep's runs, and the papers' tables and figures
+ensembles report sweeps/1a2b3c4d results          # a sweep's runs, and the papers' claims, tables and figures
 """
 
 import argparse
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from ensembles.claims.verdicts import LEDGER, load_ledger
 from ensembles.cli import program
 from ensembles.errors import UserError, complain
 from ensembles.files import write_text
@@ -26,7 +27,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("report.html"), help="the file to write")
     arguments = parser.parse_args()
     try:
-        write_text(arguments.out, overview(*gather(arguments.folders)))
+        ledgers = [folder / LEDGER for folder in arguments.folders if (folder / LEDGER).is_file()]
+        claims = load_ledger(ledgers[0]) if ledgers else None
+        write_text(arguments.out, overview(*gather(arguments.folders), claims))
     except UserError as error:
         complain(error)
         sys.exit(1)

@@ -1,7 +1,7 @@
 """Run a table or figure of the papers and show it: what the paper prints, what is measured here, and the difference.
 
 ensembles reproduce --list
-ensembles reproduce mimo/table1 --scale small --images photos/cifar10
+ensembles reproduce mimo/table1 --scale small              # with the runs of results/cifar10
 ensembles reproduce packed/table1 --only "Packed-Ensembles, C10, R18" trainer.precision=16-mixed
 ensembles reproduce mixture hydra/launcher=joblib          # all of a paper, by any launcher
 """
@@ -17,10 +17,12 @@ from rich.console import Console
 from ensembles import papers
 from ensembles.cli import program
 from ensembles.errors import UserError, complain
-from ensembles.papers import Table, running, work
-from ensembles.papers.measured import fill
-from ensembles.papers.running import Planned, custom_settings, is_wanted, plan
-from ensembles.papers.scales import names, scale
+from ensembles.papers import Table
+from ensembles.papers.scales import NAMES, SMALL, STUDY, Scale, scale
+from ensembles.reports.paper_result import FULL
+from ensembles.reproduction import running, small, work
+from ensembles.reproduction.measured import fill
+from ensembles.reproduction.running import Planned, custom_settings, is_wanted, plan
 
 
 @program()
@@ -29,6 +31,9 @@ def main() -> None:
     try:
         if arguments.list:
             show_list(arguments)
+            sys.exit()
+        if arguments.scale == SMALL:
+            show_small(arguments)
             sys.exit()
         wanted = planned(arguments)
         if arguments.dry_run:
@@ -60,8 +65,13 @@ def parse() -> argparse.Namespace:
         "--only", action="append", metavar="ROW", help="run this row alone, by number or name; can be repeated"
     )
     parser.add_argument("--seeds", type=int, help="runs of a row, with the seeds 0, 1, ...")
-    parser.add_argument("--scale", default="full", choices=names(), help="small, smoke: stand-ins for data and network")
-    parser.add_argument("--images", metavar="FOLDER", help="CIFAR-10's images, train/<class>/ and test/<class>/")
+    parser.add_argument(
+        "--scale",
+        default="full",
+        choices=NAMES,
+        help="small: show rows on CIFAR-10 with the runs of results/cifar10; smoke: run stand-ins in seconds",
+    )
+    parser.add_argument("--images", metavar="FOLDER", help="all of CIFAR-10, train/<class>/ and test/<class>/")
     parser.add_argument("--out", type=Path, default=Path("results"), help="where they are written (default: results)")
     arguments = parser.parse_intermixed_args()
     arguments.tables = [word for word in arguments.words if "=" not in word]
@@ -88,18 +98,46 @@ def show_list(arguments: argparse.Namespace) -> None:
     """Print what there is, and what each needs."""
     chosen = scale(arguments.scale, arguments.images)
     tables = [chosen.applied(papers.load(name)) for name in named(arguments.tables or ["all"])]
-    if arguments.measure:
-        work.count_anew(tables, composed(arguments))
-    here = work.here(again=arguments.measure)
+    here = None
+    if chosen.name == FULL:
+        if arguments.measure:
+            work.count_anew(tables, composed(arguments))
+        here = work.here(again=arguments.measure)
     Console().print(work.listing(tables, chosen, arguments.seeds, here), highlight=False)
+
+
+def loaded(arguments: argparse.Namespace, chosen: Scale) -> list[Table]:
+    """The tables and figures that are named, at the scale."""
+    if not arguments.tables:
+        raise UserError("Name a table, a figure, a paper or all; --list shows what there is.")
+    return [chosen.applied(papers.load(name)) for name in named(arguments.tables)]
+
+
+def show_small(arguments: argparse.Namespace) -> None:
+    """Show tables with the runs of results/cifar10; figures over runs are not drawn.
+
+    Raises:
+        UserError: something is to be run.
+    """
+    if arguments.overrides or arguments.only or arguments.seeds:
+        raise UserError(
+            f"At small scale nothing is run, but the runs of {STUDY.as_posix()} are shown: leave overrides, --only and "
+            "--seeds out, or give them to ensembles study."
+        )
+    for table in loaded(arguments, scale(SMALL, arguments.images)):
+        rows = small.study_runs(table)
+        if table.rows and (table.is_figure or not any(row.study_row for row in rows)):
+            print(f"{table.name}: {'a figure over runs' if table.is_figure else 'on other data'}, not at small scale.")
+        elif arguments.dry_run:
+            print(*small.commands(table, rows), sep="\n")
+        else:
+            show(table, rows, arguments.out)
 
 
 def planned(arguments: argparse.Namespace) -> list[tuple[Table, list[Planned]]]:
     """The tables and figures that are named, with their rows' runs."""
-    if not arguments.tables:
-        raise UserError("Name a table, a figure, a paper or all; --list shows what there is.")
     chosen = scale(arguments.scale, arguments.images)
-    tables = [chosen.applied(papers.load(name)) for name in named(arguments.tables)]
+    tables = loaded(arguments, chosen)
     words, found = composed(arguments), []
     for table in running.having(tables, arguments.only):
         rows = plan(table, arguments.seeds or chosen.seeds(table), words)
@@ -123,10 +161,10 @@ def reproduce(table: Table, rows: Sequence[Planned], arguments: argparse.Namespa
     return not running.missing(rows, arguments.only)
 
 
-def show(table: Table, rows: Sequence[Planned], out: Path, only: Sequence[str] | None = None) -> None:
+def show(table: Table, rows: Sequence[Planned | small.StudyRuns], out: Path, only: Sequence[str] | None = None) -> None:
     """Write a table or figure with all results that there are, and print it; of a table the rows that are wanted."""
     if table.is_figure:
-        from ensembles.papers.figures import draw_figure  # with torch, which takes seconds to import
+        from ensembles.reproduction.figures import draw_figure  # with torch, which takes seconds to import
 
         draw_figure(table, rows).save(out)
     else:

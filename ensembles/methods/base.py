@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from ensembles.backbones.resize import parameter_count, redraw, require_room
 from ensembles.backbones.trace import LAYERS
+from ensembles.deal import Deal
 from ensembles.errors import UserError
 from ensembles.likelihoods import Categorical, Likelihood
-from ensembles.methods.deal import Deal
 from ensembles.methods.layers import channels_last
 
 if TYPE_CHECKING:

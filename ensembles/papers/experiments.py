@@ -8,7 +8,7 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from ensembles.files import write_text
-from ensembles.papers.schema import Row, Table
+from ensembles.papers.table import Row, Table
 from ensembles.recipes import CONFIGS
 
 

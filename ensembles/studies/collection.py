@@ -9,6 +9,7 @@ import numpy as np
 
 from ensembles.errors import UserError, reason
 from ensembles.files import replacing, write_text
+from ensembles.renamed import RENAMED
 from ensembles.reports.runs_table import flattened
 from ensembles.runs import Run
 from ensembles.studies.study import Study, settings
@@ -116,7 +117,7 @@ def _changed(before: Mapping, now: Mapping) -> str:
     """Name the first setting that differs, its value before and now."""
     flat = [flattened(settings) for settings in (before, now)]
     key = next(key for key in {**flat[0], **flat[1]} if flat[0].get(key) != flat[1].get(key))
-    return f"{key}: {flat[0].get(key)}, now {flat[1].get(key)}"
+    return f"{RENAMED.get(key, key)}: {flat[0].get(key)}, now {flat[1].get(key)}"
 
 
 def _of_images(path: Path) -> dict[str, np.ndarray]:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from ensembles.cli.composing import checked
 from ensembles.cli.overrides import check, combinations
 from ensembles.errors import UserError, reason
+from ensembles.renamed import by_former_names
 from ensembles.runs import Run
 
 DATA = (
@@ -168,7 +169,8 @@ class Study(BaseModel):
 
 
 def settings(config: Mapping) -> dict:
-    """What decides a row's numbers, wherever its data are: of a run's config, or of one composed now."""
+    """Keep what decides a row's numbers, wherever its data are, of a run's config; by former names, as it is stored."""
+    config = by_former_names(config)
     data = {key: config["data"].get(key) for key in DATA}
     precision = config["trainer"]["precision"]
     return {key: config[key] for key in ("method", "model", "recipe")} | {"data": data, "precision": precision}

@@ -12,7 +12,7 @@ import yaml
 
 import train as trainer
 from ensembles.commands import study as program
-from ensembles.papers.running import train as in_a_process
+from ensembles.reproduction.running import train as in_a_process
 from ensembles.studies import running
 
 PLAN = {
@@ -35,9 +35,9 @@ TINY = (
         "model.whiten=false",
         "recipe.epochs=1",
         "data.train_size=100",
-        "trainer.progress=false",
+        "runtime.progress=false",
     ),
-    *("trainer.precision=32", "data.ood_sets=[]", "data.corrupted_size=20", "data.corruptions.severities=[1]"),
+    *("trainer.precision=32", "data.ood_sets=[]", "data.corrupted.size=20", "data.corrupted.severities=[1]"),
 )
 
 
@@ -113,7 +113,7 @@ def test_runs_of_other_settings_are_kept_and_stop_the_command(study):
     before = Path("small/runs.json").read_text()
     ended, trained = study("--rows", "deterministic", tiny=(*TINY, "recipe.optimizer.lr=0.01"))
     assert ended.code == 1 and not trained
-    assert "(recipe.optimizer.lr: 0.6, now 0.01)" in " ".join(ended.err.split())
+    assert "(recipe.optimizer.lr: 0.8, now 0.01)" in " ".join(ended.err.split())
     assert Path("small/runs.json").read_text() == before
 
 
@@ -122,7 +122,7 @@ def test_a_row_s_checkpoint_gives_the_same_digits(study, train):
     (run,) = json.loads(Path("small/runs.json").read_text())
     (checkpoint,) = Path("runs").glob("*/last.ckpt")
     same = [word for word in TINY if word.startswith(("data", "trainer"))]
-    ended = train("experiment=cifar10/packed", "train=false", f"ckpt={checkpoint}", *same, "runs_dir=again")
+    ended = train("experiment=cifar10/packed", "train=false", f"ckpt_path={checkpoint}", *same, "runs_dir=again")
     assert ended.code == 0, ended.err
     (path,) = Path("again").glob("*/results.json")
     again = json.loads(path.read_text())

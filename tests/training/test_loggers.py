@@ -72,7 +72,7 @@ def only(pattern, where="runs"):
     return found
 
 
-def test_offline_it_is_all_in_the_folder(tiny):
+def test_offline_it_is_all_in_the_folder(tiny, plots):
     ended = tiny("logger=wandb", "logger.offline=true", "logger.tags=[mine]")
     assert "note: W&B logs offline: wandb sync runs/*/wandb/offline-run-* uploads it." in ended.out
     assert ended.code == 0 and (ended.out + ended.err).count("W&B") == 1
@@ -126,7 +126,7 @@ def test_without_credentials_or_connection_it_is_logged_offline(tiny, monkeypatc
     assert ids == {run.name} and any("test/acc" in row for row in history)
 
 
-def test_tensorboard_has_metrics_results_and_plots(tiny):
+def test_tensorboard_has_metrics_results_and_plots(tiny, plots):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     assert tiny("logger=[csv,tensorboard]").code == 0
