@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup train test test-fast test-slow test-campaign test-browser test-gpu test-slurm lint clean
+.PHONY: help setup train test test-fast test-slow test-campaign test-browser test-gpu test-slurm lint docs clean
 
 FAST := tests/cli tests/methods tests/metrics
 
@@ -50,10 +50,15 @@ test-gpu: setup  ## test precision, compilation and FSDP on a GPU
 test-slurm: setup  ## test jobs on a SLURM (tests/slurm/install.sh installs and starts one on this machine)
 	$(BIN)/python -m pytest -m slurm
 
-lint: setup  ## check style, and which room uses which (contracts in pyproject.toml)
+lint: setup  ## check style, the types of what is called from outside, and which room uses which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
+docs: setup  ## build the documentation: site/index.html, which needs no server
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "The documentation: site/index.html"
+
 clean:  ## remove the virtual environment, runs, sweeps and caches
-	rm -rf .venv runs sweeps cache
+	rm -rf .venv runs sweeps cache site

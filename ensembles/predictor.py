@@ -196,7 +196,7 @@ def _method(about: dict, trust: Sequence[str], checkpoint: dict, path: str | Pat
             if "likelihood" in about:
                 method.likelihood = construct(about["likelihood"], "likelihoods", trust)
     except Exception as error:  # a constructor may raise anything on settings that no training had
-        raise refusal(path, error, "use one from train.py") from error
+        raise refusal(path, error, "use one from ensembles train") from error
     if not isinstance(method, Method) or ("likelihood" in about) != isinstance(method.likelihood, Regression):
-        raise UserError(f"{path} describes no method with its likelihood: use one from train.py.")
+        raise UserError(f"{path} describes no method with its likelihood: use one from ensembles train.")
     return method

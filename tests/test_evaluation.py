@@ -86,7 +86,7 @@ def measure(tiny, monkeypatch):
 @pytest.fixture
 def metrics(call):
     """``python scripts/metrics.py``."""
-    from scripts import metrics as program
+    from ensembles.commands import metrics as program
 
     return partial(call, program)
 

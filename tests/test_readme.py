@@ -176,7 +176,7 @@ def test_what_follows_a_run(folder, call, train):
     (evaluating,) = (shlex.split(span) for span in INLINE if span.startswith("train=false"))
     composed(filled(evaluating))
     for script in ("export", "metrics", "report"):
-        program = import_module(f"scripts.{script}")
+        program = import_module(f"ensembles.commands.{script}")
         for arguments in words(f"scripts/{script}.py"):
             ended = call(program, *filled(arguments))
             assert ended.code == 0, (arguments, ended.err)
@@ -192,7 +192,7 @@ def test_what_follows_a_run(folder, call, train):
 
 @pytest.mark.slow
 def test_scripts_that_need_no_run(folder, call):
-    from scripts import corrupt, describe, reproduce
+    from ensembles.commands import corrupt, describe, reproduce
 
     for arguments in words("scripts/describe.py"):
         assert call(describe, *arguments).code == 0
@@ -203,5 +203,5 @@ def test_scripts_that_need_no_run(folder, call):
     for arguments in words("scripts/reproduce.py"):
         if "--list" not in arguments:
             ended = call(reproduce, *arguments, "--dry-run")
-            runs = "study.py" if "small" in arguments else "train.py"
+            runs = "ensembles study" if "small" in arguments else "ensembles train"
             assert ended.code == 0 and runs in ended.out, (arguments, ended.err)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,13 @@ def test_runs_trained_apart_make_an_ensemble(tiny):
 def test_a_sweep_ends_with_one_table(tiny):
     ended = tiny("-m", "method.M=2,4", "method.alpha=1,2")
     assert ended.code == 0, ended.err
+    told = [line for line in ended.out.splitlines() if line.startswith("[")]
+    assert [line.partition(": ")[0] for line in told] == [
+        *("[1 of 4] M=2, alpha=1", "[2 of 4] M=2, alpha=2"),
+        *("[3 of 4] M=4, alpha=1", "[4 of 4] M=4, alpha=2"),
+    ]
+    assert re.search(r": accuracy \d+\.\d %, NLL \d\.\d{3}, ECE \d\.\d{3}, members \d+\.\d %$", told[0])
+    assert "Test set" not in ended.out and "recipe digits" not in ended.out  # of a run alone
     table = only("*/table.csv", "sweeps")
     with open(table) as file:
         rows = list(csv.DictReader(file))

@@ -1,9 +1,10 @@
 """A table's rows as runs: planned, and what is missing of them run. Torch is not imported here.
 
-Their configurations pass the same checks as train.py's command line.
+Their configurations pass the same checks as a command line of ``ensembles train``.
 """
 
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from ensembles.reports.paper_result import FULL, OWN, substitutions_sentence
 from ensembles.reports.table_result import MISSING
 from ensembles.runs import Run, decides, state
 
-TRAIN = Path(__file__).parents[2] / "train.py"
+TRAIN = [sys.executable, "-P", "-m", "ensembles", "train"]
 BEGUN = ("failed", "running", "unfinished")  # by what most needs to be known
 
 
@@ -43,7 +44,7 @@ class Planned:
 
     @property
     def arguments(self) -> list[str]:
-        """The overrides as train.py takes them."""
+        """The overrides as ``ensembles train`` takes them."""
         return [*self.row.arguments, *self.added]
 
     @property
@@ -165,20 +166,21 @@ def having(tables: Sequence[Table], wanted: Sequence[str] | None) -> list[Table]
         UserError: a row that none of the tables has.
     """
     for word in wanted or ():
-        if not any(_is(row, [word]) for table in tables for row in table.rows):
+        if not any(is_wanted(row, [word]) for table in tables for row in table.rows):
             if len(tables) > 1:
                 raise UserError(f"No table has a row {word!r}: --dry-run shows the rows of each.")
             there = "; ".join(f"{row.number} {row.name}" for row in tables[0].rows)
             raise UserError(f"{tables[0].name} has no row {word!r}: there are {there}.")
-    return [table for table in tables if not wanted or any(_is(row, wanted) for row in table.rows)]
+    return [table for table in tables if not wanted or any(is_wanted(row, wanted) for row in table.rows)]
 
 
 def missing(planned: Sequence[Planned], wanted: Sequence[str] | None) -> list[Planned]:
     """Those rows that miss results and, where some are wanted by number or name, are among these."""
-    return [entry for entry in planned if (not wanted or _is(entry.row, wanted)) and unfinished(entry)]
+    return [entry for entry in planned if (not wanted or is_wanted(entry.row, wanted)) and unfinished(entry)]
 
 
-def _is(row: Row, wanted: Sequence[str]) -> bool:
+def is_wanted(row: Row, wanted: Sequence[str]) -> bool:
+    """Say whether a row is one of those that are wanted by number or name."""
     return not {str(row.number), row.name, row.names[0]}.isdisjoint(wanted)
 
 
@@ -193,12 +195,13 @@ def run(table: Table, entries: Sequence[Planned], overrides: Sequence[str]) -> N
 
 
 def train(arguments: list[str]) -> None:
-    """Call train.py; what fails is in the runs' folders, and in the table."""
-    with subprocess.Popen([sys.executable, str(TRAIN), *arguments]) as child:
+    """Call ``ensembles train``; what fails is in the runs' folders, and in the table."""
+    found = os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])
+    with subprocess.Popen([*TRAIN, *arguments], env=os.environ | {"PYTHONPATH": found}) as child:
         try:
             child.wait()
         except KeyboardInterrupt:
-            child.wait()  # a terminal's Ctrl-C is for both, and train.py saves what it has done
+            child.wait()  # a terminal's Ctrl-C is for both, and the child saves what it has done
             raise
 
 
@@ -212,7 +215,7 @@ def commands(
     full = table.scale == FULL and not table.is_figure
     options = {row.number: f" (experiment={name})" for name, row in shipped(table).items()} if full else {}
     for entry in missing(planned, wanted):
-        words = ["python", "train.py", "-m", *entry.row.arguments, f"seed={','.join(unfinished(entry))}"]
+        words = ["ensembles", "train", "-m", *entry.row.arguments, f"seed={','.join(unfinished(entry))}"]
         named = f"# {entry.row.number} {entry.row.name}{options.get(entry.row.number, '')}"
         lines += [named, shlex.join([*words, *overrides])]
     done = f"{sum(not unfinished(entry) for entry in planned)} of {len(planned)} rows are done"

@@ -32,7 +32,7 @@ class StudyRuns:
 
     @property
     def arguments(self) -> list[str]:
-        """The study's row as train.py takes it."""
+        """The study's row as ``ensembles train`` takes it."""
         return [f"experiment={STUDY.name}/{self.study_row}"] if self.study_row else []
 
     @property
@@ -92,5 +92,5 @@ def commands(table: Table, rows: Sequence[StudyRuns]) -> list[str]:
     lines = [f"# {table.slug}: {table.title} ({table.cites})"]
     lines.append(f"# {known} of {len(rows)} rows are rows of {STUDY.as_posix()}")
     if missing:
-        lines.append(f"python scripts/study.py {STUDY.as_posix()} --rows {','.join(missing)} --seeds {table.seeds}")
+        lines.append(f"ensembles study {STUDY.as_posix()} --rows {','.join(missing)} --seeds {table.seeds}")
     return [*lines, ""]

@@ -42,7 +42,7 @@ def uncounted(monkeypatch):
 @pytest.fixture
 def run(call):
     """Call the script."""
-    from scripts import claims as program
+    from ensembles.commands import claims as program
 
     return partial(call, program)
 

@@ -75,8 +75,8 @@ class Started:
 
 
 def _serve() -> None:
-    import train  # noqa: F401
     from ensembles import cost, evaluation, experiment  # noqa: F401
+    from ensembles.commands import train  # noqa: F401
     from ensembles.training import resuming, trainer  # noqa: F401
 
     # plots and measured times are not compared, and take most of a run's time
@@ -105,7 +105,7 @@ def _run(arguments: list[str], folder: str, said: str, env: dict[str, str], befo
         os.environ |= env
         sys.argv = ["train.py", *arguments]
         exec(before, {})
-        import train
+        from ensembles.commands import train
 
         train.main()
         code = 0

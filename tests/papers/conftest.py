@@ -87,8 +87,8 @@ def planned(tmp_path):
 @pytest.fixture
 def reproduce(call, train, monkeypatch):
     """Call the script; what it would hand to train.py goes to it in this process."""
+    from ensembles.commands import reproduce as program
     from ensembles.reproduction import running
-    from scripts import reproduce as program
 
     called = []
 

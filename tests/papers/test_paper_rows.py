@@ -79,7 +79,7 @@ def test_help_counts_them(train):
     ended = train("--help")
     lines = [line.split() for line in ended.out.splitlines()]
     assert ["packed/table1-...", "36", "rows"] in lines and ["mimo/table4-...", "3", "rows"] in lines
-    assert "python scripts/reproduce.py packed/table1 --dry-run" in ended.out
+    assert "ensembles reproduce packed/table1 --dry-run" in ended.out
     assert "c10-r18" not in ended.out.replace("packed/table1-c10-r18-packed", "")
 
 

@@ -101,7 +101,7 @@ def test_at_small_scale_rows_have_the_study_s_runs(tmp_path, monkeypatch, call):
     kept = json.loads(Path("results/packed/table1-small.json").read_text())["lines"][4]["runs"][1]
     assert kept["seed"] == 1 and kept["provenance"]["commit"] == "abc"
     ended = call(reproduce, "packed/table1", "--scale", "small", "--dry-run")
-    assert "study.py results/cifar10 --rows batch_ensemble,masksembles,deep_ensemble --seeds 5" in ended.out
+    assert "ensembles study results/cifar10 --rows batch_ensemble,masksembles,deep_ensemble --seeds 5" in ended.out
     ended = call(reproduce, "packed/table1", "--scale", "small", "recipe.epochs=1")
     assert ended.code == 1 and "At small scale nothing is run" in ended.err
 

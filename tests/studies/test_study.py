@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 import train as trainer
+from ensembles.commands import study as program
 from ensembles.reproduction.running import train as in_a_process
 from ensembles.studies import running
-from scripts import study as program
 
 PLAN = {
     "title": "A small study",
