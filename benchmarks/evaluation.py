@@ -1,7 +1,7 @@
 """How fast whole evaluations run, beside the bare forward passes of the same network on as many images.
 
     python benchmarks/evaluation.py model=resnet18 method=deterministic,packed data=image_folder data.root=FOLDER \
-        data.corrupt=written
+        data.corrupted.source=written
 
 The overrides are those of train.py; write the corrupted copies first, with scripts/corrupt.py. An evaluation reads,
 normalises, predicts, gathers and measures every set. A bare pass runs the network on batches of the same sizes that are
@@ -47,7 +47,7 @@ def main() -> None:
     rows = []
     for varied, config in combinations(options.overrides):
         del config.hydra
-        config.trainer.progress = False
+        config.runtime.progress = False
         rows.append(varied | measure(checked(config), options.rounds))
     show(rows, options)
 

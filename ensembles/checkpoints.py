@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ensembles.errors import UserError, reason
+from ensembles.renamed import by_present_names
 from ensembles.untrusted import Unfit, refusal, require_network
 
 ABOUT = "ensembles"  # the checkpoint's entry that describes how to build its network again
@@ -43,7 +44,7 @@ def read_checkpoint(path: str | Path, fix: str = "use another one") -> dict:
             checkpoint = torch.load(os.fspath(path), map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError as error:
         raise UserError(
-            f"{path} carries code or is no checkpoint, so it was not loaded; use one from train.py."
+            f"{path} carries code or is no checkpoint, so it was not loaded; use one from ensembles train."
         ) from error
     except Exception as error:  # whatever a damaged pickle makes its reader raise
         raise refusal(path, error, fix) from error
@@ -54,7 +55,7 @@ def read_checkpoint(path: str | Path, fix: str = "use another one") -> dict:
         _require_weights(checkpoint["state_dict"], sizes)
     except Unfit as error:
         raise refusal(path, error, fix) from error
-    return checkpoint
+    return checkpoint | {ABOUT: by_present_names(checkpoint[ABOUT])}
 
 
 def _check_parts(path: Path) -> Counter[int]:

@@ -48,6 +48,11 @@ _LIST = lambda v: isinstance(v, Sequence) and not isinstance(v, str), "a list"
 _BUILT = lambda v: isinstance(v, Mapping) and isinstance(v.get("_target_"), str), "{_target_: ..., its settings}"
 _SETTINGS = lambda v: isinstance(v, Mapping), "{name: value}"
 
+_BUDGET = (
+    _number(0, 1000, open_low=True, open_high=True)[0],
+    "a multiple of the backbone's parameters, above 0 and below 1000: max_params is their number",
+)
+
 OPTIMIZER = {
     "lr": _number(0, open_low=True),
     "momentum": _number(0, 1, open_high=True),
@@ -60,8 +65,8 @@ LIMITS = {
     "": {
         "seed": _integer(0, 2**63 - 1),
         "train": _FLAG,
-        "ckpt": _or_null(_PATH),
-        "checkpoint": _one_of("best", "last"),
+        "ckpt_path": _or_null(_PATH),
+        "test_on": _one_of("best", "last"),
         "force": _FLAG,
         "runs_dir": _PATH,
         "sweeps_dir": _PATH,
@@ -70,6 +75,7 @@ LIMITS = {
         "method": _BUILT,
         "recipe": _BUILT,
         "trainer": _SETTINGS,
+        "runtime": _SETTINGS,
         "evaluation": _SETTINGS,
     },
     "data": {
@@ -78,6 +84,11 @@ LIMITS = {
         "augment": _or_null(_BUILT),
         "mix": _or_null(_BUILT),
         "likelihood": _BUILT,
+    },
+    "data.corrupted": {
+        "source": _or_null(_one_of("written", "on_the_fly")),
+        "size": _or_null(_integer(1)),
+        "root": _or_null(_PATH),
     },
     "recipe": {
         "epochs": _integer(1),
@@ -91,8 +102,10 @@ LIMITS = {
         "num_nodes": _integer(1),
         "precision": _one_of(32, "bf16-mixed", "16-mixed"),
         "gradient_clip_val": _or_null(_number(0)),
-        "progress": _FLAG,
         "deterministic": _FLAG,
+    },
+    "runtime": {
+        "progress": _FLAG,
         "compile": _one_of("auto", True, False),
         "channels_last": _FLAG,
         "keep_every": _or_null(_integer(1)),
@@ -115,7 +128,8 @@ LIMITS = {
         "rate": _number(0, 1, open_high=True),
         "samples": _integer(1, 10_000),
         "scale": _number(1, 6),
-        "budget": _number(0, open_low=True),
+        "budget": _BUDGET,
+        "max_params": _or_null(_number(1)),
         "templates": _integer(1, 1000),
         "fast_lr": _number(0),
         "decay_fast": _FLAG,
@@ -141,7 +155,6 @@ LIMITS = {
         "root": _or_null(_PATH),
         "cache_dir": _PATH,
         "sets_root": _or_null(_PATH),
-        "corrupted_root": _or_null(_PATH),
         "download": _FLAG,
         "skip_broken": _FLAG,
         "num_workers": _or_null(_integer(0, 1000)),
@@ -152,7 +165,7 @@ LIMITS = {
         "set_seed": _integer(0),
         "noise": _number(0),
         "classes": _or_null(_LIST),
-        "corrupted_size": _or_null(_integer(1)),
+        "corrupted": _SETTINGS,
         "interpolation": _one_of("bilinear", "bicubic"),
         "mixup": _number(0, 100),
         "cutmix": _number(0, 100),
@@ -165,6 +178,7 @@ LIMITS = {
         "l1": _number(0),
         "l2": _number(0),
         "decay_norms": _FLAG,
+        "norms_lr": _number(0, open_low=True),
         "label_smoothing": _number(0, 1, open_high=True),
         "milestones": _numbers(),
         "decay": _number(0, open_low=True),
@@ -193,7 +207,7 @@ def require_all(config: Mapping) -> None:
     Raises:
         UserError: as `require`, or a setting that is not there.
     """
-    for group in ("", "trainer", "evaluation"):
+    for group in ("", "trainer", "runtime", "evaluation"):
         _require_there(group, config[group] if group else config)
     require_settings("", config)
     for name in ("val_fraction", "eval_batch_size"):

@@ -19,6 +19,7 @@ import torch
 
 from ensembles.errors import UserError
 from ensembles.metrics import Predicted
+from ensembles.renamed import by_present_names
 from ensembles.untrusted import PredictedSets, Unfit, refusal, require_predictions
 
 OPTIONAL = ("accepted", "inputs")
@@ -64,13 +65,15 @@ def _write(file: zipfile.ZipFile, name: str, array: np.ndarray) -> None:
 
 
 def about(path: Path) -> dict:
-    """What was kept with the predictions, as it stands there: `ensembles.untrusted` has checked its form.
+    """What was kept with the predictions, its config by present names: `ensembles.untrusted` has checked its form.
 
     Raises:
         UserError: no such file, a damaged one, or one that carries code.
     """
     with _opened(path) as file:
         found = _about(file)
+        if isinstance(found.get("config"), dict):
+            found["config"] = by_present_names(found["config"])
         require_predictions(found)
         return found
 
@@ -134,9 +137,11 @@ def _opened(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
         with np.load(path, allow_pickle=False) as file:
             yield file
     except FileNotFoundError as error:
-        raise UserError(f"There is no {path}: run train.py with evaluation.save_predictions=true first.") from error
+        raise UserError(
+            f"There is no {path}: run ensembles train with evaluation.save_predictions=true first."
+        ) from error
     except Exception as error:  # whatever a damaged archive makes its readers raise
-        raise refusal(path, error, "have it written again by train.py") from error
+        raise refusal(path, error, "have it written again by ensembles train") from error
 
 
 def _require_sizes(path: Path) -> None:

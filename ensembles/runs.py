@@ -20,8 +20,9 @@ from ensembles.data.files.fingerprint import contents_hash, image_hashes, images
 from ensembles.errors import UserError
 from ensembles.files import held, holder, write_text
 from ensembles.recipes import describe_recipe
+from ensembles.renamed import FORMER, by_former_names
 
-# What a run computes does not depend on these.
+# What a run computes does not depend on these; all by the names that settings had first (`ensembles.renamed`).
 ELSEWHERE = {
     "data": {
         *("root", "cache_dir", "num_workers", "eval_batch_size"),
@@ -48,7 +49,8 @@ WHOLE = ("method", "model", "recipe", "seed", "train", "ckpt", "content")
 
 
 def identity(config: dict) -> dict:
-    """The part of a composed config that decides what is trained."""
+    """The part of a composed config that decides what is trained, by former names."""
+    config = by_former_names(config)
     parts = {key: config.get(key) for key in WHOLE}
     for group, left_out in ELSEWHERE.items():
         parts[group] = {key: value for key, value in config[group].items() if key not in left_out | TEST_SETS}
@@ -74,7 +76,7 @@ def _redraws(config: dict) -> bool:
 
 def decides(key: str) -> bool:
     """Whether a setting or group, such as recipe.epochs, can change what a run trains or evaluates."""
-    group, _, name = key.partition(".")
+    group, _, name = FORMER.get(key, key).partition(".")
     return group in {*WHOLE, *ELSEWHERE, *EVALUATION, "experiment"} and name not in ELSEWHERE.get(group, ())
 
 
@@ -115,7 +117,7 @@ class Run:
     last = _file("last.ckpt")
     previous = _file("previous.ckpt")  # the checkpoint before the last
     best = _file("best.ckpt")
-    epochs = _file("epochs")  # a folder: what ``trainer.keep_every`` keeps, ``<epochs done>.ckpt``
+    epochs = _file("epochs")  # a folder: what ``runtime.keep_every`` keeps, ``<epochs done>.ckpt``
     history = _file("metrics.csv")
     results_file = _file(evaluations.RESULTS)
     provenance_file = _file(evaluations.PROVENANCE)
@@ -139,16 +141,17 @@ class Run:
 
     @property
     def evaluation(self) -> dict:
-        """The part of the config that decides how the trained network is evaluated."""
-        data = {key: value for key, value in self.config["data"].items() if key in TEST_SETS}
+        """The part of the config that decides how the trained network is evaluated, by former names."""
+        config = by_former_names(self.config)
+        data = {key: value for key, value in config["data"].items() if key in TEST_SETS}
         for key in OWN_SETS:
             if isinstance(data.get(key), dict):
                 data[key] = {
                     n: [place, contents_hash(place) if isinstance(place, str) else None]
                     for n, place in data[key].items()
                 }
-        found = {**{key: self.config[key] for key in EVALUATION}, "data": data}
-        if self.config.get("trainer", {}).get("precision", 32) != 32:
+        found = {**{key: config[key] for key in EVALUATION}, "data": data}
+        if config.get("trainer", {}).get("precision", 32) != 32:
             found["precision"] = 32  # once it was the training's
         return found
 

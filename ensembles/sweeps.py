@@ -14,7 +14,8 @@ from rich.console import Console
 
 from ensembles.errors import UserError
 from ensembles.files import write_text
-from ensembles.reports.terminal import RunRow, compare, write_csv
+from ensembles.renamed import by_present_names
+from ensembles.reports.terminal import RunRow, compare, line, write_csv
 from ensembles.runs import Run, state
 
 
@@ -56,7 +57,9 @@ class Sweep:
         try:
             index = json.loads((folder / "index.json").read_text())
             start = Path(index["started_in"])
-            runs = [(run["varied"], Run(run["config"], start / run["folder"])) for run in index["runs"]]
+            runs = [
+                (run["varied"], Run(by_present_names(run["config"]), start / run["folder"])) for run in index["runs"]
+            ]
             return cls(folder, index["arguments"], runs)
         except OSError as error:
             raise UserError(f"{folder} is no sweep's folder: it has no index.json.") from error
@@ -78,6 +81,13 @@ class Sweep:
     def rows(self) -> list[RunRow]:
         """For each run what it varies, its state and its results."""
         return [RunRow(varied, state(run), run.results() or {}) for varied, run in self.runs]
+
+    def tell(self, run: Run) -> None:
+        """Print a line on one of the runs: which it is, of how many, and its result."""
+        places = [place for place, (_, planned) in enumerate(self.runs) if planned.folder == run.folder]
+        for place in places[:1]:
+            row = RunRow(self.runs[place][0], state(run), run.results() or {})
+            print(f"[{place + 1} of {len(self.runs)}] {line(row)}", flush=True)
 
     def show(self) -> bool:
         """Print the table over the runs and write it as CSV; returns whether every run has results."""

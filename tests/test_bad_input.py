@@ -28,9 +28,9 @@ CASES = {
     "data.val_fraction=1": "data.val_fraction is 1",
     "data.train_size=3": "data.train_size is 3",
     "data.classes=[0,17]": "data.classes has 17",
-    "checkpoint=first": "checkpoint is 'first', but must be best or last.",
-    "train=false": "train=false needs a checkpoint to evaluate: ckpt=<path>.",
-    "ckpt=nowhere.ckpt": "nowhere.ckpt",
+    "test_on=first": "test_on is 'first', but must be best or last.",
+    "train=false": "train=false needs a checkpoint to evaluate: ckpt_path=<path>.",
+    "ckpt_path=nowhere.ckpt": "nowhere.ckpt",
     "trainer.devices=2": "trainer.devices=2 needs strategy=ddp",
     "seed=-1": "seed is -1",
     "method.M=1.5": "method.M is 1.5",
@@ -86,7 +86,7 @@ def test_missing_data(tiny):
 def test_a_checkpoint_of_another_architecture(tiny):
     tiny("method=mimo", "runs_dir=mimo")
     (checkpoint,) = Path("mimo").glob("*/best.ckpt")
-    ended = tiny("train=false", f"ckpt={checkpoint}", "data.classes=[0,1,2]")
+    ended = tiny("train=false", f"ckpt_path={checkpoint}", "data.classes=[0,1,2]")
     assert "another architecture: it holds MIMO on small_cnn (method.M=3" in one_sentence(ended)
 
 
@@ -96,16 +96,16 @@ def test_damaged_and_hostile_checkpoints(tiny, tmp_path):
     whole = checkpoint.read_bytes()
     for size in (0, 100, len(whole) // 2):
         Path("cut.ckpt").write_bytes(whole[:size])
-        assert "cut.ckpt" in one_sentence(tiny("train=false", "ckpt=cut.ckpt"))
+        assert "cut.ckpt" in one_sentence(tiny("train=false", "ckpt_path=cut.ckpt"))
 
     class Hostile:
         def __reduce__(self):
             return (Path.touch, (tmp_path / "ran",))
 
     torch.save({"state_dict": {}, "ensembles": Hostile()}, "hostile.ckpt")
-    assert "carries code" in one_sentence(tiny("train=false", "ckpt=hostile.ckpt"))
+    assert "carries code" in one_sentence(tiny("train=false", "ckpt_path=hostile.ckpt"))
     Path("raw.ckpt").write_bytes(pickle.dumps(Hostile()))
-    one_sentence(tiny("train=false", "ckpt=raw.ckpt"))
+    one_sentence(tiny("train=false", "ckpt_path=raw.ckpt"))
     assert not (tmp_path / "ran").exists()
 
 

@@ -40,7 +40,12 @@ def test_each_is_tested():
 
 
 def test_evaluation(run):
-    settings = ("model=small_cnn", "method=deterministic,packed", "data.corrupt=null", "trainer.accelerator=cpu")
+    settings = (
+        "model=small_cnn",
+        "method=deterministic,packed",
+        "data.corrupted.source=null",
+        "trainer.accelerator=cpu",
+    )
     rows = run("evaluation", *settings, "--rounds", "1", "--threads", "1", table="evaluation.csv")
     assert [row["method"] for row in rows] == ["deterministic", "packed"]
     assert all(int(row["images"]) > 0 and float(row["ratio"]) > 0 for row in rows)

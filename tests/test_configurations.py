@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from pytorch_lightning import Trainer
 
 from ensembles import cost, evaluation, experiment
-from ensembles.cli import CONFIGS
 from ensembles.cli.composing import checked, composing
 from ensembles.errors import UserError
 from ensembles.methods import Method
+from ensembles.recipes import CONFIGS
 from ensembles.runs import Run
 
 METHODS = sorted(path.stem for path in (CONFIGS / "method").glob("*.yaml"))
@@ -63,6 +63,7 @@ OF_METHODS = {
     "samples": [2, 0],
     "scale": [1, 3.5, 6, 0.5, 7],
     "budget": [0.5, 2, 2000, 0, -1],
+    "max_params": [2000, 100_000, 0, "null"],
     "templates": [1, 2, 50, 0],
     "grouping": ["flat", "none"],
     "single_layer_banks": ["true", 2],
@@ -105,14 +106,14 @@ OTHERS = {
     "trainer.devices": [2, 0, "all"],
     "trainer.num_nodes": [2, 0],
     "trainer.accelerator": ["auto", "gpu", "abacus"],
-    "trainer.channels_last": ["false", "maybe"],
-    "trainer.compile": ["false", "very"],
+    "runtime.channels_last": ["false", "maybe"],
+    "runtime.compile": ["false", "very"],
     "trainer.deterministic": ["true", 3],
-    "trainer.keep_every": [1, 0],
-    "trainer.save_minutes": [0, -1],
+    "runtime.keep_every": [1, 0],
+    "runtime.save_minutes": [0, -1],
     "strategy": ["ddp", "fsdp"],
-    "checkpoint": ["last", "first"],
-    "ckpt": ["nowhere.ckpt"],
+    "test_on": ["last", "first"],
+    "ckpt_path": ["nowhere.ckpt"],
     "train": ["false", "perhaps"],
     "evaluation.temperature_scaling": ["true", 2],
 }
@@ -120,9 +121,9 @@ SMALL = [
     "recipe.epochs=2",
     "recipe.batch_size=8",
     "data.train_size=40",
-    "data.corrupt=null",
+    "data.corrupted.source=null",
     "trainer.accelerator=cpu",
-    "trainer.progress=false",
+    "runtime.progress=false",
     "+trainer.limit_train_batches=1",
 ]
 

@@ -1,4 +1,4 @@
-"""``train=false ckpt=...``: a checkpoint is evaluated as what it is."""
+"""``train=false ckpt_path=...``: a checkpoint is evaluated as what it is."""
 
 import json
 import shutil
@@ -50,31 +50,33 @@ OTHER = ("method=mimo", "method.M=2", "model=small_cnn", "model.width=0.5", "dat
 
 @pytest.mark.slow
 def test_its_own_method_model_and_data_are_evaluated(train):
-    settings = ("data.train_size=100", "recipe.epochs=1", "trainer.progress=false", "data.corrupt=null")
+    settings = ("data.train_size=100", "recipe.epochs=1", "runtime.progress=false", "data.corrupted.source=null")
     assert train(*settings, *OTHER).code == 0
     (path,) = Path("runs").glob("*/best.ckpt")
-    ended = train("train=false", f"ckpt={path}", "trainer.progress=false", "runs_dir=evaluated")
+    ended = train("train=false", f"ckpt_path={path}", "runtime.progress=false", "runs_dir=evaluated")
     assert ended.code == 0, ended.err
     (again,) = Path("evaluated").glob("digits-small_cnn-mimo-*")
     then, now = (json.loads((folder / "results.json").read_text()) for folder in (path.parent, again))
     measured = [key for key in then if not key.startswith("cost/")]
     assert {key: now[key] for key in measured} == {key: then[key] for key in measured}
-    ended = train("-m", "train=false", f"ckpt={path}", "trainer.progress=false", "runs_dir=evaluated", "seed=3")
+    ended = train("-m", "train=false", f"ckpt_path={path}", "runtime.progress=false", "runs_dir=evaluated", "seed=3")
     assert ended.code == 0 and len(list(Path("evaluated").glob("digits-*"))) == 1, ended.err
 
 
 def test_what_is_taken_and_what_the_command_line_decides(run):
     path = run(*OTHER)
-    config, choices = composed(f"ckpt={path}")
+    config, choices = composed(f"ckpt_path={path}")
     before = yaml.safe_load((path.parent / "config.yaml").read_text())
     assert {key: config[key] for key in ("method", "model", "data", "seed")} == {
         key: before[key] for key in ("method", "model", "data", "seed")
     }
     assert [choices[group] for group in ("method", "model", "data")] == ["mimo", "small_cnn", "digits"]
-    changed, _ = composed(f"ckpt={path}", "data.corrupt=on_the_fly", "seed=1", "method=mimo", "method.M=2")
-    assert changed["data"] == before["data"] | {"corrupt": "on_the_fly"}
+    changed, _ = composed(
+        f"ckpt_path={path}", "data.corrupted.source=on_the_fly", "seed=1", "method=mimo", "method.M=2"
+    )
+    assert changed["data"] == before["data"] | {"corrupted": before["data"]["corrupted"] | {"source": "on_the_fly"}}
     assert changed["method"] == before["method"] and changed["seed"] == 1
-    other, _ = composed(f"ckpt={path}", "data=cifar10")
+    other, _ = composed(f"ckpt_path={path}", "data=cifar10")
     assert other["data"]["_target_"].endswith("CIFAR10") and other["data"]["classes"] is None
     assert other["method"] == before["method"]
 
@@ -91,26 +93,26 @@ def test_what_is_taken_and_what_the_command_line_decides(run):
 )
 def test_a_contradiction(run, override, said):
     with pytest.raises(UserError, match=said):
-        composed(f"ckpt={run(*OTHER)}", override)
+        composed(f"ckpt_path={run(*OTHER)}", override)
 
 
 def test_a_checkpoint_away_from_its_run_needs_its_data_named(run):
     shutil.copy(run(*OTHER), "away.ckpt")
     with pytest.raises(UserError, match=r"away\.ckpt has no config\.yaml beside it .*: add data=\.\.\."):
-        composed("ckpt=away.ckpt")
-    config, _ = composed("ckpt=away.ckpt", "data=digits", "data.classes=[0,1,2,3]")
+        composed("ckpt_path=away.ckpt")
+    config, _ = composed("ckpt_path=away.ckpt", "data=digits", "data.classes=[0,1,2,3]")
     assert (config["method"]["M"], config["model"]["width"], config["seed"]) == (2, 0.5, 0)
 
 
 def test_dropout_can_be_sampled_more_often(run):
     path = run("method=dropout", "method.rate=0.3")
-    config, _ = composed(f"ckpt={path}", "method=dropout", "method.samples=8")
+    config, _ = composed(f"ckpt_path={path}", "method=dropout", "method.samples=8")
     assert (config["method"]["rate"], config["method"]["samples"]) == (0.3, 8)
 
 
 def test_a_likelihood_is_the_checkpoints(run):
     path = run("data=synthetic_regression", "data/likelihood=squared_error", "method=mimo")
-    config, choices = composed(f"ckpt={path}")
+    config, choices = composed(f"ckpt_path={path}")
     assert config["data"]["likelihood"]["_target_"] == "ensembles.likelihoods.SquaredError"
     assert config["model"]["_target_"] == "ensembles.backbones.mlp" and choices["data"] == "synthetic_regression"
 
@@ -130,15 +132,15 @@ def test_files_name_no_code(run):
     ):
         torch.save(contents | {"ensembles": about | change}, path)
         with pytest.raises(UserError):
-            composed(f"ckpt={path}")
+            composed(f"ckpt_path={path}")
     torch.save(contents, path)
     file = path.parent / "config.yaml"
     config = yaml.safe_load(file.read_text())
     for change in (call, config["data"] | {"mix": call}, None):
         file.write_text(yaml.safe_dump(config | {"data": change}))
         with pytest.raises(UserError):
-            composed(f"ckpt={path}")
+            composed(f"ckpt_path={path}")
     file.write_text("a: [")
     with pytest.raises(UserError, match=r"config\.yaml cannot be read"):
-        composed(f"ckpt={path}")
+        composed(f"ckpt_path={path}")
     assert not Path("ran").exists()

@@ -9,9 +9,9 @@ import pytest
 from ensembles.evaluations import find
 from ensembles.methods import Method
 
-CORRUPTED = ("data.corrupt=on_the_fly", "data.corruptions.severities=[1]", "recipe.epochs=1")
-MANY = (*CORRUPTED, "data.corruptions.types=[contrast,spatter]", "evaluation.save_predictions=true")
-FEW = (*CORRUPTED, "data.corruptions.types=[contrast]")
+CORRUPTED = ("data.corrupted.source=on_the_fly", "data.corrupted.severities=[1]", "recipe.epochs=1")
+MANY = (*CORRUPTED, "data.corrupted.types=[contrast,spatter]", "evaluation.save_predictions=true")
+FEW = (*CORRUPTED, "data.corrupted.types=[contrast]")
 
 
 def content(folder):
@@ -26,7 +26,7 @@ def evaluate(request, tiny, tmp_path):
     if request.param == "of a checkpoint":
         tiny("runs_dir=trained", "recipe.epochs=1")
         (checkpoint,) = Path("trained").glob("*/best.ckpt")
-        which = ("train=false", f"ckpt={checkpoint}")
+        which = ("train=false", f"ckpt_path={checkpoint}")
 
     def evaluate(*arguments, network=True):
         with pytest.MonkeyPatch.context() as patch:
@@ -40,7 +40,7 @@ def evaluate(request, tiny, tmp_path):
 
 
 @pytest.mark.slow
-def test_what_was_measured_stays(evaluate):
+def test_what_was_measured_stays(evaluate, plots):
     evaluate(*MANY)
     (run,) = Path("runs").iterdir()
     many = content(run)

@@ -6,6 +6,7 @@ import pytest
 from hydra import compose
 
 from ensembles.cli.composing import checked, composing
+from ensembles.renamed import FORMER
 from ensembles.runs import LATER, identity
 
 
@@ -15,7 +16,7 @@ def of(*overrides):
 
 
 NEW = {
-    "trainer.keep_every": ("2", "packed"),
+    "runtime.keep_every": ("2", "packed"),
     "trainer.deterministic": ("true", "packed"),
     "method.initialisation": ("common", "packed"),
     "method.batches": ("own", "packed"),
@@ -30,13 +31,15 @@ NEW = {
 
 
 def test_every_later_setting_is_tried_here():
-    assert set(NEW) == {f"{group}.{key}" for group, values in LATER.items() for key in values}
+    assert {FORMER.get(key, key) for key in NEW} == {
+        f"{group}.{key}" for group, values in LATER.items() for key in values
+    }
 
 
 @pytest.mark.parametrize("setting", NEW)
 def test_a_later_setting_counts_at_a_new_value_alone(setting):
     value, method = NEW[setting]
-    group, key = setting.split(".")
+    group, key = FORMER.get(setting, setting).split(".")
     old = json.dumps(LATER[group][key])
     run = ["model=wrn", f"method={method}"]
     before, after = of(*run, f"{setting}={old}"), of(*run, f"{setting}={value}")

@@ -36,7 +36,7 @@ def own(train, monkeypatch):
         path = Path(f"conf/{name}.yaml")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text + "\n")
-    settings = ("recipe.epochs=1", "trainer.progress=false")
+    settings = ("recipe.epochs=1", "runtime.progress=false")
     yield lambda *arguments: train("--config-dir", "conf", *arguments, *settings)
     sys.modules.pop("ownparts", None)
     while str(Path.cwd()) in sys.path:

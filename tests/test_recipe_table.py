@@ -1,6 +1,7 @@
 """configs/recipes.yaml: the default recipe is the paper's, each recipe is whole, and a run says which it has."""
 
 import json
+import re
 
 import pytest
 import yaml
@@ -8,9 +9,9 @@ from hydra import compose
 from omegaconf import OmegaConf
 
 from ensembles import papers
-from ensembles.cli import CONFIGS
+from ensembles.cli import paper_rows
 from ensembles.cli.composing import composing
-from ensembles.recipes import FILE, describe_recipe, recipe_for, rule, rules
+from ensembles.recipes import CONFIGS, FILE, describe_recipe, recipe_for, rule, rules
 
 RECIPES = sorted(path.stem for path in (CONFIGS / "recipe").glob("*.yaml"))
 TABLES = [name for name in papers.names() if not papers.load(name).is_figure]
@@ -113,7 +114,22 @@ def test_a_recipe_is_whole_in_its_file(name):
     text = (CONFIGS / "recipe" / f"{name}.yaml").read_text()
     assert text.startswith("# ") and "defaults:" not in text
     missing = {"pe_imagenet": {"label_smoothing"}, "mimo_regression": {"loss", "label_smoothing"}}.get(name, set())
-    assert yaml.safe_load(text).keys() == KEYS - missing
+    more = {"airbench": {"norms_lr"}}.get(name, set())
+    assert yaml.safe_load(text).keys() == KEYS - missing | more
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_begins_with_a_command_that_has_it_and_what_to_expect(name):
+    _, command, expected = (CONFIGS / "recipe" / f"{name}.yaml").read_text().splitlines()[:3]
+    words = re.sub("<.*>", "nowhere", command.removeprefix("# python train.py")).split()
+    own = dict(word.split("=", 1) for word in words)
+    assert composed(*words)[0] == settings(name, own)
+    if printed := re.match(r"# expect (?:an NLL of )?([\d.]+) .*as the paper prints", expected):
+        number = printed.group(1)
+        scores = [score for score in paper_rows.rows()[own["experiment"]].paper[:3] if score is not None]
+        assert any(round(float(score), len(number.partition(".")[2])) == float(number) for score in scores)
+    elif measured := re.search(r"as measured: (\S+)$", expected):
+        assert (CONFIGS.parent / measured.group(1)).exists()
 
 
 def test_batch_ensemble_decays_where_the_authors_code_does():

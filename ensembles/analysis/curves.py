@@ -147,7 +147,7 @@ def sparsity(
 
 def tested(run: Run) -> Path:
     """The checkpoint that was tested."""
-    return run.best if run.config["checkpoint"] == "best" and run.best.exists() else run.last
+    return run.best if run.config["test_on"] == "best" and run.best.exists() else run.last
 
 
 def nonzero(checkpoint: Path, threshold: float) -> float:

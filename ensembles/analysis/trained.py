@@ -15,7 +15,7 @@ from ensembles.methods.base import Ensemble
 from ensembles.rng import generator
 from ensembles.runs import Run
 
-TEST_ALONE = {"ood_sets": [], "shift_sets": [], "ood": None, "shift": None, "corrupt": None}
+TEST_ALONE = {"ood_sets": [], "shift_sets": [], "ood": None, "shift": None, "corrupted": None}
 
 
 class Trained:
@@ -35,7 +35,7 @@ class Trained:
     @cached_property
     def ensemble(self) -> Ensemble:
         """As it was tested, in evaluation mode."""
-        best = self.run.config["checkpoint"] == "best" and self.run.best.exists()
+        best = self.run.config["test_on"] == "best" and self.run.best.exists()
         return self.at(self.run.best if best else self.run.last)
 
     @property
@@ -47,7 +47,7 @@ class Trained:
         """
         kept = {int(path.stem): path for path in sorted(self.run.epochs.glob("*.ckpt"))}
         if not kept:
-            raise UserError(f"{self.run.folder} has kept no epochs: train it again with trainer.keep_every=1.")
+            raise UserError(f"{self.run.folder} has kept no epochs: train it again with runtime.keep_every=1.")
         return kept
 
     def at(self, checkpoint: Path) -> Ensemble:

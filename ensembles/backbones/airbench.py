@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ensembles.backbones.fit import fit, note_initialisers, torch_default
+from ensembles.backbones.fit import fit, torch_default
 from ensembles.backbones.trace import LAYERS
 from ensembles.errors import UserError
 from ensembles.limits import settings_of
@@ -63,7 +63,10 @@ def airbench(
             fc=nn.Linear(widths[-1], num_classes, bias=False),
         )
     )
-    note_initialisers(network, dict.fromkeys(LAYERS, torch_default))
+    for layer in network.modules():
+        if isinstance(layer, LAYERS):
+            layer.initialiser = identity_start if isinstance(layer, nn.Conv2d) else torch_default
+            layer.initialiser(layer)
     return fit(network, num_classes, in_channels, image_size, **settings)
 
 
@@ -72,13 +75,29 @@ def _group(in_channels: int, out_channels: int) -> nn.Sequential:
         OrderedDict(
             conv1=nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False),
             pool=nn.MaxPool2d(2),
-            bn1=nn.BatchNorm2d(out_channels),
+            bn1=_norm(out_channels),
             gelu1=nn.GELU(),
             conv2=nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
-            bn2=nn.BatchNorm2d(out_channels),
+            bn2=_norm(out_channels),
             gelu2=nn.GELU(),
         )
     )
+
+
+def _norm(channels: int) -> nn.BatchNorm2d:
+    """A batch norm whose scale stays 1: only its biases are trained, by a large rate (``recipe.norms_lr``)."""
+    norm = nn.BatchNorm2d(channels, momentum=0.4)
+    norm.weight.requires_grad_(False)
+    return norm
+
+
+def identity_start(layer: nn.Conv2d) -> None:
+    """Draw a convolution as PyTorch does, but let its first filters pass the inputs on, as many as there are."""
+    torch_default(layer)
+    passing = nn.init.dirac_(torch.empty_like(layer.weight), layer.groups)
+    rows = passing.detach().flatten(1).any(1)[:, None, None, None]
+    with torch.no_grad():
+        layer.weight.copy_(torch.where(rows, passing, layer.weight))
 
 
 class Whitening(nn.Module):

@@ -15,13 +15,14 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ensembles.errors import UserError
+from ensembles.renamed import by_present_names
 
 NETWORK = ("method", "model")  # a checkpoint says itself what these are; of its data only the run's config.yaml knows
 FREE = {"method.samples"}  # a trained network can be evaluated with another value
 
 
 def as_trained(config: DictConfig, choices: Mapping, overrides: Sequence[str]) -> tuple[DictConfig, Mapping]:
-    """A config and its groups' choices; where it only evaluates ``ckpt``, composed again as that was trained.
+    """A config and its groups' choices; where it only evaluates ``ckpt_path``, composed again as that was trained.
 
     Args:
         config: what the overrides are composed to, while configs can be composed; Hydra's own are kept if it has them.
@@ -29,11 +30,11 @@ def as_trained(config: DictConfig, choices: Mapping, overrides: Sequence[str]) -
     Raises:
         UserError: a checkpoint that cannot be read, that no option is of, or that an override contradicts.
     """
-    if not config.ckpt or not isinstance(config.ckpt, str):  # what is no path is refused with all other values
+    if not config.ckpt_path or not isinstance(config.ckpt_path, str):  # no path is refused with all other values
         return config, choices
     if config.train:
-        raise UserError(f"ckpt={config.ckpt} is a checkpoint to evaluate, which needs train=false.")
-    path = Path(str(config.ckpt))
+        raise UserError(f"ckpt_path={config.ckpt_path} is a checkpoint to evaluate, which needs train=false.")
+    path = Path(str(config.ckpt_path))
     given = {override.key_or_group for override in OverridesParser.create().parse_overrides(list(overrides))}
     wanted = _network(path)
     recorded = _recorded(path)
@@ -74,7 +75,7 @@ def _recorded(path: Path) -> dict | None:
     try:
         recorded = yaml.safe_load(file.read_text())
         if _is_settings(recorded["data"]) and isinstance(recorded["seed"], int):
-            return recorded
+            return by_present_names(recorded)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, yaml.YAMLError, TypeError, KeyError):

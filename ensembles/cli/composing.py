@@ -14,10 +14,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from yaml import YAMLError
 
-from ensembles.cli import CONFIGS
 from ensembles.data.files.fingerprint import fingerprint
 from ensembles.errors import UserError, reason
 from ensembles.limits import require_all
+from ensembles.recipes import CONFIGS
+from ensembles.renamed import require_all_present
 
 LONG = "recipe.epochs says how long a training is"
 VALIDATED = "each epoch is validated, or none with data.val_fraction=0"
@@ -34,11 +35,11 @@ TAKEN = {
     "overfit_batches": "data.train_size makes the training set small",
     "strategy": "strategy=ddp or strategy=fsdp is a group of its own",
     "logger": "logger=... is a group of its own",
-    "enable_progress_bar": "trainer.progress says it",
-    "enable_checkpointing": "trainer.save_minutes and trainer.keep_every say what is saved",
+    "enable_progress_bar": "runtime.progress says it",
+    "enable_checkpointing": "runtime.save_minutes and runtime.keep_every say what is saved",
     "default_root_dir": "runs_dir says where runs are",
     "use_distributed_sampler": "data are dealt to processes already",
-    "enable_model_summary": "scripts/describe.py shows a network",
+    "enable_model_summary": "ensembles describe shows a network",
     "log_every_n_steps": "each epoch is logged",
     "callbacks": "a run has its own",
     "plugins": "a run has its own",
@@ -120,6 +121,7 @@ def checked(config: DictConfig) -> dict:
         raise UserError(f"{reason(error)}.") from error
     for group in ("logger", "strategy"):
         plain[group] = plain.get(group) or {}  # logger=[] leaves the group out
+    require_all_present(plain)
     require_all(plain)
     for name, instead in TAKEN.items():
         if name in plain["trainer"]:
@@ -131,8 +133,8 @@ def checked(config: DictConfig) -> dict:
         _reject_classification_settings(plain)
     if plain["evaluation"]["temperature_scaling"] and not plain["data"]["val_fraction"]:
         raise UserError("evaluation.temperature_scaling needs a validation split: set data.val_fraction above 0.")
-    if not plain["train"] and not plain["ckpt"]:
-        raise UserError("train=false needs a checkpoint to evaluate: ckpt=<path>.")
+    if not plain["train"] and not plain["ckpt_path"]:
+        raise UserError("train=false needs a checkpoint to evaluate: ckpt_path=<path>.")
     return plain
 
 

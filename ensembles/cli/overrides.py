@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from ensembles.cli.as_trained import as_trained
 from ensembles.cli.composing import composed, composing
 from ensembles.errors import UserError, reason
+from ensembles.renamed import require_present
 
 # What settings are called elsewhere: the last word of a key, in lower case, without underscores.
 ALIASES = {
@@ -39,12 +40,12 @@ ALIASES = {
         "trainer.gradient_clip_val": "gradclip clip",
         "data.num_workers": "workers",
         "data": "dataset",
-        "data.root": "path datadir dataroot datapath",
+        "data.root": "root path datadir dataroot datapath",
         "data.image_size": "imgsize size",
         "model": "arch backbone network net",
         "method": "algorithm",
         "experiment": "config",
-        "ckpt": "resume ckptpath",
+        "ckpt_path": "resume",
         "runs_dir": "outdir outputdir savedir",
         "force": "overwrite",
         "seed": "randomseed",
@@ -78,7 +79,7 @@ def summary(options: Sequence[str]) -> str:
     return ", ".join([*own, *(f"{folder}/... ({count})" for folder, count in sorted(folders.items()))])
 
 
-CLOSED = ("evaluation",)  # groups of which nothing is built that could take another setting
+CLOSED = ("evaluation", "runtime")  # groups of which nothing is built that could take another setting
 
 
 def check(arguments: list[str], config_dir: str | None = None, multirun: bool = True) -> None:
@@ -94,6 +95,7 @@ def check(arguments: list[str], config_dir: str | None = None, multirun: bool = 
     with composing(config_dir):
         overrides = parsed(arguments)
         for override in overrides:
+            require_present(override.key_or_group)
             if override.is_sweep_override() and not multirun:
                 raise UserError(f"{override.input_line} stands for several runs: add -m, or quote a value with commas.")
         groups = [override for override in overrides if _is_group(override.key_or_group)]
@@ -189,8 +191,8 @@ def _hint(key: str, config: DictConfig) -> str:
     beside = [k for k in siblings if last[k] in _near(name, [last[k] for k in siblings])]
     guesses = (
         [k for k in siblings if _plain(last[k]) == _plain(name)],
-        [k for k in keys if _plain(last[k]) == _plain(name)],
         [alias] if alias in keys else [],
+        [k for k in keys if _plain(last[k]) == _plain(name)],
         sorted(beside, key=lambda k: _near(name, [last[k] for k in siblings]).index(last[k])),
         []
         if siblings and group

@@ -45,9 +45,9 @@ class CIFAR10(ImageDataModule):
 
     def provide_corrupted(self, types: list[str]) -> None:
         """Fetch the official copies where there are none: those made here may be incomplete and must be completed."""
-        if self.corrupted_root or self.corrupted_folder.exists():
+        if self.corrupted.root or self.corrupted_folder.exists():
             super().provide_corrupted(types)
-        location = SetLocation(self.root, self.download, "set data.corrupt=on_the_fly or null")
+        location = SetLocation(self.root, self.download, "set data.corrupted.source=on_the_fly or null")
         provide_folders(self.corrupted_archive, location)
         record_checksums(self.corrupted_folder, sorted(path.name for path in self.corrupted_folder.glob("*.npy")))
 

@@ -1,7 +1,7 @@
 """Corrupted copies of the test set: which ones, and whether they are read or computed as they are asked for."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 
@@ -26,44 +26,42 @@ class CorruptedCopies:
     """Choose corrupted copies of the test set, and compute or read them: sets by name, ``corrupted/<type>/<severity>``.
 
     Attributes:
-        corrupt: ``written`` to read them, ``on_the_fly`` to compute them batch by batch, None for none.
-        corruptions: ``types``: standard, extra, all or a list of names; ``severities``: a list of 1 to 5.
+        source: ``written`` to read them, ``on_the_fly`` to compute them batch by batch, None for none.
+        types: standard, extra, all or a list of names; then the names.
+        severities: of 1 to 5.
         size: a stratified subset of the test set, the same images in every copy; None for all.
+        root: the folder of written copies; None for the family's usual place.
 
     Raises:
         UserError: settings that do not exist.
     """
 
-    corrupt: str | None = None
-    corruptions: Mapping = field(default_factory=dict)
+    source: str | None = None
+    types: str | Sequence[str] = "standard"
+    severities: Sequence[int] = tuple(SEVERITIES)
     size: int | None = None
+    root: str | None = None
 
     def __post_init__(self) -> None:
-        if self.corrupt not in (None, "on_the_fly", "written"):
-            raise UserError(f"data.corrupt is {self.corrupt!r}, but must be written, on_the_fly or null.")
-        unknown = sorted(set(self.corruptions or {}).difference(("types", "severities")))
-        if unknown:
-            raise UserError(f"data.corruptions has {unknown[0]!r}, but has types and severities only.")
+        require("data.corrupted.", source=self.source, size=self.size, root=self.root)
+        if isinstance(self.types, str):
+            if self.types not in GROUPS:
+                raise UserError(f"data.corrupted.types is {self.types!r}, but must be {', '.join(GROUPS)} or a list.")
+            object.__setattr__(self, "types", GROUPS[self.types])
         if not self.types or not self.severities:
-            raise UserError("data.corruptions has no types or no severities: set data.corrupt=null for no copies.")
+            raise UserError("data.corrupted has no types or no severities: set data.corrupted.source=null for none.")
         for type in self.types:
             require_known(type, self.severities[0])
         for severity in self.severities:
             require_known(self.types[0], severity)
-        require("data.", corrupted_size=self.size)
 
-    @property
-    def types(self) -> Sequence[str]:
-        types = (self.corruptions or {}).get("types", "standard")
-        if isinstance(types, str):
-            if types not in GROUPS:
-                raise UserError(f"data.corruptions.types is {types!r}, but must be {', '.join(GROUPS)} or a list.")
-            return GROUPS[types]
-        return list(types or ())
-
-    @property
-    def severities(self) -> Sequence[int]:
-        return list((self.corruptions or {}).get("severities", SEVERITIES) or ())
+    @classmethod
+    def of(cls, settings: Mapping | None) -> "CorruptedCopies":
+        """Take the settings of ``data.corrupted``; None for no copies."""
+        known = [each.name for each in fields(cls)]
+        if unknown := sorted(set(settings or {}).difference(known)):
+            raise UserError(f"data.corrupted has {unknown[0]!r}, but has {', '.join(known)} only.")
+        return cls(**(settings or {}))
 
     def computed(self, test: LabelledSet, size: int, channels: int) -> dict[str, LabelledSet]:
         """Compute each copy's batches, when they are asked for, from images at their own size, which are then resized.
@@ -94,7 +92,7 @@ class CorruptedCopies:
             return self._arrays(folder, len(names), size, channels)
         copies = {}
         for name, type, severity in self._cells():  # <type>/<severity>/<class>/, seen as they are
-            found = labelled_folder(folder / type / str(severity), f"data.corrupted_root: {type}", names)
+            found = labelled_folder(folder / type / str(severity), f"data.corrupted.root: {type}", names)
             view = partial(cover, size=size)
             copies[name] = LabelledSet(found.images.fit(size, channels, view), found.labels)
         return copies
@@ -108,7 +106,7 @@ class CorruptedCopies:
         if self.size is None:
             return copy
         if self.size > len(copy):
-            raise UserError(f"data.corrupted_size is {self.size}, but the test set has {len(copy)} images.")
+            raise UserError(f"data.corrupted.size is {self.size}, but the test set has {len(copy)} images.")
         return copy.subset(stratified(copy.labels, self.size, "corrupted"))
 
     def _cells(self) -> list[tuple[str, str, int]]:

@@ -51,7 +51,7 @@ class ImageFolder(ImageDataModule):
     @property
     def corrupted_folder(self) -> Path:
         """Beside the folder itself, unless another is set."""
-        return super().corrupted_folder if self.corrupted_root else self.root.with_name(f"{self.root.name}-C")
+        return super().corrupted_folder if self.corrupted.root else self.root.with_name(f"{self.root.name}-C")
 
     @property
     def statistics(self) -> tuple[list[float], list[float]]:

@@ -41,8 +41,7 @@ class ImageDataModule(DataModule):
         eval_batch_size: examples of an evaluation batch in one process.
         ood_sets, shift_sets, ood, shift: see `EvaluationSets`.
         sets_root: the folder that holds, or gets, the official ones among them; None for ``root``.
-        corrupt, corruptions, corrupted_size: see `CorruptedCopies`.
-        corrupted_root: the folder of written corrupted copies; None for the family's usual place.
+        corrupted: settings of `CorruptedCopies`; None for no copies.
 
     Attributes:
         native_size, in_channels, names: what a family states before it reads an image.
@@ -75,10 +74,7 @@ class ImageDataModule(DataModule):
         ood: UserSets | None = None,
         shift: UserSets | None = None,
         sets_root: str | None = None,
-        corrupt: str | None = None,
-        corruptions: Mapping | None = None,
-        corrupted_size: int | None = None,
-        corrupted_root: str | None = None,
+        corrupted: Mapping | None = None,
     ) -> None:
         super().__init__(batch_size, seed, eval_batch_size)
         require("data.", image_size=image_size, val_fraction=val_fraction, num_workers=num_workers)
@@ -89,8 +85,7 @@ class ImageDataModule(DataModule):
         self.classes = None if classes is None else class_indices(list(classes), self.names)
         self.evaluation_sets = EvaluationSets(ood_sets, shift_sets, ood, shift)
         self.sets_root = Path(sets_root).expanduser() if sets_root else self.root
-        self.corrupted = CorruptedCopies(corrupt, corruptions or {}, corrupted_size)
-        self.corrupted_root = corrupted_root
+        self.corrupted = CorruptedCopies.of(corrupted)
 
     def load(self) -> dict[str, LabelledSet]:
         """Read ``train``, ``test`` and maybe ``val`` at their own size, downloaded or decoded where that is needed."""
@@ -113,7 +108,7 @@ class ImageDataModule(DataModule):
     @property
     def corrupted_folder(self) -> Path:
         """The folder of written corrupted copies."""
-        return Path(self.corrupted_root).expanduser() if self.corrupted_root else self.root / f"{self.title}-C"
+        return Path(self.corrupted.root).expanduser() if self.corrupted.root else self.root / f"{self.title}-C"
 
     def provide_corrupted(self, types: list[str]) -> None:
         """Have written corrupted copies of these types where they are not there.
@@ -122,8 +117,8 @@ class ImageDataModule(DataModule):
             UserError: what to do where they cannot be had.
         """
         raise UserError(
-            f"{self.corrupted_folder} has no {types[0]}: write it by python scripts/corrupt.py with the same data=..., "
-            "or set data.corrupt=on_the_fly."
+            f"{self.corrupted_folder} has no {types[0]}: write it by ensembles corrupt with the same data=..., "
+            "or set data.corrupted.source=on_the_fly."
         )
 
     @property
@@ -182,9 +177,9 @@ class ImageDataModule(DataModule):
     @cached_property
     def _corrupted_sets(self) -> dict[str, LabelledSet]:
         chosen = self.corrupted
-        if chosen.corrupt == "on_the_fly":
+        if chosen.source == "on_the_fly":
             copies = chosen.computed(self.native_test, self.image_size, self.in_channels)
-        elif chosen.corrupt == "written":
+        elif chosen.source == "written":
             if missing := chosen.missing(self.corrupted_folder):
                 self.provide_corrupted(missing)
             copies = chosen.written(self.corrupted_folder, self.names, self.image_size, self.in_channels)

@@ -83,7 +83,7 @@ class ImageNet(ImageDataModule):
 
     @property
     def corrupted_folder(self) -> Path:
-        return super().corrupted_folder if self.corrupted_root else self.root / "imagenet-c"
+        return super().corrupted_folder if self.corrupted.root else self.root / "imagenet-c"
 
     def load(self) -> dict[str, LabelledSet]:
         wanted = None if self.classes is None else super().class_names
@@ -111,9 +111,9 @@ class ImageNet(ImageDataModule):
 
     def provide_corrupted(self, types: list[str]) -> None:
         """Fetch the official copies, as far as they are asked for."""
-        if self.corrupted_root:
+        if self.corrupted.root:
             super().provide_corrupted(types)
-        location = SetLocation(self.corrupted_folder, self.download, "set data.corrupt=on_the_fly or null")
+        location = SetLocation(self.corrupted_folder, self.download, "set data.corrupted.source=on_the_fly or null")
         for archive in CORRUPTED:
             if set(types).intersection(archive.folders):
                 provide_folders(archive, location)

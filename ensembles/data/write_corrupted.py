@@ -19,7 +19,7 @@ from ensembles.files import replacing
 
 
 def write_corrupted(data: ImageDataModule, device: str | torch.device = "cpu") -> Path:
-    """Write the copies that ``data.corruptions`` names, of the whole test part at its own size.
+    """Write the copies that ``data.corrupted`` names, of the whole test part at its own size.
 
     Each type's file gets its name when it is whole; types that are there already stay as they are.
 
@@ -47,7 +47,7 @@ def _write_labels(folder: Path, data: ImageDataModule) -> None:
     path = folder / LABELS
     if path.exists():
         if not np.array_equal(map_array(path, (None,), integers=True), labels):
-            raise UserError(f"{folder} holds copies of another set: set data.corrupted_root to a folder of its own.")
+            raise UserError(f"{folder} holds copies of another set: set data.corrupted.root to a folder of its own.")
         return
     with replacing(path) as draft:
         np.save(draft, labels)
@@ -82,4 +82,4 @@ def _claimed(folder: Path) -> Iterator[None]:
     except BlockingIOError as error:
         raise UserError(f"{folder} is being written to by another process: wait for it to end.") from error
     except OSError as error:
-        raise UserError(f"{folder} cannot be written ({error.strerror or error}): set data.corrupted_root.") from error
+        raise UserError(f"{folder} cannot be written ({error.strerror or error}): set data.corrupted.root.") from error

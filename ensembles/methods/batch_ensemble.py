@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from ensembles.backbones.resize import is_pretrained
+from ensembles.deal import whole_or_shares
 from ensembles.errors import UserError
 from ensembles.limits import require, settings_of
 from ensembles.methods.base import Backbone, Method, fresh, param_groups
-from ensembles.methods.deal import whole_or_shares
 from ensembles.methods.folded import BATCH_NORMS, Folded, pop_tensors
 from ensembles.methods.layers import Layer, layers
 

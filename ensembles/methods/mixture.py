@@ -25,8 +25,8 @@ class MixtureNetwork(Folded):
     Args:
         backbone: a freshly initialised network, or a function that builds one. Only the spread of its mixed layers'
             numbers is kept, so there is no use in pretrained ones.
-        budget: parameters to store besides the members' own mixing weights and norms, as a multiple of the backbone's,
-            or from 1000 on as a number.
+        budget: parameters to store besides the members' own mixing weights and norms, as a multiple of the backbone's.
+        max_params: the same as a number, in the budget's place.
         templates: that a layer mixes, dealt round robin from its group's.
         grouping: ``shape``, banks for layers of one type and shape (section 3.1), each with its layers' share of the
             budget; or ``flat``, one for all layers (section 5.1), for small budgets.
@@ -47,32 +47,35 @@ class MixtureNetwork(Folded):
         backbone: Backbone,
         M: int = 4,
         budget: float = 1.0,
+        max_params: float | None = None,
         templates: int = 5,
         grouping: Literal["shape", "flat"] = "shape",
         single_layer_banks: bool = False,
         disjoint: bool = False,
         input_shape: tuple[int, ...] = (3, 32, 32),
     ) -> None:
-        require(budget=budget, templates=templates)
+        require(budget=budget, max_params=max_params, templates=templates)
         if grouping not in ("shape", "flat"):
             raise UserError(
                 f"method.grouping is {grouping!r}, but must be shape or flat: which layers share templates."
             )
         (network,) = fresh(backbone, 1)
         params = sum(parameter.numel() for parameter in network.parameters())
-        share = budget_share(budget, params)
+        # the budget exactly as it is written
+        share = Fraction(str(budget)) if max_params is None else Fraction(int(max_params), params)
+        allowed, key = floor(share * params), "budget" if max_params is None else "max_params"
         super().__init__(network, M, input_shape, NORMS)
         self.banks = nn.ModuleList()
         self.shared_layers: list[list[str]] = []
         template_sets = M if disjoint else 1
         if grouping == "flat":
-            self._mix_flat(floor(share * params), templates, template_sets)
+            self._mix_flat(allowed, key, templates, template_sets)
         else:
             self._mix_by_shape(share, templates, template_sets, single_layer_banks)
             self._require_mixed()
             own = {id(parameter) for parameter in self.own_parameters()}
             shared = (parameter for parameter in self.parameters() if id(parameter) not in own)
-            _require_budget(floor(share * params), sum(parameter.numel() for parameter in shared))
+            _require_budget(allowed, key, sum(parameter.numel() for parameter in shared))
         self.layers = [layer for bank in self.banks for layer in bank.group]
 
     def folded(self, m: int) -> dict[str, Tensor]:
@@ -101,12 +104,12 @@ class MixtureNetwork(Folded):
                 n = min(n, each * len(group) * template_sets)
                 self.banks.append(Bank(group, weights, self.M, n, each, template_sets > 1))
 
-    def _mix_flat(self, budget: int, each: int, template_sets: int) -> None:
+    def _mix_flat(self, allowed: int, key: str, each: int, template_sets: int) -> None:
         group = layers(self.network)
         weights = pop_tensors(self.network, *(layer.weight for layer in group))
         unmixed = sum(parameter.numel() for parameter in self.network.parameters())
-        _require_budget(budget, unmixed + 1)
-        needed, size = each * template_sets * sum(layer.size for layer in group), budget - unmixed
+        _require_budget(allowed, key, unmixed + 1)
+        needed, size = each * template_sets * sum(layer.size for layer in group), allowed - unmixed
         self.banks.append(FlatBank(group, weights, self.M, min(size, needed), each, template_sets > 1))
 
     def _require_mixed(self) -> None:
@@ -118,10 +121,10 @@ class MixtureNetwork(Folded):
             )
 
 
-def _require_budget(budget: int, shared: int) -> None:
-    if shared > budget:
+def _require_budget(allowed: int, key: str, shared: int) -> None:
+    if shared > allowed:
         raise UserError(
-            f"method.budget is {budget:,} parameters, but templates and what is not mixed take at least {shared:,}: "
+            f"method.{key} is {allowed:,} parameters, but templates and what is not mixed take at least {shared:,}: "
             "raise it, or set method.grouping=flat."
         )
 
@@ -143,14 +146,6 @@ class Mixture(Method):
 
     def parameter_groups(self) -> list[dict]:
         return param_groups(self, {"params": self.ensemble.mixing_weights(), "weight_decay": 0.0})
-
-
-AS_ABSOLUTE = 1000  # a budget from here on is a number of parameters, below it a multiple of the backbone's
-
-
-def budget_share(budget: float, params: int) -> Fraction:
-    """Divide the budget by the backbone's parameters, exactly as it is written."""
-    return Fraction(str(budget)) if budget < AS_ABSOLUTE else Fraction(int(budget), params)
 
 
 def by_shape(layers: list[Layer]) -> list[list[Layer]]:

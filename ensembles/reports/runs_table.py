@@ -11,6 +11,7 @@ import pandas as pd
 import yaml
 
 from ensembles.errors import UserError, reason
+from ensembles.renamed import by_present_names
 from ensembles.reports.paper_result import FigureResult, PaperResult
 from ensembles.reports.table_result import TableResult
 
@@ -48,12 +49,12 @@ class FinishedRun:
 
     @cached_property
     def settings(self) -> Mapping:
-        """Its config; nothing where it has none."""
+        """Its config, by present names; nothing where it has none."""
         try:
             found = yaml.safe_load(self.config)
         except yaml.YAMLError:
             return {}
-        return found if isinstance(found, dict) else {}
+        return by_present_names(found) if isinstance(found, dict) else {}
 
     @property
     def stem(self) -> str:
@@ -62,16 +63,18 @@ class FinishedRun:
 
     @property
     def method(self) -> str:
-        return self.stem.rpartition("-")[2]
+        return self.provenance.get("row") or self.stem.rpartition("-")[2]  # a study's row
 
     @property
     def but_for_seed(self) -> str:
         """Equal for runs that differ in their seed alone; by the command where there is no config."""
         known = {key: value for key, value in self.settings.items() if key != "seed"}
         if known:
-            return repr(sorted(known.items()))
+            return repr(sorted(flattened(known).items()))
         words = [word for word in str(self.provenance.get("command", "")).split() if "=" in word]
-        words = sorted(word for word in words if not word.startswith(("seed=", "trainer.progress=")))
+        words = sorted(
+            word for word in words if not word.startswith(("seed=", "trainer.progress=", "runtime.progress="))
+        )
         if not words or any(LISTED.match(word) and not word.startswith("method=") for word in words):
             return self.name  # which of the values is this run's is not known
         return f"{self.stem} {' '.join(word for word in words if not word.startswith('method='))}"
@@ -199,12 +202,18 @@ def _runs(path: Path) -> Iterator[FinishedRun]:
 def _collected(path: Path, value: object) -> Iterator[FinishedRun]:
     """The runs of a file of many: a list of entries that name their ``run``, or a mapping from names to them."""
     listed = isinstance(value, list) and all(isinstance(entry, dict) for entry in value)
-    entries = value.items() if isinstance(value, dict) else [(e.get("run"), e) for e in value] if listed else []
+    entries = value.items() if isinstance(value, dict) else [(_called(e), e) for e in value] if listed else []
     for name, entry in entries:
         if isinstance(name, str) and isinstance(entry, dict) and isinstance(entry.get("results"), dict):
             given = {key: item for key, item in entry.items() if key != "results"}
-            called = name if listed else f"{path.parent.name}-{name}"
-            yield FinishedRun(path.parent / called, entry["results"], given, "")
+            called = name if listed and "run" in entry else f"{path.parent.name}-{name}"
+            config = yaml.safe_dump(given["settings"]) if isinstance(given.get("settings"), dict) else ""
+            yield FinishedRun(path.parent / called, entry["results"], given, config)
+
+
+def _called(entry: Mapping) -> object:
+    """The run's name; a study's run is its row's, with its seed."""
+    return entry.get("run") or (f"{entry['row']}-{entry.get('seed')}" if "row" in entry else None)
 
 
 def _value(path: Path) -> object:

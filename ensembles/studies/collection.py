@@ -9,10 +9,12 @@ import numpy as np
 
 from ensembles.errors import UserError, reason
 from ensembles.files import replacing, write_text
+from ensembles.renamed import RENAMED
 from ensembles.reports.runs_table import flattened
 from ensembles.runs import Run
 from ensembles.studies.study import Study, settings
 
+TIMES_FILE = "times.json"
 KEPT = ("commit", "command", "hardware", "seconds")  # of provenance.json
 
 
@@ -22,10 +24,12 @@ class Collection:
 
     Attributes:
         entries: (row, seed) -> method, row, seed, settings, commit, command, hardware, seconds and results.
+        times: row -> its times of a training step (train) and of a prediction (predict), in the reference row's.
     """
 
     folder: Path
     entries: dict[tuple[str, int], dict]
+    times: dict[str, dict[str, float]]
 
     @classmethod
     def of(cls, folder: Path, study: Study, current: Mapping[str, Mapping]) -> "Collection":
@@ -42,6 +46,8 @@ class Collection:
         try:
             found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
             entries = {(entry["row"], entry["seed"]): entry for entry in found}
+            timed = folder / TIMES_FILE
+            times = json.loads(timed.read_text(encoding="utf-8"))["rows"] if timed.exists() else {}
             collected = {row: entry["settings"] for (row, _), entry in entries.items()}
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise UserError(f"{path} cannot be read ({reason(error)}): bring it back, or delete it.") from error
@@ -55,7 +61,7 @@ class Collection:
                     f"{path} holds runs of {row} with other settings ({_changed(before, current[row])}): use another "
                     "folder with a copy of study.yaml, or delete them."
                 )
-        return cls(folder, entries)
+        return cls(folder, entries, times)
 
     def has(self, row: str, seed: int) -> bool:
         return (row, seed) in self.entries
@@ -111,7 +117,7 @@ def _changed(before: Mapping, now: Mapping) -> str:
     """Name the first setting that differs, its value before and now."""
     flat = [flattened(settings) for settings in (before, now)]
     key = next(key for key in {**flat[0], **flat[1]} if flat[0].get(key) != flat[1].get(key))
-    return f"{key}: {flat[0].get(key)}, now {flat[1].get(key)}"
+    return f"{RENAMED.get(key, key)}: {flat[0].get(key)}, now {flat[1].get(key)}"
 
 
 def _of_images(path: Path) -> dict[str, np.ndarray]:

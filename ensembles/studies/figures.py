@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from ensembles.reports import style
 from ensembles.studies.collection import Collection
-from ensembles.studies.study import Study
+from ensembles.studies.study import Curves, Study
 
 BINS = 15  # of confidence, equally wide, as the ECE has them
 LEAST = 0.002  # share of the images below which a bin's accuracy says little
@@ -37,6 +37,7 @@ class Figures:
                 "reliability": self._lines(self._calibration, "confidence", "accuracy minus confidence"),
                 "severity": self._lines(self._corrupted, "severity of corruption", "accuracy (%)"),
                 "risk_coverage": self._lines(self._risk, "share of images answered", "errors among them (%)"),
+                **{name: self._curves(curves) for name, curves in self.study.curves.items()},
             }
 
     def _points(self, cost: str, label: str, scale: float, key: str, times: float) -> Figure:
@@ -49,7 +50,7 @@ class Figures:
             x, y = scale * found[0][cost], statistics.fmean(values)
             spread = statistics.stdev(values) if len(values) > 1 else 0
             axes.errorbar(x, y, yerr=spread, fmt="o", color=_colour(i), capsize=2)
-            placed.append((x, y, self.study.rows[row], _colour(i)))
+            placed.append((x, y, self.study.rows[row].name, _colour(i)))
         style.logarithmic(axes)
         axes.margins(0.12, 0.08)
         _name(axes, placed)
@@ -61,9 +62,27 @@ class Figures:
         axes = figure.subplots()
         for i, row in enumerate(self.rows):
             dashes = style.DASHES[i // len(style.SERIES) % len(style.DASHES)]
-            axes.plot(*points(row), color=_colour(i), linestyle=dashes, label=self.study.rows[row])
+            axes.plot(*points(row), color=_colour(i), linestyle=dashes, label=self.study.rows[row].name)
         axes.set(xlabel=x, ylabel=y)
         figure.legend(loc="outside right upper")
+        return figure
+
+    def _curves(self, curves: Curves) -> Figure:
+        figure = Figure(figsize=(7.2, 3.6))
+        panels = figure.subplots(1, 2)
+        for i, (name, line) in enumerate(curves.lines.items()):
+            there = {x: found for x, row in line.items() if (found := self.collection.results(row))}
+            for axes, key, times in zip(panels, ("test/acc", "test/nll"), (100, 1), strict=True):
+                values = [[times * results[key] for results in found] for found in there.values()]
+                means = [statistics.fmean(of) for of in values]
+                spread = [statistics.stdev(of) if len(of) > 1 else 0 for of in values]
+                axes.errorbar(list(there), means, yerr=spread, marker="o", capsize=2, color=_colour(i), label=name)
+        for axes, y in zip(panels, ("test accuracy (%)", "test NLL (nats)"), strict=True):
+            axes.set(xlabel=curves.x, ylabel=y, xscale="log")
+            axes.set_xticks(sorted({x for line in curves.lines.values() for x in line}))
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.minorticks_off()
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(curves.lines))
         return figure
 
     def _calibration(self, row: str) -> tuple[Sequence, Sequence]:

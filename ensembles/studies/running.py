@@ -8,7 +8,7 @@ import pandas as pd
 from rich.console import Console
 
 from ensembles.files import replacing, write_text
-from ensembles.papers.running import train
+from ensembles.reproduction.running import train
 from ensembles.studies.collection import Collection
 from ensembles.studies.figures import Figures
 from ensembles.studies.study import Study, settings
@@ -28,9 +28,8 @@ def study(folder: Path, plan: Study, rows: Sequence[str], seeds: int, overrides:
         missing = [row for row in rows if not collection.has(row, seed)]
         if runs:
             unfinished = [row for row in missing if plan.run(row, seed, composed).results() is None]
-            if unfinished:
-                names = ",".join(f"{plan.experiments}/{row}" for row in unfinished)
-                train(["-m", f"experiment={names}", f"seed={seed}", *overrides])
+            for words in plan.commands(unfinished):
+                train(["-m", *words, f"seed={seed}", *overrides])
         for row in missing:
             run = plan.run(row, seed, composed)
             if run.results() is not None:
@@ -72,7 +71,7 @@ def search(folder: Path, plan: Study, rows: Sequence[str], overrides: Sequence[s
         rates = [rate for rate in plan.search.rates if str(rate) not in found.get(row, {})]
         if rates and runs:
             listed = ",".join(map(str, rates))
-            train(["-m", f"experiment={plan.experiments}/{row}", f"recipe.optimizer.lr={listed}", *words])
+            train(["-m", *plan.overrides(row), f"recipe.optimizer.lr={listed}", *words])
         for rate in rates:
             run = plan.run(row, 0, [f"recipe.optimizer.lr={rate}", *_for_configs(words)])
             if run.results() is not None:

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Annotated
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ensembles.cli.composing import checked
 from ensembles.cli.overrides import check, combinations
 from ensembles.errors import UserError, reason
+from ensembles.renamed import by_former_names
 from ensembles.runs import Run
 
 DATA = (
@@ -23,6 +24,40 @@ DATA = (
     "corrupted_size",
     "ood_sets",
 )
+
+
+class StudyRow(BaseModel):
+    """A row: an experiment, and what it differs in.
+
+    Attributes:
+        name: what tables and plots call it.
+        experiment: file in the study's folder of ``experiment``; by default of the row's key.
+        settings: overrides of the experiment.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    experiment: str
+    settings: dict[str, str | int | float | list[int]] = {}
+
+    @property
+    def overrides(self) -> list[str]:
+        return [f"{key}={value}" for key, value in self.settings.items()]
+
+
+class Curves(BaseModel):
+    """A plot of a few methods' accuracy and NLL against what rows differ in.
+
+    Attributes:
+        x: what is written below it.
+        lines: what a line is called -> {x: row}.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    x: str
+    lines: dict[str, dict[float, str]]
 
 
 class Search(BaseModel):
@@ -44,23 +79,34 @@ class Study(BaseModel):
 
     Attributes:
         experiments: folder of ``experiment`` that holds the rows.
-        rows: experiment -> what the table calls it, in the table's order.
+        rows: by a short key, in the table's order; a row that is only a name is the experiment of its key.
         reference: the row to whose costs the others' are related.
         comparisons: pairs of rows, named before any was run.
+        curves: plots by the names of their files.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     title: str
     experiments: str
-    rows: Annotated[dict[str, str], Field(min_length=1)]
+    rows: Annotated[dict[str, StudyRow], Field(min_length=1)]
     reference: str
     comparisons: tuple[tuple[str, str], ...] = ()
+    curves: dict[str, Curves] = {}
     search: Search | None = None
+
+    @field_validator("rows", mode="before")
+    @classmethod
+    def _named_rows(cls, rows: object) -> object:
+        if not isinstance(rows, dict):
+            return rows
+        rows = {key: {"name": row} if isinstance(row, str) else row for key, row in rows.items()}
+        return {key: {"experiment": key, **row} if isinstance(row, dict) else row for key, row in rows.items()}
 
     @model_validator(mode="after")
     def _names_rows(self) -> "Study":
-        for name in (self.reference, *(name for pair in self.comparisons for name in pair)):
+        drawn = [row for curves in self.curves.values() for line in curves.lines.values() for row in line.values()]
+        for name in (self.reference, *(name for pair in self.comparisons for name in pair), *drawn):
             if name not in self.rows:
                 raise ValueError(f"{name} is none of its rows")
         return self
@@ -96,13 +142,25 @@ class Study(BaseModel):
                 raise UserError(f"The study has no row {name}: there are {', '.join(self.rows)}.")
         return [row for row in self.rows if row in wanted]
 
+    def overrides(self, row: str) -> list[str]:
+        """A row as train.py takes it."""
+        return [f"experiment={self.experiments}/{self.rows[row].experiment}", *self.rows[row].overrides]
+
+    def commands(self, rows: Iterable[str]) -> list[list[str]]:
+        """Rows as multiruns of train.py, those of the same settings in one."""
+        together: dict[tuple[str, ...], list[str]] = {}
+        for row in rows:
+            experiment, *settings = self.overrides(row)
+            together.setdefault(tuple(settings), []).append(experiment.partition("=")[2])
+        return [[f"experiment={','.join(names)}", *settings] for settings, names in together.items()]
+
     def run(self, row: str, seed: int, overrides: Sequence[str] = ()) -> Run:
         """One run of a row.
 
         Raises:
             UserError: a configuration that cannot work.
         """
-        words = [f"experiment={self.experiments}/{row}", *overrides]
+        words = [*self.overrides(row), *overrides]
         check(words)
         ((_, config),) = combinations(words)
         choices = config.hydra.runtime.choices
@@ -111,7 +169,8 @@ class Study(BaseModel):
 
 
 def settings(config: Mapping) -> dict:
-    """What decides a row's numbers, wherever its data are: of a run's config, or of one composed now."""
+    """Keep what decides a row's numbers, wherever its data are, of a run's config; by former names, as it is stored."""
+    config = by_former_names(config)
     data = {key: config["data"].get(key) for key in DATA}
     precision = config["trainer"]["precision"]
     return {key: config[key] for key in ("method", "model", "recipe")} | {"data": data, "precision": precision}

@@ -50,6 +50,11 @@ SHIFT = (
     ),
 )
 COUNTS = {"parameters": "cost/params", "multiply-adds": "cost/mult_adds"}
+TIMES = {  # in the reference row's
+    "training FLOPs": "train_flops",
+    "training time": "train",
+    "prediction time": "predict",
+}
 
 
 def frame(study: Study, collection: Collection, columns: tuple[StudyColumn, ...]) -> pd.DataFrame:
@@ -59,11 +64,11 @@ def frame(study: Study, collection: Collection, columns: tuple[StudyColumn, ...]
     are left out; the standard deviation of one seed is NaN.
     """
     lines = []
-    for row, name in study.rows.items():
+    for row, about in study.rows.items():
         found = collection.results(row)
         if not found:
             continue
-        line: dict = {"row": row, "method": name, "seeds": len(found)}
+        line: dict = {"row": row, "method": about.name, "seeds": len(found)}
         for column in columns:
             numbers = [value for results in found if (value := scaled(results, column.key)) is not None]
             line[column.head] = statistics.fmean(numbers) if numbers else None
@@ -72,8 +77,8 @@ def frame(study: Study, collection: Collection, columns: tuple[StudyColumn, ...]
         for column, measure, scale in ((QUALITY[0], "correct", 100), (QUALITY[1], "log_likelihood", -1)):
             interval = mean(scale * images[measure])
             line |= {f"{column.head} low": interval.low, f"{column.head} high": interval.high}
-        for head, key in COUNTS.items():
-            line[head] = found[0][key]
+        line |= {head: found[0][key] for head, key in COUNTS.items()}
+        line |= {head: collection.times.get(row, {}).get(key) for head, key in TIMES.items()}
         lines.append(line)
     return pd.DataFrame(lines).dropna(axis="columns", how="all")
 
@@ -82,7 +87,8 @@ def markdown(study: Study, found: pd.DataFrame, columns: tuple[StudyColumn, ...]
     """The table as Markdown: ± one standard deviation over the row's seeds, the best mean of a column in bold."""
     shown = [column for column in columns if column.head in found]
     reference = found[found["row"] == study.reference]
-    heads = ["method", "seeds", *(column.head for column in shown), *COUNTS]
+    times = [head for head in TIMES if head in found]
+    heads = ["method", "seeds", *(column.head for column in shown), *COUNTS, *times]
     lines = [heads, ["---", *["---:"] * (len(heads) - 1)]]
     for _, line in found.iterrows():
         cells = [line["method"], str(line["seeds"])]
@@ -90,8 +96,9 @@ def markdown(study: Study, found: pd.DataFrame, columns: tuple[StudyColumn, ...]
             best = column.sign and line[column.head] == (found[column.head] * column.sign).max() * column.sign
             cells.append(_cell(line, column, bool(best)))
         for head in COUNTS:
-            times = f" ({line[head] / reference[head].iloc[0]:.2f}x)" if len(reference) else ""
-            cells.append(f"{count(line[head])}{times}")
+            relative = f" ({line[head] / reference[head].iloc[0]:.2f}x)" if len(reference) else ""
+            cells.append(f"{count(line[head])}{relative}")
+        cells += [MISSING if pd.isna(line[head]) else f"{line[head]:.2f}x" for head in times]
         lines.append(cells)
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
 
@@ -129,7 +136,7 @@ def comparisons_markdown(study: Study, found: pd.DataFrame) -> str:
     """The comparisons as Markdown, a line each."""
     lines = ["| | against | seeds | accuracy, points | p | NLL | p |", "|---|---|---:|---:|---:|---:|---:|"]
     for (one, other), pair in found.groupby(["row", "against"], sort=False):
-        cells = [study.rows[one], study.rows[other], str(pair["seeds"].iloc[0])]
+        cells = [study.rows[one].name, study.rows[other].name, str(pair["seeds"].iloc[0])]
         for (_, line), digits in zip(pair.iterrows(), (2, 4), strict=True):
             interval = f"{line['low']:+.{digits}f} to {line['high']:+.{digits}f}"
             cells += [f"{line['mean']:+.{digits}f} ({interval})", f"{line['p, Holm']:.4f}"]

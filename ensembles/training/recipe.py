@@ -27,6 +27,7 @@ class Recipe:
         l1, l2: the penalty l1 * |w|_1 + l2 * |w|^2 on the loss (MIMO, appendix C), on all parameters that are decayed;
             with SGD l2 is the same as a weight decay of 2 * l2.
         decay_norms: whether norms and biases are decayed and penalised too.
+        norms_lr: factor on the learning rate of norms and biases; their decay is divided by it, so that its pace stays.
         loss: cross-entropy over the classes, or binary cross-entropy of each class against the rest.
         label_smoothing: share of a label's weight that is spread evenly over all classes.
     """
@@ -39,11 +40,12 @@ class Recipe:
     l1: float = 0
     l2: float = 0
     decay_norms: bool = True
+    norms_lr: float = 1
     loss: Literal["cross_entropy", "binary_cross_entropy"] = "cross_entropy"
     label_smoothing: float = 0
 
     def __post_init__(self) -> None:
-        settings = ("epochs", "batch_size", "warmup_epochs", "l1", "l2", "label_smoothing")
+        settings = ("epochs", "batch_size", "warmup_epochs", "l1", "l2", "norms_lr", "label_smoothing")
         require("recipe.", **{name: getattr(self, name) for name in settings})
         for name in ("optimizer", "schedule"):
             if not callable(getattr(self, name)):
@@ -88,6 +90,9 @@ class Recipe:
             raise UserError(f"recipe.optimizer does not take its settings: {reason(error)}.") from error
         for group in optimizer.param_groups:
             group["lr"] *= group.pop("lr_factor", 1)
+            divisor = group.pop("decay_divisor", 1)
+            if "weight_decay" in group:
+                group["weight_decay"] /= divisor
         schedule = LambdaLR(optimizer, lambda step: self.factor(self.epochs * min(step, steps) / max(1, steps)))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -107,11 +112,15 @@ class Recipe:
         for given in parameter_groups:
             changes = {key: value for key, value in given.items() if key not in ("params", "norms")}
             changes["penalised"] = changes.get("weight_decay") != 0
+            apart = not self.decay_norms or self.norms_lr != 1
             params = list(given["params"])
-            exempt = [p for p in params if not self.decay_norms and given.get("norms", p.dim() <= 1)]
-            others = {id(p) for p in exempt}
+            norms = [p for p in params if apart and given.get("norms", p.dim() <= 1)]
+            others = {id(p) for p in norms}
             groups.append({**changes, "params": [p for p in params if id(p) not in others]})
-            groups.append({**changes, "params": exempt, "weight_decay": 0, "penalised": False})
+            if not self.decay_norms:
+                changes |= {"weight_decay": 0, "penalised": False}
+            factor = changes.get("lr_factor", 1) * self.norms_lr
+            groups.append({**changes, "params": norms, "lr_factor": factor, "decay_divisor": self.norms_lr})
         return [group for group in groups if group["params"]]
 
 

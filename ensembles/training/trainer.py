@@ -18,25 +18,41 @@ from ensembles.training.callbacks import LONG, About, Compiled, Contiguous, Hist
 from ensembles.training.loggers import make_loggers
 from ensembles.training.saving import Checkpoints, DurableIO
 
-OURS = {"progress", "save_minutes", "keep_every", "compile", "channels_last"}  # settings that are not Lightning's
+
+class Progress(RichProgressBar):
+    """Count epochs from 1, as everything else does, and show the last epoch's numbers, which wait for no device."""
+
+    def __init__(self) -> None:
+        super().__init__(leave=False)
+        self.known: dict[str, float] = {}
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        shown = ("train/loss", "val/acc", "val/mse")
+        self.known = {key: value.item() for key, value in trainer.callback_metrics.items() if key in shown}
+        super().on_train_epoch_end(trainer, module)
+
+    def get_metrics(self, trainer: pl.Trainer, module: pl.LightningModule) -> dict[str, float]:
+        return dict(self.known)
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        return f"Epoch {current_epoch + 1}/{self.trainer.max_epochs}"
 
 
 def make_trainer(config: DictConfig, run: Run, about: dict, monitor: tuple[str, str] | None) -> pl.Trainer:
     """A Trainer that keeps its run's folder; only process 0 writes into it."""
     _require_precision(config)
-    settings = {key: value for key, value in config.trainer.items() if key not in OURS}
-    saving = Checkpoints(run, config.trainer.save_minutes, monitor)
+    saving = Checkpoints(run, config.runtime.save_minutes, monitor)
     callbacks = [KeyedSteps(config.seed), About(about), Losses(), History(run.history), saving]
-    if not config.trainer.channels_last:
+    if not config.runtime.channels_last:
         callbacks.append(Contiguous())
     if compiled := _compiled(config):
         callbacks.append(compiled)
-    if config.trainer.keep_every:
-        callbacks.append(KeepEpochs(run.epochs, config.trainer.keep_every))
-    if config.trainer.progress:
-        callbacks.append(RichProgressBar(leave=False))
+    if config.runtime.keep_every:
+        callbacks.append(KeepEpochs(run.epochs, config.runtime.keep_every))
+    if config.runtime.progress:
+        callbacks.append(Progress())
     return _lightning(
-        **settings,
+        **config.trainer,
         max_epochs=config.recipe.epochs,
         strategy=_strategy(config),
         plugins=[
@@ -45,7 +61,7 @@ def make_trainer(config: DictConfig, run: Run, about: dict, monitor: tuple[str, 
         ],
         callbacks=callbacks,
         logger=make_loggers(config, run),
-        enable_progress_bar=config.trainer.progress,
+        enable_progress_bar=config.runtime.progress,
         enable_model_summary=False,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
@@ -87,9 +103,9 @@ def _cpu_has_bf16() -> bool:
 
 def _compiled(config: DictConfig) -> Compiled | None:
     """What compiles the network where that is asked for, or by itself on a GPU in a long training."""
-    chosen = config.trainer.compile
+    chosen = config.runtime.compile
     if chosen is True and _is_fsdp(config):
-        raise UserError("trainer.compile=true does not work with strategy=fsdp: set it to false, or take strategy=ddp.")
+        raise UserError("runtime.compile=true does not work with strategy=fsdp: set it to false, or take strategy=ddp.")
     if chosen == "auto" and _on_gpu(config) and not _is_fsdp(config):
         return Compiled(least=LONG)
     return Compiled() if chosen is True else None

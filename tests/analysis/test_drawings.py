@@ -42,8 +42,8 @@ def draw(name, lines, **changes):
 
 @pytest.mark.slow
 def test_the_figures_of_mimo(line):
-    mimo = line("MIMO", "method=mimo", "method.M=3", "trainer.keep_every=1")
-    naive = line("Naive multihead", "method=naive_multihead", "method.M=3", "trainer.keep_every=1")
+    mimo = line("MIMO", "method=mimo", "method.M=3", "runtime.keep_every=1")
+    naive = line("Naive multihead", "method=naive_multihead", "method.M=3", "runtime.keep_every=1")
 
     plane = draw("mimo/figure3", [mimo, naive], images=EVERY)
     assert len(plane.data) == 2 * 3 * 3 and {row["method"] for row in plane.data} == {"MIMO", "Naive multihead"}
@@ -81,6 +81,4 @@ def test_rows_at_full_scale_are_the_papers(name, tmp_path):
     assert entry.is_figure and len({row.name for row in entry.rows}) == len(entry.rows)
     data = {row.overrides["data"] for row in entry.rows}
     assert data == ({"cifar100"} if name == "mixture/figure4" else {"cifar10"})
-    assert all(
-        row.overrides["checkpoint"] == "last" and row.overrides["data.val_fraction"] == "0" for row in entry.rows
-    )
+    assert all(row.overrides["test_on"] == "last" and row.overrides["data.val_fraction"] == "0" for row in entry.rows)

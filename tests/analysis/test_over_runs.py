@@ -23,7 +23,7 @@ def line(tmp_path):
 
     def make(at, *results):
         made.append(at)
-        config = {"seed": 0, "checkpoint": "last", "evaluation": {}, "data": {}}
+        config = {"seed": 0, "test_on": "last", "evaluation": {}, "data": {}}
         runs = tuple(Run(config, tmp_path / f"{len(made)}-{seed}") for seed in range(len(results)))
         line = FigureRow(", ".join(at.values()), at, runs)
         line.__dict__["results"] = list(results)  # what the property would read from the runs' folders

@@ -13,7 +13,7 @@ from ensembles.errors import UserError
 from ensembles.methods import Method
 from ensembles.runs import Run
 
-KEEPING = ("method=mimo", "method.M=2", "recipe.epochs=3", "trainer.keep_every=1", "data.val_fraction=0")
+KEEPING = ("method=mimo", "method.M=2", "recipe.epochs=3", "runtime.keep_every=1", "data.val_fraction=0")
 
 
 @pytest.fixture
@@ -66,13 +66,13 @@ def test_the_trajectory_ends_where_the_run_ended(run):
 def test_keeping_epochs_makes_a_run_of_its_own(tiny):
     """A run that keeps none has the folder that it had before there was the setting."""
     tiny("recipe.epochs=1")
-    with pytest.raises(UserError, match=r"train it again with trainer\.keep_every=1"):
+    with pytest.raises(UserError, match=r"train it again with runtime\.keep_every=1"):
         Trained(_only_run()).epochs  # noqa: B018
-    tiny("recipe.epochs=1", "trainer.keep_every=1")
+    tiny("recipe.epochs=1", "runtime.keep_every=1")
     kept = {path: (path / "epochs").is_dir() for path in Path("runs").iterdir()}
     assert sorted(kept.values()) == [False, True]
-    ended = tiny("trainer.keep_every=0")
-    assert ended.code == 1 and "trainer.keep_every is 0, but must be an integer of at least 1" in ended.err
+    ended = tiny("runtime.keep_every=0")
+    assert ended.code == 1 and "runtime.keep_every is 0, but must be an integer of at least 1" in ended.err
 
 
 def test_one_embedding_holds_all_trajectories():

@@ -3,10 +3,11 @@
 import pytest
 import torch
 from sklearn.datasets import load_sample_images
+from torch import nn
 
 from ensembles import mimo
 from ensembles.backbones import airbench
-from ensembles.backbones.airbench import Whitening
+from ensembles.backbones.airbench import Whitening, identity_start
 from ensembles.errors import UserError
 
 
@@ -37,6 +38,23 @@ def test_mimo_s_subnetworks_each_read_their_own_image():
     x = torch.randn(2, 3, 3, 32, 32, requires_grad=True)
     ensemble.each(x).square().sum().backward()
     assert x.grad[0].abs().max() > 0 and not x.grad[1].any()
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_the_first_filters_pass_the_inputs_on(groups):
+    layer = nn.Conv2d(4, 8, 3, padding=1, groups=groups, bias=False)
+    identity_start(layer)
+    x = torch.randn(2, 4, 5, 5)
+    passed = layer(x).unflatten(1, (groups, -1))[:, :, : 4 // groups].flatten(1, 2)
+    torch.testing.assert_close(passed, x)
+    rest = layer.weight.unflatten(0, (groups, -1))[:, 4 // groups :]
+    assert (rest != 0).all()
+
+
+def test_only_biases_of_norms_are_trained_at_any_width():
+    for network in (airbench(10, widths=(4, 4, 4)), airbench(10, widths=(4, 4, 4), width=0.5)):
+        still = {name for name, parameter in network.named_parameters() if not parameter.requires_grad}
+        assert still == {f"layer{i}.bn{j}.weight" for i in (1, 2, 3) for j in (1, 2)}
 
 
 def test_grey_images_and_the_network_without_whitening():

@@ -27,7 +27,7 @@ def refusal(*arguments, **options):
 
 
 OUT_OF_LIMITS = {
-    "ckpt=5": "ckpt is 5, but must be a path, or null.",
+    "ckpt_path=5": "ckpt_path is 5, but must be a path, or null.",
     "runs_dir=null": "runs_dir is None, but must be a path.",
     "sweeps_dir=[a]": "sweeps_dir is ['a'], but must be a path.",
     "seed=1000000000000000000000": "seed is 1000000000000000000000",
@@ -39,6 +39,8 @@ OUT_OF_LIMITS = {
     "model.width=1000": "model.width is 1000, but must be a number from 0 to 100.",
     "data.mix=5": "data.mix is 5, but must be {_target_: ..., its settings}, or null.",
     "data.augment=crop": "data.augment is 'crop'",
+    "data.corrupted=null": "data.corrupted is None, but must be {name: value}.",
+    "data.corrupted.source=some": "data.corrupted.source is 'some', but must be written or on_the_fly, or null.",
     "data.root=5": "data.root is 5, but must be a path, or null.",
     "data.classes=3": "data.classes is 3, but must be a list, or null.",
     "data.val_fraction=null": "data.val_fraction is None",
@@ -113,6 +115,7 @@ MEANT = {
     "dataset=cifar10": "did you mean data?",
     "backbone=resnet18": "did you mean model?",
     "root=x": "did you mean data.root?",
+    "size=32": "did you mean data.image_size?",
     "Seed=1": "did you mean seed?",
     "method.minchannels=1": "did you mean method.min_channels?",
     "+foo=1": "There is no key foo: known here: ",

@@ -10,12 +10,12 @@ import pytest
 @pytest.fixture
 def corrupt(call):
     """Call the script."""
-    from scripts import corrupt as program
+    from ensembles.commands import corrupt as program
 
     return partial(call, program)
 
 
-FEW = ("data.corruptions.types=[fog,contrast]", "trainer.accelerator=cpu")
+FEW = ("data.corrupted.types=[fog,contrast]", "trainer.accelerator=cpu")
 
 
 def test_it_writes_the_copy_of_any_set_and_training_reads_it(corrupt, tiny, image_folder):
@@ -26,7 +26,7 @@ def test_it_writes_the_copy_of_any_set_and_training_reads_it(corrupt, tiny, imag
     assert np.load("photos-C/fog.npy").shape == (35, 16, 16, 3)
     assert np.load("photos-C/labels.npy").tolist() == [0, 0, 0, 1, 1, 1, 1] * 5
     ended = tiny(
-        *photos, *FEW, "data.corrupt=written", "data.train_size=null", "recipe.epochs=1", "recipe.batch_size=8"
+        *photos, *FEW, "data.corrupted.source=written", "data.train_size=null", "recipe.epochs=1", "recipe.batch_size=8"
     )
     assert ended.code == 0, ended.err
     (results,) = Path("runs").glob("*/results.json")
@@ -47,10 +47,10 @@ def test_several_sets_are_written_one_after_the_other(corrupt):
     [
         (("data=digitz",), "There is no data=digitz: did you mean digits?"),
         (
-            ("data.corruptions.types=foggy",),
-            "data.corruptions.types is 'foggy', but must be standard, extra, all or a list.",
+            ("data.corrupted.types=foggy",),
+            "data.corrupted.types is 'foggy', but must be standard, extra, all or a list.",
         ),
-        (("data.corruptions.typs=all",), "did you mean data.corruptions.types?"),
+        (("data.corrupted.typs=all",), "did you mean data.corrupted.types?"),
         (("data=image_folder",), "data.root is not set"),
         (
             ("data=cifar10", "data.download=false", "data.root=nowhere"),

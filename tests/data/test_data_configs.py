@@ -3,10 +3,10 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
 from ensembles import data
-from ensembles.cli import CONFIGS
 from ensembles.data.augment import CropFlip
 from ensembles.data.corruptions import STANDARD
 from ensembles.data.rand_augment import RandAugment
+from ensembles.recipes import CONFIGS
 
 
 def config(name):

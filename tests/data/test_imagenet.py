@@ -18,8 +18,8 @@ from ensembles.data.imagenet import CORRUPTED
 from ensembles.data.imagenet_views import InceptionCrop
 from ensembles.data.mixing import Mix
 from ensembles.data.write_corrupted import write_corrupted
+from ensembles.deal import Deal
 from ensembles.errors import UserError
-from ensembles.methods.deal import Deal
 from ensembles.rng import generator
 
 
@@ -271,12 +271,12 @@ def test_imagenet_c_is_read_from_its_folders_as_it_is(few, evaluated):
         for name in ("ILSVRC2012_val_00000001.JPEG", "ILSVRC2012_val_00000002.JPEG"):
             (folder / name).write_bytes(jpeg(len(name) + classes.index(synset), (24, 24)))
     some = {"types": ["fog"], "severities": [3]}
-    data = imagenet(root, classes=classes, corrupt="written", corruptions=some, download=False)
+    data = imagenet(root, classes=classes, corrupted={"source": "written", **some}, download=False)
     images, labels = evaluated(data, "corrupted/fog/3")
     assert labels.tolist() == [index // 2 for index in range(20)]
     first = root / "imagenet-c/fog/3" / classes[0] / "ILSVRC2012_val_00000001.JPEG"
     assert torch.equal(images[0], v2.functional.pil_to_tensor(Image.open(first)))
-    subset = imagenet(root, classes=classes, corrupt="written", corruptions=some, corrupted_size=10)
+    subset = imagenet(root, classes=classes, corrupted={"source": "written", **some, "size": 10})
     assert evaluated(subset, "corrupted/fog/3")[1].tolist() == list(range(10))
 
 
@@ -286,7 +286,7 @@ def test_imagenet_c_that_is_not_there_says_where_it_comes_from(few):
     with pytest.raises(
         UserError, match=r"imagenet-c/weather\.tar and data\.download is false.*folder snow unpacked from it"
     ):
-        imagenet(root, classes=classes, corrupt="written", corruptions=some, download=False)
+        imagenet(root, classes=classes, corrupted={"source": "written", **some}, download=False)
 
 
 def test_each_corruption_type_is_in_one_archive():
@@ -296,17 +296,16 @@ def test_each_corruption_type_is_in_one_archive():
 def test_copies_are_computed_from_what_is_evaluated_on(few, evaluated):
     root, classes = few
     some = {"types": ["contrast"], "severities": [4]}
-    data = imagenet(root, classes=classes, corrupt="on_the_fly", corruptions=some, eval_batch_size=7)
+    data = imagenet(root, classes=classes, corrupted={"source": "on_the_fly", **some}, eval_batch_size=7)
     clean, _ = evaluated(data, "test")
     assert torch.equal(evaluated(data, "corrupted/contrast/4")[0], corrupt(clean, "contrast", 4))
 
 
 def test_copies_can_be_written_and_read_back(few, evaluated):
     root, classes = few
-    some = {"types": ["contrast"], "severities": [4]}
-    settings = {"classes": classes, "corruptions": some, "corrupted_root": str(root / "imagenet-C")}
-    write_corrupted(imagenet(root, **settings, eval_batch_size=6))
-    written = imagenet(root, **settings, corrupt="written")
-    computed = imagenet(root, **settings, corrupt="on_the_fly")
+    some = {"types": ["contrast"], "severities": [4], "root": str(root / "imagenet-C")}
+    write_corrupted(imagenet(root, classes=classes, corrupted=some, eval_batch_size=6))
+    written = imagenet(root, classes=classes, corrupted={"source": "written", **some})
+    computed = imagenet(root, classes=classes, corrupted={"source": "on_the_fly", **some})
     for one, other in zip(*(evaluated(data, "corrupted/contrast/4") for data in (written, computed)), strict=True):
         assert torch.equal(one, other)

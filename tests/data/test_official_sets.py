@@ -95,13 +95,13 @@ def corrupted_archive(tmp_path, monkeypatch):
     monkeypatch.setattr(CIFAR10, "corrupted_archive", Archive(packed.as_uri(), f"md5:{md5(packed)}", (folder.name,)))
 
 
-def copies(root, **settings):
-    return CIFAR10(4, root=str(root), corrupt="written", **settings)._corrupted_sets
+def copies(folder, **settings):
+    return CIFAR10(4, root=str(folder), corrupted={"source": "written", **settings})._corrupted_sets
 
 
 def test_the_official_corrupted_cifar_is_downloaded_and_its_contents_are_noted(corrupted_archive, tmp_path):
     root = tmp_path / "root"
-    found = copies(root, corruptions={"types": ["fog"], "severities": [3]})
+    found = copies(root, types=["fog"], severities=[3])
     assert found["corrupted/fog/3"].labels.tolist() == list(range(10))
     assert sorted(path.name for path in root.iterdir()) == ["CIFAR-10-C", "CIFAR-10-C.tar"]
     changed = root / "CIFAR-10-C/fog.npy"
@@ -109,17 +109,17 @@ def test_the_official_corrupted_cifar_is_downloaded_and_its_contents_are_noted(c
     content[-1] ^= 1
     changed.write_bytes(content)
     with pytest.raises(UserError, match=r"fog\.npy is not the file that"):
-        copies(root, corruptions={"types": ["fog"]})
+        copies(root, types=["fog"])
 
 
 def test_copies_that_are_there_are_never_mixed_with_the_official_ones(corrupted_archive, tmp_path):
     root = tmp_path / "root"
     (root / "CIFAR-10-C").mkdir(parents=True)
-    with pytest.raises(UserError, match=r"CIFAR-10-C has no fog: write it by python scripts/corrupt\.py"):
-        copies(root, corruptions={"types": ["fog"]})
+    with pytest.raises(UserError, match=r"CIFAR-10-C has no fog: write it by ensembles corrupt"):
+        copies(root, types=["fog"])
     assert [path.name for path in root.iterdir()] == ["CIFAR-10-C"]
     with pytest.raises(UserError, match=r"elsewhere has no fog"):
-        copies(root, corruptions={"types": ["fog"]}, corrupted_root=str(root / "elsewhere"))
+        copies(root, types=["fog"], root=str(root / "elsewhere"))
 
 
 def test_textures_are_where_torchvision_has_them():

@@ -24,12 +24,12 @@ from tests.faults.zygote import Started, Zygote
 RUN = (
     "model=small_cnn",
     "data.train_size=200",
-    "data.corrupt=null",
+    "data.corrupted.source=null",
     "recipe.epochs=4",
     "recipe.batch_size=10",
     "trainer.accelerator=cpu",
-    "trainer.progress=false",
-    "trainer.save_minutes=0",
+    "runtime.progress=false",
+    "runtime.save_minutes=0",
 )
 WHERE_WRITING_ENDS = {  # code that a process runs first, to be killed while it writes its n-th checkpoint
     "half of the file is written": "path.endswith('.last.ckpt') and os.truncate(fd, os.fstat(fd).st_size // 2) is None",

@@ -88,8 +88,8 @@ def test_a_damaged_best_checkpoint(train, tmp_path):
     with open(run / "best.ckpt", "r+b") as file:
         file.truncate(1000)
     said = sentence(train())
-    assert "best.ckpt cannot be read" in said and "checkpoint=last" in said and "force=true" in said
-    assert train("checkpoint=last")[0] == 0
+    assert "best.ckpt cannot be read" in said and "test_on=last" in said and "force=true" in said
+    assert train("test_on=last")[0] == 0
 
 
 def test_a_folder_that_can_only_be_read(zygote, tmp_path):

@@ -18,7 +18,7 @@ def one_sentence(ended):
 
 @pytest.mark.parametrize("minutes", [0, 10])
 def test_a_loss_that_is_no_number(train, tmp_path, minutes):
-    said = one_sentence(train(*RUN, *DIVERGES, f"trainer.save_minutes={minutes}"))
+    said = one_sentence(train(*RUN, *DIVERGES, f"runtime.save_minutes={minutes}"))
     assert "try a smaller recipe.optimizer.lr" in said and "epoch 1" in said and re.search(r"step \d+", said)
     last = only(tmp_path) / "last.ckpt"
     if minutes:  # the first checkpoint would have been that of the first epoch
@@ -41,5 +41,5 @@ def test_the_step_and_its_learning_rate(train, tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(Method, "training_step", diverge)
-        said = one_sentence(train(*RUN, "trainer.save_minutes=10"))
+        said = one_sentence(train(*RUN, "runtime.save_minutes=10"))
     assert "The loss was inf in epoch 2, step 7" in said

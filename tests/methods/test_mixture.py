@@ -34,18 +34,18 @@ def counts(ensemble):
 
 
 @pytest.mark.parametrize(
-    ("budget", "grouping", "templates"),
-    [(7e6, "flat", None), (15e6, "shape", 2), (1.0, "shape", 7), (120e6, "shape", 22)],
+    ("max_params", "grouping", "templates"),
+    [(7e6, "flat", None), (15e6, "shape", 2), (None, "shape", 7), (120e6, "shape", 22)],
 )
-def test_budgets_of_the_paper(budget, grouping, templates):
+def test_budgets_of_the_paper(max_params, grouping, templates):
     """WRN-28-10 on CIFAR-100, M = 4: templates of its three groups of seven layers, and what is stored in all."""
     with torch.device("meta"):
-        ensemble = mixture(wrn28, budget=budget, grouping=grouping)
+        ensemble = mixture(wrn28, max_params=max_params, grouping=grouping)
     shared, mixing, norms = counts(ensemble)
-    assert shared <= (budget if budget > 1 else CIFAR100)
+    assert shared <= (max_params or CIFAR100)
     assert norms == 4 * 17_952  # 25 batch norms a member
     if grouping == "flat":
-        assert shared == budget and mixing == 4 * 5 * 29
+        assert shared == max_params and mixing == 4 * 5 * 29
         return
     assert [tuple(bank.templates.shape) for bank in ensemble.banks] == [
         (templates, 9 * width**2) for width in (160, 320, 640)
@@ -56,8 +56,8 @@ def test_budgets_of_the_paper(budget, grouping, templates):
 
 def test_a_budget_below_the_backbone_has_a_template_less():
     with torch.device("meta"):
-        assert [len(bank.templates) for bank in mixture(wrn28, budget=36.5e6).banks] == [6, 6, 6]
-        assert [len(bank.templates) for bank in mixture(wrn28, budget=CIFAR100).banks] == [7, 7, 7]
+        assert [len(bank.templates) for bank in mixture(wrn28, max_params=36.5e6).banks] == [6, 6, 6]
+        assert [len(bank.templates) for bank in mixture(wrn28, max_params=CIFAR100).banks] == [7, 7, 7]
 
 
 @pytest.mark.parametrize("disjoint", [False, True])
@@ -140,7 +140,7 @@ def test_flat_equals_the_equation(disjoint):
 def test_mixing_costs_no_passes():
     """Weights are mixed once for a batch of any size, so an image costs four passes, with the shared stem once."""
     with torch.device("meta"):
-        ensemble, backbone = mixture(wrn28, budget=120e6), wrn28()
+        ensemble, backbone = mixture(wrn28, max_params=120e6), wrn28()
     passes = cost.multiply_adds(ensemble, (3, 32, 32)) / cost.multiply_adds(backbone, (3, 32, 32))
     assert passes == pytest.approx(4, rel=1e-3)
 
@@ -222,10 +222,15 @@ def test_refuses_where_nothing_would_be_mixed():
     ("settings", "sentence"),
     [
         ({"budget": 0}, "budget is 0"),
+        ({"budget": 1300}, "below 1000: max_params is their number"),
+        ({"max_params": 0}, "max_params is 0"),
         ({"templates": 0}, "templates is 0"),
         ({"grouping": "type"}, r"method\.grouping is 'type', but must be shape or flat"),
         ({"budget": 0.5}, r"method\.budget is [\d,]+ parameters, but .* take at least [\d,]+"),
-        ({"budget": 1300, "grouping": "flat"}, r"method\.budget is 1,300 parameters, but .* take at least [\d,]+"),
+        (
+            {"max_params": 1300, "grouping": "flat"},
+            r"method\.max_params is 1,300 parameters, but .* take at least [\d,]+",
+        ),
     ],
 )
 def test_refuses(settings, sentence):

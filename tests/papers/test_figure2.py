@@ -10,7 +10,7 @@ import pytest
 
 @pytest.mark.slow
 def test_figure2_is_drawn_from_its_runs(reproduce):
-    code, out, err = reproduce("mimo/figure2", "--scale", "smoke", "trainer.progress=false", "trainer.accelerator=cpu")
+    code, out, err = reproduce("mimo/figure2", "--scale", "smoke", "runtime.progress=false", "trainer.accelerator=cpu")
     assert code == 0, err
     with open("results/mimo/figure2-smoke.csv") as file:
         rows = list(csv.DictReader(file))

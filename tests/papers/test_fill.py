@@ -9,9 +9,9 @@ import pytest
 from ensembles import papers
 from ensembles.errors import UserError
 from ensembles.files import held
-from ensembles.papers.measured import fill
 from ensembles.papers.scales import scale
 from ensembles.reports.table_result import TableResult
+from ensembles.reproduction.measured import fill
 from ensembles.runs import Run
 from tests.papers.conftest import cells, put, rendered
 
@@ -127,15 +127,15 @@ def test_an_evaluation_on_more_sets_serves_and_one_on_other_images_does_not(plan
     table = papers.load("mimo/table1")
     run = planned(table)[0].runs[0]
     finish(run, test__acc=0.5)
-    other = {**run.config, "data": {"ood_sets": ["svhn"], "corrupt": None}}
+    other = {**run.config, "data": {"ood_sets": ["svhn"]}}
     assert Run(other, run.folder).results() is None  # a set is not there
     finish(Run(other, run.folder), test__acc=0.6)
     assert run.results() == {"test/acc": 0.6}
-    corrupted = {**run.config, "data": {"ood_sets": [], "corrupt": "written", "corrupted_size": 10}}
-    whole = {**corrupted, "data": {**corrupted["data"], "corrupted_size": None}}
+    corrupted = {**run.config, "data": {"ood_sets": [], "corrupted": {"source": "written", "size": 10}}}
+    whole = {**run.config, "data": {"ood_sets": [], "corrupted": {"source": "written", "size": None}}}
     finish(Run(corrupted, run.folder), test__acc=0.7)
     assert run.results() == {"test/acc": 0.7} and Run(whole, run.folder).results() is None
-    best = {**run.config, "checkpoint": "best"}
+    best = {**run.config, "test_on": "best"}
     assert Run(best, run.folder).results() is None
 
 

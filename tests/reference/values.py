@@ -124,8 +124,8 @@ def _training(overrides: list[str]) -> dict:
         losses.append(loss.item())
         return loss
 
-    arguments = [*SMALL, *overrides, "recipe.epochs=2", "recipe.optimizer.lr=0.01", "data.corrupt=null"]
-    arguments += ["trainer.accelerator=cpu", "trainer.progress=false"]
+    arguments = [*SMALL, *overrides, "recipe.epochs=2", "recipe.optimizer.lr=0.01", "data.corrupted.source=null"]
+    arguments += ["trainer.accelerator=cpu", "runtime.progress=false"]
     with tempfile.TemporaryDirectory() as folder, patch.object(Method, "training_step", recording):
         with patch.object(sys, "argv", ["train.py", *arguments, f"runs_dir={folder}"]):
             train.main()

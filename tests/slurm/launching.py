@@ -37,7 +37,7 @@ def network(num_classes, in_channels, image_size, dropout):
 OWN = ["--config-dir", "conf"]
 SETTINGS = [
     *("model=slow", "method=deterministic", "data.train_size=320", "data.val_fraction=0.1"),
-    *("data.corrupt=null", "trainer.accelerator=cpu", "trainer.progress=false"),
+    *("data.corrupted.source=null", "trainer.accelerator=cpu", "runtime.progress=false"),
 ]
 
 

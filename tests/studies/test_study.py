@@ -11,14 +11,19 @@ import pytest
 import yaml
 
 import train as trainer
-from ensembles.papers.running import train as in_a_process
+from ensembles.commands import study as program
+from ensembles.reproduction.running import train as in_a_process
 from ensembles.studies import running
-from scripts import study as program
 
 PLAN = {
     "title": "A small study",
     "experiments": "cifar10",
-    "rows": {"deterministic": "single network", "packed": "Packed-Ensembles"},
+    "rows": {
+        "deterministic": "single network",
+        "packed": "Packed-Ensembles",
+        "narrow": {"name": "narrow network", "experiment": "deterministic", "settings": {"model.widths": [2, 2, 2]}},
+    },
+    "curves": {"width": {"x": "width", "lines": {"single network": {0.5: "narrow", 1: "deterministic"}}}},
     "reference": "deterministic",
     "comparisons": [["packed", "deterministic"]],
     "search": {"recipe.optimizer.lr": [0.1, 0.2], "settings": {"recipe.epochs": 1, "data.val_fraction": 0.1}},
@@ -30,9 +35,9 @@ TINY = (
         "model.whiten=false",
         "recipe.epochs=1",
         "data.train_size=100",
-        "trainer.progress=false",
+        "runtime.progress=false",
     ),
-    *("trainer.precision=32", "data.ood_sets=[]", "data.corrupted_size=20", "data.corruptions.severities=[1]"),
+    *("trainer.precision=32", "data.ood_sets=[]", "data.corrupted.size=20", "data.corrupted.severities=[1]"),
 )
 
 
@@ -63,7 +68,7 @@ def test_what_is_missing_runs_and_what_is_collected_lasts(study):
     ended, trained = study("--seeds", "2", "--rows", "deterministic")
     assert ended.code == 0, ended.err
     assert trained == ["experiment=cifar10/deterministic"] * 2
-    ended, trained = study("--seeds", "2")
+    ended, trained = study("--seeds", "2", "--rows", "deterministic,packed")
     assert ended.code == 0 and trained == ["experiment=cifar10/packed"] * 2
     runs = json.loads(Path("small/runs.json").read_text())
     assert [(run["row"], run["seed"]) for run in runs] == [
@@ -76,7 +81,7 @@ def test_what_is_missing_runs_and_what_is_collected_lasts(study):
     before = {
         path.name: path.read_bytes() for path in Path("small").iterdir() if path.suffix in (".md", ".csv", ".json")
     }
-    ended, trained = study("--seeds", "2")
+    ended, trained = study("--seeds", "2", "--rows", "deterministic,packed")
     assert ended.code == 0 and not trained
     assert before == {name: (Path("small") / name).read_bytes() for name in before}
     assert_tables(runs)
@@ -99,7 +104,7 @@ def assert_tables(runs):
     text = Path("small/table.md").read_text()
     assert f"{np.mean(accuracies):.2f}" in text and "Packed-Ensembles | single network | 2 |" in text
     assert {path.stem for path in Path("small").glob("*.png")} == {
-        *("accuracy_flops", "nll_params", "reliability", "severity", "risk_coverage")
+        *("accuracy_flops", "nll_params", "reliability", "severity", "risk_coverage", "width")
     }
 
 
@@ -108,7 +113,7 @@ def test_runs_of_other_settings_are_kept_and_stop_the_command(study):
     before = Path("small/runs.json").read_text()
     ended, trained = study("--rows", "deterministic", tiny=(*TINY, "recipe.optimizer.lr=0.01"))
     assert ended.code == 1 and not trained
-    assert "(recipe.optimizer.lr: 0.6, now 0.01)" in " ".join(ended.err.split())
+    assert "(recipe.optimizer.lr: 0.8, now 0.01)" in " ".join(ended.err.split())
     assert Path("small/runs.json").read_text() == before
 
 
@@ -117,7 +122,7 @@ def test_a_row_s_checkpoint_gives_the_same_digits(study, train):
     (run,) = json.loads(Path("small/runs.json").read_text())
     (checkpoint,) = Path("runs").glob("*/last.ckpt")
     same = [word for word in TINY if word.startswith(("data", "trainer"))]
-    ended = train("experiment=cifar10/packed", "train=false", f"ckpt={checkpoint}", *same, "runs_dir=again")
+    ended = train("experiment=cifar10/packed", "train=false", f"ckpt_path={checkpoint}", *same, "runs_dir=again")
     assert ended.code == 0, ended.err
     (path,) = Path("again").glob("*/results.json")
     again = json.loads(path.read_text())
@@ -125,6 +130,29 @@ def test_a_row_s_checkpoint_gives_the_same_digits(study, train):
     assert {key: again[key] for key in again.keys() - timed} == {
         key: run["results"][key] for key in run["results"].keys() - timed
     }
+
+
+def test_a_row_s_own_settings_and_a_curve_over_rows(study):
+    overrides = [word for word in TINY if not word.startswith("model.widths")]
+    ended, trained = study("--rows", "deterministic,narrow", tiny=(*overrides, "model.width=0.1"))
+    assert ended.code == 0, ended.err
+    assert trained == ["experiment=cifar10/deterministic"] * 2
+    runs = {run["row"]: run["settings"]["model"]["widths"] for run in json.loads(Path("small/runs.json").read_text())}
+    assert runs == {"deterministic": [64, 256, 256], "narrow": [2, 2, 2]}
+    assert Path("small/width.png").stat().st_size > 10_000
+
+
+def test_times_stand_beside_what_was_collected(study):
+    study("--rows", "packed")
+    ended, trained = study("--times", "1", "--rows", "packed")
+    assert ended.code == 0 and not trained, ended.err
+    found = json.loads(Path("small/times.json").read_text())
+    assert list(found["rows"]) == ["deterministic", "packed"]
+    assert found["rows"]["deterministic"] == {"train": 1, "predict": 1, "train_flops": 1, "seen": 1}
+    assert 0.2 < found["rows"]["packed"]["train_flops"] < 2
+    table = pd.read_csv("small/table.csv").set_index("row")
+    assert table.loc["packed", "training time"] == pytest.approx(found["rows"]["packed"]["train"])
+    assert "training time" in Path("small/table.md").read_text()
 
 
 def test_the_search_keeps_what_validation_says(study):
@@ -139,7 +167,7 @@ def test_the_search_keeps_what_validation_says(study):
 @pytest.mark.parametrize(
     ("arguments", "plan", "said"),
     [
-        (["--rows", "pact"], PLAN, "The study has no row pact: there are deterministic, packed."),
+        (["--rows", "pact"], PLAN, "The study has no row pact: there are deterministic, narrow, packed."),
         ([], {**PLAN, "reference": "single"}, "single is none of its rows"),
         ([], {**PLAN, "rows": []}, "rows: Input should be a valid dictionary"),
         ([], "a: [", "cannot be read"),
@@ -162,5 +190,5 @@ def test_a_folder_without_a_plan(call):
 def test_two_rows_by_the_program_itself(study, monkeypatch):
     """In processes of their own, in one multirun over two rows."""
     monkeypatch.setattr(running, "train", in_a_process)
-    ended, _ = study()
+    ended, _ = study("--rows", "deterministic,packed")
     assert ended.code == 0 and len(json.loads(Path("small/runs.json").read_text())) == 2, ended.err

@@ -20,8 +20,8 @@ def results(where):
     {
         "trainer.precision=bf16-mixed": 0.05,
         "trainer.precision=16-mixed": 0.05,
-        "trainer.compile=true": 1e-3,
-        "trainer.channels_last=false": 1e-3,
+        "runtime.compile=true": 1e-3,
+        "runtime.channels_last=false": 1e-3,
         "strategy=fsdp": 1e-3,
     }.items(),
 )

@@ -122,6 +122,19 @@ def test_norms_and_biases_can_be_left_out(pull):
     assert shrunk(pull | {"decay_norms": False}) == WEIGHTS
 
 
+def test_norms_and_biases_can_learn_faster_and_shrink_at_the_same_pace():
+    """A step from gradients of 1 and a decay of 0.1: by lr (1 + 0.1) where nothing is changed."""
+    net = nn.Linear(2, 2)
+    with torch.no_grad():
+        net.weight.fill_(1.0), net.bias.fill_(1.0)
+    faster = Recipe(**DECAYS, epochs=1, batch_size=4, schedule=lambda done, epochs: 1, norms_lr=64)
+    optimizer = faster.optimizers([{"params": net.parameters(), "lr_factor": 0.5}], 1)["optimizer"]
+    net.weight.grad, net.bias.grad = torch.ones(2, 2), torch.ones(2)
+    optimizer.step()
+    torch.testing.assert_close(net.weight, torch.full((2, 2), 1 - 0.05 * (1 + 0.1)))
+    torch.testing.assert_close(net.bias, torch.full((2,), 1 - 0.05 * (64 + 0.1)))
+
+
 @pytest.mark.parametrize("pull", [DECAYS, {"optimizer": sgd, "l1": 0.1}, {"optimizer": sgd, "l2": 0.1}])
 def test_a_group_without_weight_decay_has_no_penalty_either(pull):
     def groups(net):
@@ -173,7 +186,7 @@ def test_training_uses_the_penalties():
     torch.testing.assert_close(dict(method.ensemble.networks[0].named_parameters()), expected)
 
 
-@pytest.mark.parametrize("settings", [{"l1": -1}, {"l2": "much"}, {"decay_norms": 0.5}])
+@pytest.mark.parametrize("settings", [{"l1": -1}, {"l2": "much"}, {"decay_norms": 0.5}, {"norms_lr": 0}])
 def test_refuses(settings):
     with pytest.raises(UserError, match=f"recipe.{next(iter(settings))}"):
         recipe(**settings)

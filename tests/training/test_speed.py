@@ -1,4 +1,4 @@
-"""``trainer.precision``, ``trainer.compile`` and ``trainer.channels_last`` as a user types them."""
+"""``trainer.precision``, ``runtime.compile`` and ``runtime.channels_last`` as a user types them."""
 
 import json
 from pathlib import Path
@@ -28,13 +28,13 @@ def test_layout_and_compilation_are_the_same_run(tiny, monkeypatch):
     """The run that was trained otherwise is found, and its checkpoint is read back."""
     monkeypatch.setattr("ensembles.training.trainer.Compiled", lambda **_: Compiled(backend="eager"))
     torch.compiler.reset()
-    options = ("method=mimo", "trainer.compile=true", "trainer.channels_last=false")
+    options = ("method=mimo", "runtime.compile=true", "runtime.channels_last=false")
     assert tiny(*options).code == 0
     assert torch._dynamo.utils.counters["frames"]["ok"] > 0
     results = (only("*") / "results.json").read_text()
     ended = tiny("method=mimo")
     assert ended.code == 0 and (only("*") / "results.json").read_text() == results
-    ended = tiny("method=mimo", "train=false", f"ckpt={only('*/last.ckpt')}", "checkpoint=last", "runs_dir=read")
+    ended = tiny("method=mimo", "train=false", f"ckpt_path={only('*/last.ckpt')}", "test_on=last", "runs_dir=read")
     assert ended.code == 0, ended.err
 
 
@@ -43,8 +43,8 @@ def test_layout_and_compilation_are_the_same_run(tiny, monkeypatch):
     {
         "trainer.precision=16-mixed": "trainer.precision=16-mixed needs a GPU, and there is none in use",
         "trainer.precision=16": "trainer.precision is 16, but must be 32, bf16-mixed or 16-mixed.",
-        "trainer.compile=1": "trainer.compile is 1, but must be auto, true or false.",
-        "trainer.channels_last=auto": "trainer.channels_last is 'auto', but must be true or false.",
+        "runtime.compile=1": "runtime.compile is 1, but must be auto, true or false.",
+        "runtime.channels_last=auto": "runtime.channels_last is 'auto', but must be true or false.",
         "strategy=null": "Config group override must be a string or a list",
         "strategy=fsdp": "strategy=fsdp needs GPUs, and there are none in use: take strategy=ddp.",
     }.items(),
@@ -59,7 +59,7 @@ def test_what_cannot_work_is_said_in_one_sentence(tiny, argument, said):
 def test_compiled_by_inductor_and_exported(tiny):
     from ensembles.export import export
 
-    ended = tiny("method=mimo", "trainer.compile=true")
+    ended = tiny("method=mimo", "runtime.compile=true")
     assert ended.code == 0, ended.err
     compiled = json.loads((only("*") / "results.json").read_text())
     assert tiny("method=mimo", "runs_dir=plain").code == 0
