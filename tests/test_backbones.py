@@ -4,7 +4,6 @@ import importlib.util
 from pathlib import Path
 
 import pytest
-import torch
 
 from ensembles.backbones import timm_model
 
@@ -61,9 +60,6 @@ def test_members_that_share_numbers_do_not_pass():
 
 
 def test_packed_of_another_size_is_noted():
-    ensemble = matrix.METHODS["packed"](
-        lambda: timm_model("vit_tiny_patch16_224", 10, kwargs={"depth": 1}), (3, 32, 32)
-    )
-    other = timm_model("vit_tiny_patch16_224", 10, kwargs={"depth": 3})
-    assert "of the parameters expected" in matrix.size_note(ensemble, other, (3, 32, 32))
-    assert torch.is_grad_enabled()
+    network = timm_model("vit_tiny_patch16_224", 10, kwargs={"depth": 1})
+    ensemble = matrix.METHODS["packed"](network, (3, 32, 32), alpha=1)
+    assert "of the parameters expected" in matrix.size_note(ensemble, network, (3, 32, 32))
