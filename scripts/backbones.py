@@ -164,7 +164,10 @@ def table(results: dict[str, dict]) -> str:
         counts = [sum(_works(found.get(method)) for found in tried.values()) for method in METHODS]
         lines += ["", f"## {library}", "", f"| family | variant | parameters | {' | '.join(METHODS)} |"]
         lines += ["| --- | --- | ---: |" + " :-: |" * len(METHODS)]
-        lines += [f"| **{len(tried)}** | | | " + " | ".join(f"**{count}**" for count in counts) + " |"]
+        of_all = sum(key.startswith(f"{library}/") for key in rows)
+        lines += [
+            f"| **{len(tried)} of {of_all} tried** | | | " + " | ".join(f"**{count}**" for count in counts) + " |"
+        ]
         for key, found in tried.items():
             cells = []
             for method in METHODS:
