@@ -14,7 +14,7 @@ from ensembles.backbones.dimensions import ends
 from ensembles.backbones.resize import is_pretrained, redraw
 from ensembles.backbones.trace import LAYERS, trace
 from ensembles.deal import Deal
-from ensembles.errors import Foreign, UserError, reason
+from ensembles.errors import Foreign, UserError
 from ensembles.limits import require, settings_of
 from ensembles.methods.base import Backbone, Ensemble, Method, fresh, param_groups
 from ensembles.methods.layers import keep_outputs, widen_outputs
@@ -96,8 +96,8 @@ def _require_split(network: nn.Module, input_shape: tuple[int, ...], output: tup
         given = tuple(trace(network, input_shape).output)
     except Foreign as error:
         raise UserError(
-            f"MIMO cannot widen this {type(network).__name__}, whose code reads the images' channels elsewhere than in "
-            f"its first layer ({reason(error.__cause__ or error)}): choose another model."
+            f"MIMO cannot give this {type(network).__name__} several inputs, since its code computes with the images' "
+            "channels before its first layer reads them: choose another model."
         ) from error
     if given != output:
         raise UserError(
