@@ -23,7 +23,16 @@ from ensembles.backbones.trace import on_meta, trace
 from ensembles.errors import Foreign, reason
 
 Attribute = tuple[str, str, int | None]  # module, name, place in a list
-COUNTS = ("num", "n_", "heads", "groups")  # what the names of integers begin with that are no widths
+COUNTS = (
+    "num",
+    "n_",
+    "heads",
+    "groups",
+    "kernel",
+    "window",
+    "patch",
+    "stride",
+)  # what the names of integers begin with that are no widths
 
 
 class Known(int):
@@ -347,6 +356,9 @@ class Pass(TorchDispatchMode):
             times, rest = Fraction(0), as_extent(dim)
             for product, factor in number.terms.items():
                 others = [other for other in product if other != name]
+                if len(others) < len(product) - 1:  # a square, so no width
+                    self.equations.fix(dim)
+                    return
                 if len(others) < len(product):
                     times += factor * math.prod(self._integers[other] for other in others)
                 else:
