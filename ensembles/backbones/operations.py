@@ -49,8 +49,8 @@ def _permute(run, out, x, dims, **_):
 
 
 @_rule("transpose swapaxes")
-def _transpose(run, out, x, dim0, dim1, **_):
-    dims = run.dims(x)
+def _transpose(run, out, x, **given):
+    dims, (dim0, dim1) = run.dims(x), (given.get(f"dim{i}", given.get(f"axis{i}")) for i in (0, 1))
     return [_with(_with(dims, dim0, dims[dim1]), dim1, dims[dim0])]
 
 
@@ -89,6 +89,23 @@ def _matmul(run, out, x, **given):
     left, right = [1] * -missing + one[:-2], [1] * missing + two[:-2]
     batch = [theirs if mine == 1 else mine for mine, theirs in zip(left, right, strict=True)]
     return [[*batch, *([] if row else [one[-2]]), *([] if column else [two[-1]])]]
+
+
+@_rule("lstm")
+def _lstm(run, out, x, params, bidirectional, **_):
+    inputs = run.dims(x)[-1]
+    kinds = [tensor for tensor in params if tensor.dim() == 2]
+    for place, (reads, keeps) in enumerate(zip(kinds[::2], kinds[1::2], strict=True)):
+        hidden = run.dims(keeps)[1]
+        for tensor, width in ((reads, inputs), (keeps, hidden)):
+            run.equations.equate(run.dims(tensor)[1], width)
+            run.equations.equate(run.dims(tensor)[0], as_extent(hidden) * 4)
+        if not bidirectional or place % 2:
+            inputs = as_extent(hidden) * (2 if bidirectional else 1)
+    for tensor in params:
+        if tensor.dim() == 1:
+            run.equations.equate(run.dims(tensor)[0], as_extent(hidden) * 4)
+    return [[*out[0].shape[:-1], inputs], *([*tensor.shape[:-1], hidden] for tensor in out[1:])]
 
 
 @_rule("scaled_dot_product_attention")

@@ -126,6 +126,8 @@ def _tell_sizes(module: nn.Module) -> None:
     if isinstance(module, nn.MultiheadAttention) and module.in_proj_weight is not None:
         module.embed_dim = module.kdim = module.vdim = module.in_proj_weight.shape[1]
         module.head_dim = module.embed_dim // module.num_heads
+    elif isinstance(module, nn.RNNBase):
+        module.hidden_size, module.input_size = module.weight_hh_l0.shape[1], module.weight_ih_l0.shape[1]
     weight = getattr(module, "weight", None)
     if not isinstance(weight, Tensor):
         return
