@@ -4,7 +4,7 @@ BIN := .venv/bin
 
 .PHONY: help setup train test test-fast test-slow test-campaign test-browser test-gpu test-slurm lint docs clean
 
-FAST := tests/backbones tests/cli tests/methods tests/metrics
+FAST := tests/cli tests/methods tests/metrics
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,7 +32,7 @@ train: setup  ## train, test and show a packed ensemble on handwritten digits
 test: setup  ## run the tests (under 8 minutes on 2 cores)
 	$(BIN)/python -m pytest -n 2
 
-test-fast: setup  ## run what needs no whole run, for each edit (about a minute): methods, backbones, metrics, command line
+test-fast: setup  ## run what needs no whole run, for each edit (about a minute): methods, metrics, command line
 	$(BIN)/python -m pytest -n 2 $(FAST)
 
 test-slow: setup  ## run the tests that take longer: real programs, whole tables, processes that are killed

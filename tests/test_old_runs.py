@@ -19,7 +19,7 @@ from ensembles.reports.runs_table import results
 from ensembles.runs import Run
 
 OLD = json.loads(Path(__file__).with_name("old_runs.json").read_text())
-QUIET = ("trainer.accelerator=cpu", "trainer.progress=false")
+QUIET = ("trainer.accelerator=cpu", "runtime.progress=false")
 REDRAWN = "model.redraw=bootstrap"  # what networks of other widths began with then
 
 
@@ -71,10 +71,10 @@ def test_a_finished_run_is_shown_without_training(old_run, train):
 def test_its_checkpoint_is_evaluated_as_it_was_trained(old_run, train):
     about = OLD["networks"][old_run.name]["about"]
     torch.save({ABOUT: about, "state_dict": build.method(about).state_dict()}, old_run / "best.ckpt")
-    ended = train("train=false", f"ckpt={old_run}/best.ckpt", "runs_dir=again", *QUIET)
+    ended = train("train=false", f"ckpt_path={old_run}/best.ckpt", "runs_dir=again", *QUIET)
     assert ended.code == 0, ended.err
     (folder,) = Path("again").iterdir()
     config = yaml.safe_load((folder / "config.yaml").read_text())
-    assert config["data"]["train_size"] == 100 and config["data"]["corrupt"] is None
+    assert config["data"]["train_size"] == 100 and config["data"]["corrupted"]["source"] is None
     found = json.loads((folder / "results.json").read_text())
     assert set(found) == set(OLD["run"]["results.json"])
