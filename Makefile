@@ -2,7 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup train test test-slow test-campaign test-browser test-gpu test-slurm lint clean
+.PHONY: help setup train test test-fast test-slow test-campaign test-browser test-gpu test-slurm lint docs clean
+
+FAST := tests/cli tests/methods tests/metrics
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,6 +32,9 @@ train: setup  ## train, test and show a packed ensemble on handwritten digits
 test: setup  ## run the tests (under 8 minutes on 2 cores)
 	$(BIN)/python -m pytest -n 2
 
+test-fast: setup  ## run what needs no whole run, for each edit (about a minute): methods, metrics, command line
+	$(BIN)/python -m pytest -n 2 $(FAST)
+
 test-slow: setup  ## run the tests that take longer: real programs, whole tables, processes that are killed
 	$(BIN)/python -m pytest -n 2 -m "slow and not campaign and not browser and not slurm and not gpu"
 
@@ -45,9 +50,15 @@ test-gpu: setup  ## test precision, compilation and FSDP on a GPU
 test-slurm: setup  ## test jobs on a SLURM (tests/slurm/install.sh installs and starts one on this machine)
 	$(BIN)/python -m pytest -m slurm
 
-lint: setup  ## check style
+lint: setup  ## check style, the types of what is called from outside, and which room uses which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+docs: setup  ## build the documentation: site/index.html, which needs no server
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "The documentation: site/index.html"
 
 clean:  ## remove the virtual environment, runs, sweeps and caches
-	rm -rf .venv runs sweeps cache
+	rm -rf .venv runs sweeps cache site

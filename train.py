@@ -1,84 +1,11 @@
-"""Train, test and report one ensemble: ``python train.py method=packed model=resnet50 data=cifar100``."""
+"""Train, test and report one ensemble, from a checkout: ``python train.py method=packed``, as ``ensembles train``."""
 
-import os
-import signal
-import sys
-
-STOPPED = b"Stopped by Ctrl-C: the same command goes on from what is saved.\n"
-if __name__ == "__main__":  # while the rest is imported
-    signal.signal(signal.SIGINT, lambda *_: os.write(2, STOPPED) and os._exit(130))
-
-import hydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
-from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
-
-from ensembles.cli import CONFIGS, piped
-from ensembles.cli.arguments import planned_sweep
-from ensembles.cli.as_trained import as_trained
-from ensembles.cli.composing import checked, refused
-from ensembles.cluster.submission import submit
-from ensembles.errors import Interrupted, UserError, complain
-from ensembles.experiment import run_experiment
-from ensembles.processes import leads
-from ensembles.runs import Run
+from ensembles.commands import run
 
 
-def job(config: DictConfig) -> bool:
-    """Show a configuration's results, after running what is left of it; returns whether there are any."""
-    run = None
-    try:
-        of_hydra = HydraConfig.get()
-        config, choices = as_trained(config, of_hydra.runtime.choices, of_hydra.overrides.task)
-        run = Run.of(checked(config), choices)
-        if config.force and leads():
-            run.set_aside()
-        run_experiment(run)
-        return True
-    except Exception as error:
-        return complain(error, run and run.error_log)
-
-
-@piped()
 def main() -> None:
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come here, instead of being printed as tracebacks
-    sweep, done, stop, successful = None, [], None, False
-    try:
-        sweep = planned_sweep()
-        if sweep and any(sweep.jobs):
-            submit([(job, run) for job, (_, run) in zip(sweep.jobs, sweep.runs, strict=True)], sweep.folder / "jobs")
-        else:
-            hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="train")(
-                lambda config: done.append(job(config))
-            )()
-        successful = all(done)
-    except (HydraException, OmegaConfBaseException) as error:
-        complain(refused(error))
-    except BrokenPipeError:  # nobody reads any more
-        raise
-    except OSError as error:  # of Hydra, which keeps a file of its own in a sweep's folder
-        where = error.filename or (sweep.folder if sweep else ".")
-        complain(UserError(f"{where} cannot be written ({error.strerror or error}): set sweeps_dir or free space."))
-    except Interrupted as error:
-        stop = error
-    except KeyboardInterrupt:  # before a run is begun, or while jobs are waited for
-        stop = Interrupted(signal.SIGINT)
-    except Exception as error:
-        complain(error)
-    if sweep:
-        try:
-            successful = sweep.show() and successful
-        except UserError as error:
-            successful = complain(error)
-    if stop:
-        if leads():
-            print(stop, file=sys.stderr)
-        sys.exit(stop.code)
-    if not successful:
-        sys.exit(1)
+    run("train")
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     main()

@@ -22,8 +22,7 @@ from sklearn.datasets import load_sample_images
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without being installed
 
-from ensembles.data.corruptions import EXTRA, SEVERITIES, STANDARD
-from ensembles.data.corruptions.apply import corrupt_with
+from ensembles.data.corruptions import EXTRA, SEVERITIES, STANDARD, corrupt
 from ensembles.data.corruptions.constants import CIFAR, IMAGENET
 from ensembles.provenance import hardware
 
@@ -149,7 +148,7 @@ def compare(images: np.ndarray, label: str, table: dict, reference: dict[str, np
     for name in STANDARD + EXTRA:
         for severity in SEVERITIES:
             started = time.perf_counter()
-            ours = corrupt_with(table, batch, name, severity, seed=0, start=0).movedim(1, -1).numpy()
+            ours = corrupt(batch, name, severity, table=table).movedim(1, -1).numpy()
             seconds = time.perf_counter() - started
             row = {"size": images.shape[1], "constants": label, "type": name, "severity": severity}
             row |= {

@@ -30,8 +30,8 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without being installed
 
 from ensembles import build, cost
-from ensembles.cli import CONFIGS
 from ensembles.processes import keep_freed_memory
+from ensembles.recipes import CONFIGS
 from ensembles.rng import generator
 
 INPUT = (3, 32, 32)

@@ -15,11 +15,11 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without being installed
 
-from ensembles.cli import CONFIGS
 from ensembles.cli.composing import checked
 from ensembles.cli.overrides import combinations
 from ensembles.files import write_text
 from ensembles.processes import launch
+from ensembles.recipes import CONFIGS
 from ensembles.runs import Run
 
 OUT = Path(__file__).parents[1] / "results/processes"
@@ -134,10 +134,11 @@ def table(trained: list[Trained]) -> Iterator[str]:
 
 TEXT = """# One, two and three processes
 
-Every method, trained for 5 epochs of 10 steps on 480 handwritten digits with a batch of 48 and a learning rate of 0.02,
-on 1, 2 and 3 CPU processes (`strategy=ddp`, gloo): in each cell the values on 1 / 2 / 3 processes. The loss is the last
-epoch's mean over its training steps; differences of losses are relative and over all epochs, those of metrics absolute.
-All losses are in [losses.csv](losses.csv).
+What follows from the number of processes, not how good a method is: every method, trained for 5 epochs of 10 steps on
+480 handwritten digits with a batch of 48 and a learning rate of 0.02, on 1, 2 and 3 CPU processes (`strategy=ddp`,
+gloo): in each cell the values on 1 / 2 / 3 processes. The loss is the last epoch's mean over its training steps;
+differences of losses are relative and over all epochs, those of metrics absolute. All losses are in
+[losses.csv](losses.csv).
 
 {table}
 

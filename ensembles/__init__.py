@@ -6,6 +6,22 @@ import.
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # what type checkers and editors read
+    from ensembles.methods.batch_ensemble import batch_ensemble
+    from ensembles.methods.deep_ensemble import deep_ensemble
+    from ensembles.methods.dropout import dropout
+    from ensembles.methods.masksembles import masksembles
+    from ensembles.methods.mimo import mimo
+    from ensembles.methods.mixture import mixture
+    from ensembles.methods.naive_multihead import naive_multihead
+    from ensembles.methods.packed import packed
+    from ensembles.methods.treenet import treenet
+    from ensembles.predictor import Predictor, Regressor, load
+    from ensembles.reports.runs_table import results
+
+__version__ = "0.1.0"
 
 _HOME = {
     "load": "ensembles.predictor",
@@ -23,13 +39,29 @@ _HOME = {
     "treenet": "ensembles.methods.treenet",
 }
 
-__all__ = list(_HOME)
+__all__ = [
+    "Predictor",
+    "Regressor",
+    "batch_ensemble",
+    "deep_ensemble",
+    "dropout",
+    "load",
+    "masksembles",
+    "mimo",
+    "mixture",
+    "naive_multihead",
+    "packed",
+    "results",
+    "treenet",
+]
 
 
-def __getattr__(name: str):
-    if name not in _HOME:
-        raise AttributeError(f"module 'ensembles' has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+if not TYPE_CHECKING:  # there a name that is not listed is an error
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOME:
+            raise AttributeError(f"module 'ensembles' has no attribute {name!r}")
+        return getattr(import_module(_HOME[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -44,7 +44,7 @@ def read_checkpoint(path: str | Path, fix: str = "use another one") -> dict:
             checkpoint = torch.load(os.fspath(path), map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError as error:
         raise UserError(
-            f"{path} carries code or is no checkpoint, so it was not loaded; use one from train.py."
+            f"{path} carries code or is no checkpoint, so it was not loaded; use one from ensembles train."
         ) from error
     except Exception as error:  # whatever a damaged pickle makes its reader raise
         raise refusal(path, error, fix) from error

@@ -15,6 +15,8 @@ from ensembles import build
 from ensembles.backbones.trace import on_meta
 from ensembles.methods.base import Ensemble
 
+SECONDS = 1.0  # for which forward passes are timed
+
 
 def parameters(module: nn.Module) -> int:
     """Stored parameters, each counted once."""
@@ -49,8 +51,8 @@ def counts(ensemble: Ensemble, backbone: nn.Module) -> dict[str, float]:
 
 
 @torch.inference_mode()
-def seconds_per_batch(ensemble: Ensemble, batch_size: int = 128, budget: float = 1.0) -> float:
-    """The least time of a forward pass on the ensemble's device, in about ``budget`` seconds of passes.
+def seconds_per_batch(ensemble: Ensemble, batch_size: int = 128) -> float:
+    """The least time of a forward pass on the ensemble's device, in about `SECONDS` of passes.
 
     Other programs on the machine only ever add to a time, so the least of many is the ensemble's own.
     """
@@ -60,7 +62,7 @@ def seconds_per_batch(ensemble: Ensemble, batch_size: int = 128, budget: float =
         x = x.contiguous(memory_format=torch.channels_last)
     times: list[float] = []
     ensemble.eval()
-    while len(times) < 3 or sum(times) < budget:
+    while len(times) < 3 or sum(times) < SECONDS:
         start = time.perf_counter()
         ensemble(x)
         if device.type == "cuda":

@@ -9,6 +9,7 @@ from pytorch_lightning import Trainer
 from torch import Tensor
 
 from ensembles import build, evaluations, predictions
+from ensembles.constructors import construct, require_constructor
 from ensembles.data.datamodule import DataModule
 from ensembles.errors import UserError
 from ensembles.files import write_text
@@ -18,7 +19,7 @@ from ensembles.provenance import provenance
 from ensembles.reports.plots import save_plots
 from ensembles.runs import Run
 from ensembles.training.callbacks import Collector
-from ensembles.untrusted import construct, refusal, require_constructor
+from ensembles.untrusted import refusal
 
 
 @contextmanager
@@ -123,7 +124,7 @@ def _likelihood(kept: dict, trust: Sequence[str], path: Path) -> Likelihood:
         require_constructor(data["likelihood"], "likelihoods", trust)
         return construct(data["likelihood"], "likelihoods", trust)
     except Exception as error:  # a constructor may raise anything on settings that no training had
-        raise refusal(path, error, "have it written again by train.py") from error
+        raise refusal(path, error, "have it written again by ensembles train") from error
 
 
 def _require_outputs(predicted: Predicted, likelihood: Likelihood, networks: set, name: str, path: Path) -> None:
@@ -133,7 +134,7 @@ def _require_outputs(predicted: Predicted, likelihood: Likelihood, networks: set
     wrong = predicted.labels.is_floating_point() != regression or (regression and outputs != likelihood.outputs)
     if wrong or len(networks) > 1:
         why = "does not suit the likelihood" if wrong else "is of another network than the sets before"
-        raise UserError(f"{path} cannot be read ({name} {why}); have it written again by train.py.")
+        raise UserError(f"{path} cannot be read ({name} {why}); have it written again by ensembles train.")
 
 
 def _settings(run: Run) -> dict[str, bool]:

@@ -14,10 +14,13 @@ from ensembles.signals import INTERRUPTION
 
 
 @INTERRUPTION.listening()
-def run_experiment(run: Run) -> None:
+def run_experiment(run: Run, brief: bool = False) -> None:
     """Show the run's results, after fitting and testing unless they exist.
 
     Of processes that something else has started together, only the first holds the folder, and speaks.
+
+    Args:
+        brief: say nothing, as in a sweep, which has a line for each run.
 
     Raises:
         UserError: input that cannot work, or a fault that the user can mend.
@@ -25,11 +28,11 @@ def run_experiment(run: Run) -> None:
     """
     run.require_same_images()
     if run.evaluated is None:
-        if run.recipe and leads():
+        if run.recipe and leads() and not brief:
             print(f"recipe {run.recipe}", flush=True)
         with run.opened() if leads() else nullcontext():
             launch(fit_and_test, (run,), run.config["trainer"]["devices"])
-    if leads():
+    if leads() and not brief:
         show(run.results(), run.evaluated)
 
 

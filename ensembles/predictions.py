@@ -137,9 +137,11 @@ def _opened(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
         with np.load(path, allow_pickle=False) as file:
             yield file
     except FileNotFoundError as error:
-        raise UserError(f"There is no {path}: run train.py with evaluation.save_predictions=true first.") from error
+        raise UserError(
+            f"There is no {path}: run ensembles train with evaluation.save_predictions=true first."
+        ) from error
     except Exception as error:  # whatever a damaged archive makes its readers raise
-        raise refusal(path, error, "have it written again by train.py") from error
+        raise refusal(path, error, "have it written again by ensembles train") from error
 
 
 def _require_sizes(path: Path) -> None:

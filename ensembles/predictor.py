@@ -11,13 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from ensembles.checkpoints import ABOUT, put_weights, read_checkpoint
+from ensembles.constructors import Limited, built_otherwise, construct, require_constructors
 from ensembles.errors import UserError
 from ensembles.likelihoods import Regression
 from ensembles.methods import Method
 from ensembles.methods.base import Ensemble
 from ensembles.metrics.ood import criteria
 from ensembles.metrics.regression import mixture_sd
-from ensembles.untrusted import Limited, built_otherwise, construct, refusal, require_constructors
+from ensembles.untrusted import refusal
 
 
 @dataclass(frozen=True)
@@ -195,7 +196,7 @@ def _method(about: dict, trust: Sequence[str], checkpoint: dict, path: str | Pat
             if "likelihood" in about:
                 method.likelihood = construct(about["likelihood"], "likelihoods", trust)
     except Exception as error:  # a constructor may raise anything on settings that no training had
-        raise refusal(path, error, "use one from train.py") from error
+        raise refusal(path, error, "use one from ensembles train") from error
     if not isinstance(method, Method) or ("likelihood" in about) != isinstance(method.likelihood, Regression):
-        raise UserError(f"{path} describes no method with its likelihood: use one from train.py.")
+        raise UserError(f"{path} describes no method with its likelihood: use one from ensembles train.")
     return method

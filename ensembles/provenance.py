@@ -43,6 +43,8 @@ def origin(seconds: dict[str, float]) -> dict:
 def _command() -> str | None:
     """The command line; a program of this checkout is named from the checkout's root."""
     program, *arguments = sys.argv
+    if program.startswith("ensembles "):
+        return " ".join(sys.argv)
     path, root = Path(program).resolve(), Path(__file__).resolve().parents[1]
     if path.is_relative_to(root):
         program = path.relative_to(root).as_posix()

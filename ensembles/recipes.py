@@ -8,7 +8,9 @@ from pathlib import Path
 import yaml
 from omegaconf import OmegaConf
 
-FILE = Path(__file__).parents[1] / "configs" / "recipes.yaml"
+INSTALLED = Path(__file__).parent / "configs"
+CONFIGS = INSTALLED if INSTALLED.is_dir() else Path(__file__).parents[1] / "configs"  # at the top of a checkout
+FILE = CONFIGS / "recipes.yaml"
 GROUPS = ("data", "model", "method")
 
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from ensembles.errors import UserError
 from ensembles.files import write_text
 from ensembles.renamed import by_present_names
-from ensembles.reports.terminal import RunRow, compare, write_csv
+from ensembles.reports.terminal import RunRow, compare, line, write_csv
 from ensembles.runs import Run, state
 
 
@@ -81,6 +81,13 @@ class Sweep:
     def rows(self) -> list[RunRow]:
         """For each run what it varies, its state and its results."""
         return [RunRow(varied, state(run), run.results() or {}) for varied, run in self.runs]
+
+    def tell(self, run: Run) -> None:
+        """Print a line on one of the runs: which it is, of how many, and its result."""
+        places = [place for place, (_, planned) in enumerate(self.runs) if planned.folder == run.folder]
+        for place in places[:1]:
+            row = RunRow(self.runs[place][0], state(run), run.results() or {})
+            print(f"[{place + 1} of {len(self.runs)}] {line(row)}", flush=True)
 
     def show(self) -> bool:
         """Print the table over the runs and write it as CSV; returns whether every run has results."""

@@ -1,42 +1,11 @@
-"""Write a trained ensemble as one file that predicts without this package.
+"""Call ``ensembles export`` from a checkout, which need not be installed."""
 
-python scripts/export.py runs/<run>/best.ckpt ensemble.onnx
-python scripts/export.py --trust mine runs/<run>/best.ckpt ensemble.pt2     # a network of your own, in mine.py
-
-The file says itself what it takes and gives: in ONNX's metadata, or in a .pt2's extra file ensembles.json.
-"""
-
-import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without being installed
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from ensembles.cli import program
-from ensembles.errors import complain
-
-
-@program()
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("out", type=Path, help="the file to write: .pt2 is torch.export's format, .onnx is ONNX")
-    parser.add_argument("--members", action="store_true", help="give the members' probabilities as a second output")
-    parser.add_argument("--floats", action="store_true", help="take images as floats from 0 to 1 instead of uint8")
-    parser.add_argument(
-        "--trust", action="append", default=[], metavar="PACKAGE", help="your package that may be called; repeatable"
-    )
-    arguments = parser.parse_args()
-    try:
-        from ensembles.export import export  # imports torch, which takes seconds
-
-        said = export(**vars(arguments))
-    except Exception as error:
-        complain(error)
-        sys.exit(1)
-    print(f"{arguments.out}: {arguments.out.stat().st_size:,} bytes; predicts as the checkpoint does.")
-    print(f"In go {said['description']}.")
-
+from ensembles.commands import run
 
 if __name__ == "__main__":
-    main()
+    run("export")

@@ -1,58 +1,11 @@
-"""Compute a run's results again from its saved predictions, without its network."""
+"""Call ``ensembles metrics`` from a checkout, which need not be installed."""
 
-import argparse
 import sys
 from pathlib import Path
 
-import yaml
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without being installed
-
-from ensembles.cli import program
-from ensembles.errors import UserError, complain
-from ensembles.limits import require
-from ensembles.reports.terminal import show
-
-SETTINGS = ("evaluation.temperature_scaling", "evaluation.restrict_classes")
-
-
-def changes(overrides: list[str]) -> dict[str, bool]:
-    """The settings by their names in the group.
-
-    Raises:
-        UserError: one that there is not, or another value than true and false.
-    """
-    found = {}
-    for text in overrides:
-        key, _, value = text.partition("=")
-        if key not in SETTINGS:
-            raise UserError(f"There is no setting {key} here: {' and '.join(SETTINGS)} can be changed.")
-        name = key.removeprefix("evaluation.")
-        found[name] = yaml.safe_load(value)
-        require("evaluation.", **{name: found[name]})
-    return found
-
-
-@program()
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path, help="a run's folder, evaluated with evaluation.save_predictions=true")
-    parser.add_argument(
-        "setting", nargs="*", help=f"what to evaluate otherwise: {', '.join(f'{s}=...' for s in SETTINGS)}"
-    )
-    parser.add_argument(
-        "--trust", action="append", default=[], metavar="PACKAGE", help="your package whose likelihood may be called"
-    )
-    arguments = parser.parse_args()
-    try:
-        changed = changes(arguments.setting)
-        from ensembles.evaluation import evaluate_again  # imports torch, which takes seconds
-
-        show(evaluate_again(arguments.run, changed, arguments.trust), arguments.run)
-    except Exception as error:
-        complain(error)
-        sys.exit(1)
-
+from ensembles.commands import run
 
 if __name__ == "__main__":
-    main()
+    run("metrics")

@@ -1,37 +1,11 @@
-"""Write one self-contained page over runs: tables, figures, accuracy against speed, each run's config and plots.
+"""Call ``ensembles report`` from a checkout, which need not be installed."""
 
-python scripts/report.py runs --out report.html
-python scripts/report.py sweeps/1a2b3c4d results          # a sweep's runs, and the papers' tables and figures
-"""
-
-import argparse
 import sys
 from pathlib import Path
 
-from rich.console import Console
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without being installed
-
-from ensembles.cli import program
-from ensembles.errors import UserError, complain
-from ensembles.files import write_text
-from ensembles.reports.overview import overview
-from ensembles.reports.runs_table import gather
-
-
-@program()
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folders", nargs="+", type=Path, help="folders of runs, sweeps, or what reproduce.py wrote")
-    parser.add_argument("--out", type=Path, default=Path("report.html"), help="the file to write")
-    arguments = parser.parse_args()
-    try:
-        write_text(arguments.out, overview(*gather(arguments.folders)))
-    except UserError as error:
-        complain(error)
-        sys.exit(1)
-    Console().print(f"The page: {arguments.out}", soft_wrap=True)
-
+from ensembles.commands import run
 
 if __name__ == "__main__":
-    main()
+    run("report")

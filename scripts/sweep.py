@@ -1,79 +1,11 @@
-"""Show how far a sweep is: which runs are done, running, failed, unfinished or missing, and the table so far."""
+"""Call ``ensembles sweep`` from a checkout, which need not be installed."""
 
-import argparse
-import json
 import sys
-from collections import Counter
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without being installed
-
-from ensembles.cli import program
-from ensembles.errors import UserError, complain
-from ensembles.reports.terminal import RunRow, compare
-from ensembles.sweeps import Sweep
-
-STATES = ("done", "running", "failed", "unfinished", "missing")
-
-
-def found(folders: list[Path]) -> list[Sweep]:
-    """The sweeps of these folders, or all of those in the folder ``sweeps``.
-
-    Raises:
-        UserError: a folder is no sweep's, or there is none.
-    """
-    folders = folders or sorted(path.parent for path in Path("sweeps").glob("*/index.json"))
-    if not folders:
-        raise UserError("There is no sweep in sweeps: name a sweep's folder, or start one by python train.py -m ...")
-    return [Sweep.in_folder(folder) for folder in folders]
-
-
-def plain(sweep: Sweep, rows: list[RunRow]) -> dict:
-    """What is shown of a sweep, for other programs."""
-    runs = []
-    for row, (_, run) in zip(rows, sweep.runs, strict=True):
-        state, _, about = row.status.partition(": ")
-        runs.append(
-            {"varied": row.differs, "folder": str(run.folder), "state": state, "about": about, "results": row.results}
-        )
-    return {"folder": str(sweep.folder), "arguments": sweep.arguments, "runs": runs}
-
-
-def overview(sweeps: list[Sweep], rows: list[list[RunRow]]) -> Table:
-    """A row for each sweep: in which states its runs are."""
-    shown = Table("sweep", *STATES, "arguments", box=None, header_style="bold")
-    for sweep, own in zip(sweeps, rows, strict=True):
-        counts = Counter(row.status.partition(":")[0] for row in own)
-        numbers = [str(counts[state] or "") for state in STATES]
-        shown.add_row(str(sweep.folder), *numbers, " ".join(sweep.arguments))
-    return shown
-
-
-@program()
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, epilog="The exit code is 0 where all runs are done, else 1.")
-    parser.add_argument("folder", nargs="*", type=Path, help="a sweep's folder; several, or none for all in sweeps")
-    parser.add_argument("--json", action="store_true", help="print it for other programs")
-    arguments = parser.parse_args()
-    try:
-        sweeps = found(arguments.folder)
-        rows = [sweep.rows() for sweep in sweeps]
-        console = Console()
-        if arguments.json:
-            print(json.dumps([plain(*pair) for pair in zip(sweeps, rows, strict=True)], indent=2))
-        elif len(sweeps) == 1:
-            console.print(compare(rows[0]))
-        else:
-            console.print(overview(sweeps, rows))
-    except Exception as error:
-        complain(error)
-        sys.exit(1)
-    if any(row.status != "done" for own in rows for row in own):
-        sys.exit(1)
-
+from ensembles.commands import run
 
 if __name__ == "__main__":
-    main()
+    run("sweep")

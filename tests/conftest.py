@@ -34,8 +34,16 @@ class Ended(NamedTuple):
 
 
 @pytest.fixture
-def call(tmp_path, monkeypatch, capfd):
+def plots():
+    """Let runs draw their plots, which takes longer than all else that a tiny one does."""
+
+
+@pytest.fixture
+def call(request, tmp_path, monkeypatch, capfd):
     """Call a program, a module with a ``main``, with arguments: in this process and in a folder of its own."""
+    monkeypatch.setattr("ensembles.cost.SECONDS", 0)
+    if "plots" not in request.fixturenames:
+        monkeypatch.setattr("ensembles.evaluation.save_plots", lambda *_: None)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
 

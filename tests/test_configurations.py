@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from pytorch_lightning import Trainer
 
 from ensembles import cost, evaluation, experiment
-from ensembles.cli import CONFIGS
 from ensembles.cli.composing import checked, composing
 from ensembles.errors import UserError
 from ensembles.methods import Method
+from ensembles.recipes import CONFIGS
 from ensembles.runs import Run
 
 METHODS = sorted(path.stem for path in (CONFIGS / "method").glob("*.yaml"))

@@ -12,7 +12,7 @@ from ensembles.cost import describe
 @pytest.fixture
 def run(call, monkeypatch):
     """Call the script."""
-    from scripts import describe as program
+    from ensembles.commands import describe as program
 
     monkeypatch.setenv("COLUMNS", "120")
     return partial(call, program)

@@ -18,9 +18,9 @@ from sklearn.metrics import log_loss
 from torch.utils.data import DataLoader, TensorDataset
 
 from ensembles.data.labelled_set import LabelledSet
+from ensembles.deal import Deal
 from ensembles.errors import UserError
 from ensembles.methods import Method
-from ensembles.methods.deal import Deal
 from ensembles.metrics import Predicted, scores
 from ensembles.metrics.temperature import fit
 from ensembles.predictions import saved, saving
@@ -86,7 +86,7 @@ def measure(tiny, monkeypatch):
 @pytest.fixture
 def metrics(call):
     """``python scripts/metrics.py``."""
-    from scripts import metrics as program
+    from ensembles.commands import metrics as program
 
     return partial(call, program)
 
@@ -107,7 +107,7 @@ def measured(run):
 SAVING = ("evaluation.temperature_scaling=true", "evaluation.save_predictions=true")
 
 
-def test_every_kind_of_set_is_measured_and_saved(measure, metrics):
+def test_every_kind_of_set_is_measured_and_saved(measure, metrics, plots):
     ended = measure(*SAVING)
     assert ended.code == 0, ended.err
     run, found = only_run(), results(only_run())
@@ -146,7 +146,9 @@ def test_every_kind_of_set_is_measured_and_saved(measure, metrics):
     assert measured(run) == {key: value for key, value in before.items() if not key.startswith("cost/")}
 
 
-def test_another_evaluation_needs_no_training_and_from_saved_predictions_no_network(measure, metrics, monkeypatch):
+def test_another_evaluation_needs_no_training_and_from_saved_predictions_no_network(
+    measure, metrics, plots, monkeypatch
+):
     assert measure().code == 0
     run = only_run()
     plain, weights = results(run), (run / "last.ckpt").read_bytes()

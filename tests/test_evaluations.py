@@ -40,7 +40,7 @@ def evaluate(request, tiny, tmp_path):
 
 
 @pytest.mark.slow
-def test_what_was_measured_stays(evaluate):
+def test_what_was_measured_stays(evaluate, plots):
     evaluate(*MANY)
     (run,) = Path("runs").iterdir()
     many = content(run)

@@ -72,7 +72,7 @@ def test_onnx_predicts_as_the_checkpoint(checkpoint, tmp_path, name):
 
 def test_the_script_writes_one_file_that_needs_no_torch(checkpoint, tmp_path, monkeypatch, capsys):
     path = checkpoint("deterministic")
-    from scripts import export as program
+    from ensembles.commands import export as program
 
     monkeypatch.setattr(sys, "argv", ["export.py", str(path), str(tmp_path / "model.onnx"), "--members"])
     program.main()
@@ -127,7 +127,7 @@ def test_a_file_says_what_it_takes_and_where_it_comes_from(checkpoint, tmp_path,
 
 def test_a_network_of_ones_own_from_its_own_folder(call, tmp_path, monkeypatch):
     """As the README has it: mine.py lies in the working directory, and trusting it swallows nothing that follows."""
-    from scripts import export as program
+    from ensembles.commands import export as program
 
     (tmp_path / "lines.py").write_text(
         "from torch import nn\n"

@@ -132,6 +132,22 @@ def test_blocks_are_written_from_what_commands_print(tmp_path):
     assert (block["command"], block["output"]) == ("echo b", "old\nlines\n")
 
 
+def test_a_study_s_table_is_written_once_it_is_there(tmp_path):
+    readme = import_module("scripts.readme")
+    folder = tmp_path / "results" / "mine"
+    folder.mkdir(parents=True)
+    assert readme.of_study(tmp_path, Path("results/mine")) == ""
+    (folder / "table.md").write_text("# My study\n\n| a |\n|---|\n| 1 |\n\n\n| other |\n")
+    (folder / "accuracy_flops.png").touch()
+    text = readme.of_study(tmp_path, Path("results/mine"))
+    assert text.startswith("My study: ") and "| 1 |" in text and "other" not in text
+    assert text.endswith("![Accuracy against multiply-adds](results/mine/accuracy_flops.png)\n")
+    (block,) = readme.STUDY.finditer(README)
+    assert block["folder"] == "results/cifar10" and (ROOT / block["folder"] / "study.yaml").is_file()
+    for shown in re.findall(r"!\[[^]]*\]\(([^)]+)\)", README):
+        assert (ROOT / shown).is_file(), shown
+
+
 @pytest.mark.slow
 def test_networks_of_ones_own_and_a_vit_train(folder, train):
     (own,) = (arguments for arguments in words("train.py") if "--config-dir" in arguments)
@@ -160,7 +176,7 @@ def test_what_follows_a_run(folder, call, train):
     (evaluating,) = (shlex.split(span) for span in INLINE if span.startswith("train=false"))
     composed(filled(evaluating))
     for script in ("export", "metrics", "report"):
-        program = import_module(f"scripts.{script}")
+        program = import_module(f"ensembles.commands.{script}")
         for arguments in words(f"scripts/{script}.py"):
             ended = call(program, *filled(arguments))
             assert ended.code == 0, (arguments, ended.err)
@@ -176,7 +192,7 @@ def test_what_follows_a_run(folder, call, train):
 
 @pytest.mark.slow
 def test_scripts_that_need_no_run(folder, call):
-    from scripts import corrupt, describe, reproduce
+    from ensembles.commands import corrupt, describe, reproduce
 
     for arguments in words("scripts/describe.py"):
         assert call(describe, *arguments).code == 0
@@ -187,4 +203,5 @@ def test_scripts_that_need_no_run(folder, call):
     for arguments in words("scripts/reproduce.py"):
         if "--list" not in arguments:
             ended = call(reproduce, *arguments, "--dry-run")
-            assert ended.code == 0 and "train.py" in ended.out, (arguments, ended.err)
+            runs = "ensembles study" if "small" in arguments else "ensembles train"
+            assert ended.code == 0 and runs in ended.out, (arguments, ended.err)

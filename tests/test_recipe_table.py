@@ -9,9 +9,9 @@ from hydra import compose
 from omegaconf import OmegaConf
 
 from ensembles import papers
-from ensembles.cli import CONFIGS, paper_rows
+from ensembles.cli import paper_rows
 from ensembles.cli.composing import composing
-from ensembles.recipes import FILE, describe_recipe, recipe_for, rule, rules
+from ensembles.recipes import CONFIGS, FILE, describe_recipe, recipe_for, rule, rules
 
 RECIPES = sorted(path.stem for path in (CONFIGS / "recipe").glob("*.yaml"))
 TABLES = [name for name in papers.names() if not papers.load(name).is_figure]

@@ -9,10 +9,10 @@ import yaml
 
 import ensembles
 from ensembles import build
-from ensembles.cli import CONFIGS
 from ensembles.errors import UserError
 from ensembles.evaluation import evaluate_again
 from ensembles.export import export
+from ensembles.recipes import CONFIGS
 
 METHODS = sorted(path.stem for path in (CONFIGS / "method").glob("*.yaml"))
 ON_AN_MLP = {"mixture": ["method.grouping=flat"]}  # no two of its layers have one shape
@@ -46,7 +46,6 @@ def test_every_method_trains_tests_and_is_loaded_again(regress, method):
     members = found["members/mse"]
     if len(members) > 1:
         assert sum(members) / len(members) == pytest.approx(found["test/mse"] + found["diversity/variance"])
-    assert {path.name for path in folder.glob("*.png")} == {"predicted.png", "fit.png", "curves.png"}
     assert "RMSE" in ended.out and "outside their interval" in ended.out
 
     config = yaml.safe_load((folder / "config.yaml").read_text())
@@ -70,13 +69,14 @@ def test_the_best_epoch_has_the_least_validation_nll(regress):
     assert best["epoch"] == nlls.index(min(nlls))
 
 
-def test_evaluating_again_is_no_new_training(regress):
+def test_evaluating_again_is_no_new_training(regress, plots):
     """With squared error: there is no NLL. From saved predictions, and with another set to evaluate on."""
     chosen = ["method=mimo", "data/likelihood=squared_error", "evaluation.save_predictions=true"]
     _, folder = regress(*chosen)
     found, trained = results(folder), (folder / "last.ckpt").read_bytes()
     assert "test/mse" in found and "test/nll" not in found
     assert ensembles.load(folder / "last.ckpt").predict(torch.zeros(2), details=True).member_sd is None
+    assert {path.name for path in folder.glob("*.png")} == {"predicted.png", "fit.png", "curves.png"}
     (folder / "fit.png").unlink()
     assert evaluate_again(folder, {}) == found
     assert (folder / "fit.png").exists()

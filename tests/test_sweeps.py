@@ -42,7 +42,7 @@ def trainings(monkeypatch):
 @pytest.fixture
 def look(call):
     """``python scripts/sweep.py``."""
-    from scripts import sweep as program
+    from ensembles.commands import sweep as program
 
     return partial(call, program)
 
@@ -157,9 +157,10 @@ def test_force_does_not_take_a_run_from_who_works_on_it(tiny):
 
 
 def test_torch_is_not_imported(tmp_path):
-    code = f"import sys, runpy; sys.argv = ['sweep.py']; runpy.run_path({str(ROOT / 'scripts/sweep.py')!r})['main']()"
-    code = f"try:\n    {code}\nexcept SystemExit:\n    print('torch' in sys.modules)"
-    ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    code = "import sys; from ensembles.commands import main\nsys.argv = ['ensembles', 'sweep']\n"
+    code += "try:\n    main()\nexcept SystemExit:\n    print('torch' in sys.modules)"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert ended.stdout == "False\n" and "There is no sweep in sweeps" in ended.stderr
 
 

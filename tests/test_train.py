@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -35,15 +36,16 @@ def test_a_run_trains_tests_and_reports(tiny, method):
         assert isinstance(found[key], int | float)
     assert len(found["members/acc"]) == {"deterministic": 1, "mimo": 3}.get(method, 4)
     assert ("diversity/disagreement" in found) == (method != "deterministic")
-    for name in ("config.yaml", "provenance.json", "metrics.csv", "best.ckpt", "last.ckpt", "curves.png"):
+    for name in ("config.yaml", "provenance.json", "metrics.csv", "best.ckpt", "last.ckpt"):
         assert (run / name).stat().st_size > 0
     with open(run / "metrics.csv") as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["0", "1"]
 
 
-def test_a_finished_run_shows_its_results_without_training(tiny):
+def test_a_finished_run_shows_its_results_without_training(tiny, plots):
     first = tiny()
     run = only("*")
+    assert {path.stem for path in run.glob("*.png")} == {"confidence", "curves", "disagreement", "reliability"}
     before = {path.name: path.stat().st_mtime_ns for path in run.iterdir()}
     again = tiny("trainer.devices=1", "data.eval_batch_size=100")  # neither changes what is computed
     assert again.code == 0 and again.out.splitlines()[-5:] == first.out.splitlines()[-5:]
@@ -124,6 +126,13 @@ def test_runs_trained_apart_make_an_ensemble(tiny):
 def test_a_sweep_ends_with_one_table(tiny):
     ended = tiny("-m", "method.M=2,4", "method.alpha=1,2")
     assert ended.code == 0, ended.err
+    told = [line for line in ended.out.splitlines() if line.startswith("[")]
+    assert [line.partition(": ")[0] for line in told] == [
+        *("[1 of 4] M=2, alpha=1", "[2 of 4] M=2, alpha=2"),
+        *("[3 of 4] M=4, alpha=1", "[4 of 4] M=4, alpha=2"),
+    ]
+    assert re.search(r": accuracy \d+\.\d %, NLL \d\.\d{3}, ECE \d\.\d{3}, members \d+\.\d %$", told[0])
+    assert "Test set" not in ended.out and "recipe digits" not in ended.out  # of a run alone
     table = only("*/table.csv", "sweeps")
     with open(table) as file:
         rows = list(csv.DictReader(file))

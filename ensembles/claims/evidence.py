@@ -4,27 +4,28 @@ import json
 import math
 import re
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cache
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, cached_property
 from pathlib import Path
-from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+import numpy as np
 from scipy import stats
 
-from ensembles.claims.schema import CIFAR10, COST, COUNTED, Evidence, Quantity, is_row
+from ensembles.claims.schema import CIFAR10, COST, COUNTED, TIMED, Evidence, Quantity, is_row
 from ensembles.errors import UserError, reason
+from ensembles.papers.scales import SMALL
+from ensembles.reports.collected import CollectedRun, collected_runs
 from ensembles.reports.paper_result import FULL
+from ensembles.studies import bootstrap
+from ensembles.studies.collection import TIMES_FILE, Collection
 
 LEVEL = 0.95  # of intervals: one-sided tests at 2.5 %
 POWER = 0.8
 MOST = 100  # seeds that are worth counting up to
-RUNS = Path("cifar10") / "runs.json"
-SMALL = "small"
 COUNTING, THEIRS, OURS = "networks counted", "tables and figures at full scale", "CIFAR-10 with a small network"
-T = TypeVar("T")
-FIT = ("cost/", "diversity/")  # what undertrained networks still say something of
+SPEEDS = "speeds at small scale"
+OF_IMAGES = {"test/acc": ("correct", 1), "test/nll": ("log_likelihood", -1)}  # means of what is kept of each image
 
 
 @dataclass(frozen=True)
@@ -36,18 +37,20 @@ class Estimate:
         parts: of each of the samples that it is made of the variance between seeds and the number of seeds; none for a
             number without a spread, such as a count of parameters.
         by_seed: the numbers, where they are known.
+        images: seed -> what each test image contributes (N,), where the numbers are means over images.
     """
 
     mean: float
     parts: tuple[tuple[float, int], ...] = ()
     by_seed: Mapping[int, float] | None = None
+    images: Mapping[int, np.ndarray] | None = field(default=None, compare=False)
 
     @classmethod
-    def of(cls, by_seed: Mapping[int, float]) -> "Estimate":
+    def of(cls, by_seed: Mapping[int, float], images: Mapping[int, np.ndarray] | None = None) -> "Estimate":
         """From a number for each seed."""
         values = list(by_seed.values())
         variance = statistics.variance(values) if len(values) > 1 else math.nan
-        return cls(statistics.fmean(values), ((variance, len(values)),), dict(by_seed))
+        return cls(statistics.fmean(values), ((variance, len(values)),), dict(by_seed), images)
 
     @property
     def is_single(self) -> bool:
@@ -55,11 +58,17 @@ class Estimate:
         return any(n < 2 for _, n in self.parts)
 
     def times(self, factor: float) -> "Estimate":
-        by_seed = self.by_seed and {seed: factor * value for seed, value in self.by_seed.items()}
-        return Estimate(factor * self.mean, tuple((factor**2 * v, n) for v, n in self.parts), by_seed)
+        by_seed, images = (
+            of and {seed: factor * value for seed, value in of.items()} for of in (self.by_seed, self.images)
+        )
+        return Estimate(factor * self.mean, tuple((factor**2 * v, n) for v, n in self.parts), by_seed, images)
 
     def minus(self, other: "Estimate", paired: bool = False) -> "Estimate":
-        """The difference: of independent samples, as in Welch's test, or seed by seed."""
+        """The difference: image by image and seed by seed where both have images, else seed by seed if ``paired``, else
+        of independent samples, as in Welch's test."""
+        if self.images and other.images and (both := sorted(self.images.keys() & other.images.keys())):
+            images = {seed: self.images[seed] - other.images[seed] for seed in both}
+            return Estimate.of({seed: float(of.mean()) for seed, of in images.items()}, images)
         if paired and self.by_seed and other.by_seed:
             common = self.by_seed.keys() & other.by_seed.keys()
             if common:
@@ -67,9 +76,13 @@ class Estimate:
         return Estimate(self.mean - other.mean, self.parts + other.parts)
 
     def interval(self) -> tuple[float, float]:
-        """A confidence interval by the t distribution; everything where a spread is not known."""
+        """A confidence interval by the bootstrap over images and seeds, or by the t distribution; everything where a
+        spread is not known."""
         if self.is_single:
             return -math.inf, math.inf
+        if self.images:
+            found = bootstrap.mean(np.stack(list(self.images.values())))
+            return found.low, found.high
         error, freedom = _error(self.parts)
         half = error and stats.t.ppf((1 + LEVEL) / 2, freedom) * error
         return self.mean - half, self.mean + half
@@ -86,12 +99,23 @@ class Estimate:
         fewest = max((n for _, n in self.parts), default=1) + 1
         for seeds in range(fewest, MOST + 1):
             error, freedom = _error([(v, seeds) for v, _ in self.parts])
+            if self.images:
+                error, freedom = math.hypot(error, self._error_of_images), math.inf
             if not error:
                 return seeds
             quantile = stats.t.ppf((1 + LEVEL) / 2, freedom)
-            if stats.nct.sf(quantile, freedom, distance / error) >= POWER:
+            power = stats.norm.sf(quantile - distance / error)
+            if math.isfinite(freedom):
+                power = stats.nct.sf(quantile, freedom, distance / error)
+            if power >= POWER:
                 return seeds
         return None
+
+    @cached_property
+    def _error_of_images(self) -> float:
+        """The standard error that the choice of test images leaves, however many seeds there are."""
+        of = np.stack(list(self.images.values()))
+        return math.sqrt(max(0.0, of.mean(0).var() - of.var(0, ddof=1).mean() / len(of)) / of.shape[1])
 
 
 def _error(parts: Sequence[tuple[float, int]]) -> tuple[float, float]:
@@ -111,27 +135,6 @@ def mean_of(estimates: Sequence[Estimate]) -> Estimate:
     return Estimate.of({seed: statistics.fmean(one.by_seed[seed] for one in estimates) for seed in sorted(common)})
 
 
-def exact(estimate: Estimate) -> Estimate:
-    """Without a spread."""
-    return replace(estimate, parts=(), by_seed=None)
-
-
-class CollectedRun(BaseModel):
-    """An entry of runs.json, as far as it is used here."""
-
-    model_config = ConfigDict(strict=True)
-
-    row: str
-    seed: int
-    seconds: dict[str, float | None] | float | None = None
-    results: dict[str, float | int | list[float] | None]
-
-    def numbers(self) -> dict:
-        """The results, with the seconds of training and test."""
-        seconds = self.seconds if isinstance(self.seconds, dict) else {"train": self.seconds}
-        return {**self.results, **{f"seconds/{part}": value for part, value in seconds.items()}}
-
-
 class Missing(LookupError):
     """A number that is not there; its message says which and why."""
 
@@ -145,7 +148,7 @@ class Source:
         scale: what a reader is told of the setting.
         rows: row -> seed -> results.
         data, findings: of a figure.
-        is_fit: whether its networks are trained well enough for any number to say something.
+        places: (row, seed) -> the study's folder that has what the run says of each image.
     """
 
     group: str
@@ -153,26 +156,24 @@ class Source:
     rows: Mapping[str, Mapping[int, Mapping]]
     data: Sequence[Mapping] = ()
     findings: Sequence[str] = ()
-    is_fit: bool = True
+    places: Mapping[tuple[str, int], Path] = field(default_factory=dict)
 
-    def estimate(self, wanted: Quantity, any_scale: bool = False) -> Estimate:
+    def estimate(self, wanted: Quantity) -> Estimate:
         """The number that is wanted, with its spread over seeds.
 
         Raises:
-            Missing: it is not there, or says nothing at this scale.
+            Missing: it is not there.
         """
-        found = self._of(wanted, any_scale)
+        found = self._of(wanted)
         if wanted.less is not None:
-            found = found.minus(self.estimate(wanted.less, any_scale), paired=wanted.less.row == wanted.row)
+            found = found.minus(self.estimate(wanted.less), paired=wanted.less.row == wanted.row)
         return found.times(wanted.times)
 
-    def _of(self, wanted: Quantity, any_scale: bool) -> Estimate:
+    def _of(self, wanted: Quantity) -> Estimate:
         if wanted.number is not None:
             return Estimate(wanted.number)
         if wanted.config is not None:
             return Estimate(counted(wanted.config, wanted.metric))
-        if not self.is_fit and not any_scale and not (wanted.metric or "").startswith(FIT):
-            raise Missing(f"the networks of the {SMALL} scale are undertrained and say nothing of this")
         if wanted.row is not None:
             return self._over_seeds(wanted)
         if wanted.where is not None:
@@ -190,7 +191,16 @@ class Source:
             raise Missing(f"{wanted.row} has no {wanted.metric} yet")
         if len(found) > 1 and not set.intersection(*map(set, found)):
             raise Missing(f"no seed has all rows of {wanted.row}")
-        return mean_of([_estimate(numbers, wanted.metric) for numbers in found])
+        return mean_of([self._estimate(*of, wanted.metric) for of in zip(rows, found, strict=True)])
+
+    def _estimate(self, row: str, numbers: Mapping[int, float], metric: str) -> Estimate:
+        if metric in COUNTED + TIMED:
+            return Estimate(statistics.fmean(numbers.values()))
+        images = None
+        if metric in OF_IMAGES and all((row, seed) in self.places for seed in numbers):
+            key, sign = OF_IMAGES[metric]
+            images = {seed: sign * _of_images(self.places[row, seed], row, seed)[key] for seed in numbers}
+        return Estimate.of(numbers, images)
 
     def _in_data(self, wanted: Quantity) -> Estimate:
         chosen = [one for one in self.data if all(_same(one.get(key), value) for key, value in wanted.where.items())]
@@ -220,10 +230,9 @@ def _numbers(seeds: Mapping[int, Mapping], wanted: Quantity) -> dict[int, float]
     return found
 
 
-def _estimate(numbers: Mapping[int, float], metric: str) -> Estimate:
-    if metric in COUNTED:
-        return Estimate(statistics.fmean(numbers.values()))
-    return Estimate.of(numbers)
+@cache
+def _of_images(folder: Path, row: str, seed: int) -> dict[str, np.ndarray]:
+    return {key: of[0] for key, of in Collection(folder, {}, {}).images(row, [seed]).items()}
 
 
 def sources(evidence: Evidence, folders: Sequence[Path]) -> Iterator[Source]:
@@ -231,63 +240,66 @@ def sources(evidence: Evidence, folders: Sequence[Path]) -> Iterator[Source]:
     if evidence.source == COST:
         yield Source(COUNTING, "the paper's networks, counted", {})
     elif evidence.source == CIFAR10:
-        rows = collected(folders)
-        if rows:
-            yield Source(OURS, "all of CIFAR-10 with a small network", rows)
+        yield from _study(folders)
     else:
-        for scale in (FULL, SMALL):
+        for scale in (FULL, SMALL) if evidence.any_scale else (FULL,):
             for folder in folders:
                 path = folder / (f"{evidence.source}.json" if scale == FULL else f"{evidence.source}-{scale}.json")
                 if path.is_file():
-                    yield written(path)
+                    yield _written(path)
 
 
-def collected(folders: Sequence[Path]) -> dict[str, dict[int, dict]]:
-    """The rows of the folders' runs.json.
-
-    Raises:
-        UserError: a damaged file, or a row with a seed twice.
-    """
-    rows: dict[str, dict[int, dict]] = {}
-    for path in (folder / RUNS for folder in folders):
-        if not path.is_file():
-            continue
-        for run in _read(path, TypeAdapter(list[CollectedRun]).validate_json):
-            if run.seed in rows.setdefault(run.row, {}):
-                raise UserError(f"{path}: {run.row} has seed {run.seed} twice: delete one of the two runs.")
-            rows[run.row][run.seed] = run.numbers()
-    return rows
+def study_runs(folders: Sequence[Path]) -> dict[str, dict[int, CollectedRun]]:
+    """The runs that the folders' studies of CIFAR-10 have collected, by row and seed; the first of two alike."""
+    found: dict[str, dict[int, CollectedRun]] = {}
+    for folder in folders:
+        for row, runs in collected_runs(folder / CIFAR10).items():
+            found[row] = {**runs, **found.get(row, {})}
+    return found
 
 
-def written(path: Path) -> Source:
+def _study(folders: Sequence[Path]) -> Iterator[Source]:
+    rows = {row: {seed: run.results for seed, run in of.items()} for row, of in study_runs(folders).items()}
+    for row, times in _times(folders).items():
+        rows[row] = {seed: {**results, **times} for seed, results in rows.get(row, {0: {}}).items()}
+    places: dict[tuple[str, int], Path] = {}
+    for place in (folder / CIFAR10 for folder in folders):
+        for row, runs in rows.items():
+            for seed in runs:
+                if Collection(place, {}, {}).images_file(row, seed).is_file():
+                    places.setdefault((row, seed), place)
+    if rows:
+        yield Source(OURS, "all of CIFAR-10 with a small network", rows, places=places)
+
+
+def _times(folders: Sequence[Path]) -> dict[str, dict[str, float]]:
+    """By row what a study's times.json says, as metrics."""
+    found: dict[str, dict[str, float]] = {}
+    for path in (folder / CIFAR10 / TIMES_FILE for folder in folders):
+        if path.is_file():
+            try:
+                rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+                found = {row: {f"times/{work}": float(x) for work, x in of.items()} for row, of in rows.items()} | found
+            except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+                raise UserError(f"{path} cannot be read ({reason(error)}): time the rows again.") from error
+    return found
+
+
+def _written(path: Path) -> Source:
     """A table or figure as scripts/reproduce.py writes it.
 
     Raises:
         UserError: a damaged file.
     """
-
-    def source(text: str) -> Source:
-        value = json.loads(text)
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
         rows = {
             ", ".join(line["names"]): {run["seed"]: run["results"] for run in line["runs"] if run["results"]}
             for line in value["lines"]
         }
-        is_small = value["scale"] != FULL
-        at = f"{value['scale']} scale of {value['cites']}" if is_small else f"{value['cites']} as in {path.stem}"
-        group = f"{value['scale']} scale" if is_small else THEIRS
-        return Source(group, at, rows, value.get("data", ()), value.get("findings", ()), not is_small)
-
-    return _read(path, source)
-
-
-def _read(path: Path, parse: Callable[[str], T]) -> T:
-    try:
-        return parse(path.read_text(encoding="utf-8"))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ", ".join(str(step + 1) if isinstance(step, int) else step for step in first["loc"])
-        wrong = f"{', run ' if where else ''}{where}: {first['msg'].rstrip('.')}"
-        raise UserError(f"{path}{wrong}: mend it or collect the runs again.") from error
+        is_full = value["scale"] == FULL
+        at = f"{value['cites']} as in {path.stem}" if is_full else f"{value['scale']} scale of {value['cites']}"
+        return Source(THEIRS if is_full else SPEEDS, at, rows, value.get("data", ()), value.get("findings", ()))
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{path} cannot be read ({reason(error)}): mend it or write it again.") from error
 

@@ -11,21 +11,19 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from ensembles import papers
 from ensembles.errors import UserError, reason
+from ensembles.recipes import CONFIGS
 from ensembles.reports.schema import CRITERIA
 
 CIFAR10, COST = "cifar10", "cost"  # beside the papers' tables and figures, what a claim can be judged on
-# of cifar10/runs.json
-ROWS = (
-    *("deterministic", "packed", "mimo-2", "mimo-3", "deep_ensemble", "batch_ensemble", "mixture", "naive_multihead"),
-    *("treenet", "dropout", "masksembles", "packed-gamma2", "thin", "wide"),
-)
+ROWS = tuple(sorted(path.stem for path in (CONFIGS / "experiment" / CIFAR10).glob("*.yaml")))  # of cifar10/runs.json
 SCORES = "acc|nll|ece|aece|cece|brier|aurc"
 METRIC = re.compile(
     rf"(test|members)/({SCORES})|corrupted/(acc|nll|ece|mce)|shift/\w+/(acc|nll|ece|anchor_acc|pmk_acc)"
-    rf"|ood/(\w+|\*)/({'|'.join(CRITERIA)})/(auroc|aupr|fpr95)|diversity/(disagreement|kl|ratio)|seconds/(train|test)"
+    rf"|ood/(\w+|\*)/({'|'.join(CRITERIA)})/(auroc|aupr|fpr95)|diversity/(disagreement|kl|ratio)|times/(train|predict)"
     r"|cost/(params|member_params|mult_adds|forward_passes|images_per_second|ms_per_image)"
 )
 KINDS = ("row", "where", "finding", "config", "number")
+TIMED = ("times/train", "times/predict")  # of a study's times.json: in the single network's, one number a row
 COUNTED = ("cost/params", "cost/member_params", "cost/mult_adds", "cost/forward_passes")  # the same for every seed
 
 
@@ -38,7 +36,7 @@ class Quantity(Strict):
 
     Attributes:
         row: of the runs or the table, or a pattern such as ``M = 3, *`` for the mean over rows.
-        metric: of results.json; ``ood/*/...`` is the mean over sets.
+        metric: of results.json, or of a study's times, ``times/train``; ``ood/*/...`` is the mean over sets.
         take: of a list, such as the members' accuracies.
         where: keys of a figure's data that choose its entries.
         value: key of the number in these entries.
@@ -151,7 +149,7 @@ class Evidence(Strict):
     Attributes:
         source: ``cifar10``, the runs in cifar10/runs.json; ``cost``, networks that are counted; or a table or figure.
         tests: all must hold.
-        any_scale: a figure's numbers say something of undertrained networks too.
+        any_scale: a figure's numbers do not depend on how well networks are trained, so that small scale counts too.
     """
 
     source: str
@@ -257,7 +255,7 @@ def _wrong(evidence: Evidence) -> str | None:
     else:
         return f"there is no such table or figure: there are {CIFAR10}, {COST}, {', '.join(papers.names())}"
     if evidence.any_scale and not of_figure:
-        return "any_scale is for figures: what tables measure of undertrained networks is left out by its metric"
+        return "any_scale is for figures: tables at small scale have the runs of cifar10"
     for test in evidence.tests:
         for part in [*test.of.parts(), *test.than.parts()]:
             if part.kind not in kinds:

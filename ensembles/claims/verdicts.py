@@ -1,20 +1,29 @@
 """Whether the papers' claims hold by the results that are there, and the ledger that says so."""
 
+import json
 import math
+import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from ensembles.claims.evidence import RUNS, Estimate, Missing, Source, sources
-from ensembles.claims.schema import CIFAR10, COST, Claim, Claims, Comparison, Evidence, Quantity, is_row, table
-from ensembles.papers import work
-from ensembles.papers.schema import Table
-from ensembles.papers.work import ASSUMED, GPU, duration, needs
+from pydantic import TypeAdapter, ValidationError
+
+from ensembles.claims.evidence import OURS, Estimate, Missing, Source, sources, study_runs
+from ensembles.claims.schema import CIFAR10, COST, TIMED, Claim, Claims, Comparison, Evidence, Quantity, is_row, table
+from ensembles.errors import UserError
+from ensembles.papers import Table
+from ensembles.papers.scales import STUDY
+from ensembles.reports.collected import CollectedRun
+from ensembles.reproduction import work
+from ensembles.reproduction.work import ASSUMED, GPU, duration, needs
 
 HOLDS, FAILS, UNDECIDED, UNTESTED = OUTCOMES = ("holds", "does not hold", "undecided", "not tested")
 GPU_HOURS = 0.2  # from which on a CPU takes days
+LEDGER = "claims.json"
 MOST = 8  # rows that a command names
+SEEDS = 3  # of a row that has none
 RULES = """\
 Written by `python scripts/claims.py`; the claims and what decides each stand in `ensembles/papers/<paper>/claims.yaml`.
 
@@ -23,13 +32,15 @@ Written by `python scripts/claims.py`; the claims and what decides each stand in
   within the margin, and do not where it lies outside. Otherwise a claim is undecided, and told are the seeds a row that
   would decide it with a probability of 80 % if difference and spread stay what they are. A claim of several comparisons
   holds if all do.
-- Intervals are over seeds, on one test set: Welch's for two rows, seed by seed for two numbers of the same runs. With
-  two or three seeds they are wide. They are not corrected for the number of claims: of a hundred, five are wrong by
+- On CIFAR-10 with a small network, differences of accuracy and of negative log-likelihood are taken image by image and
+  seed by seed, and their intervals are of a bootstrap over test images with seeds as blocks. Other intervals are over
+  seeds: Welch's for two rows, seed by seed for two numbers of the same runs. With two or three seeds they are wide or,
+  by the bootstrap, of few blocks. They are not corrected for the number of claims: of a hundred, five are wrong by
   chance.
 - What is counted, and what a figure draws of one network, has no interval: there the margin alone decides.
-- Networks of the small scale are undertrained (35 to 63 % accuracy): of them only costs and diversity are judged.
-- A verdict is of its setting. A claim's first line is what counts; where it is not decided, the command is of the
-  paper's own setting, with hours on {gpu} at an assumed {speed:,.0f} G multiply-adds a second.
+- A verdict is of its setting: that of the paper, or all of CIFAR-10 with the small network of `{study}`. A claim's
+  first line is what counts. Where it is not decided, the commands are of both settings, with hours on {gpu} at an
+  assumed {speed:,.0f} G multiply-adds a second, and on the CPUs on which the study's runs were made.
 """
 
 
@@ -53,13 +64,10 @@ class Judged:
 
 def judge(claim: Claim, folders: Sequence[Path]) -> list[Judged]:
     """The verdicts on a claim in each setting with results, the one that counts first: a decided one before others, and
-    of those the one that comes first in the claim's file, undertrained networks last."""
-    found: list[tuple[bool, Judged]] = []
-    for evidence in claim.evidence:
-        for source in sources(evidence, folders):
-            found.append((not source.is_fit, on(evidence, source)))
+    of those the one that comes first in the claim's file."""
+    found = [on(evidence, source) for evidence in claim.evidence for source in sources(evidence, folders)]
     ranks = {HOLDS: 0, FAILS: 0, UNDECIDED: 1, UNTESTED: 2}
-    return [one for _, one in sorted(found, key=lambda pair: (ranks[pair[1].outcome], pair[0]))]
+    return sorted(found, key=lambda one: ranks[one.outcome])
 
 
 def on(evidence: Evidence, source: Source) -> Judged:
@@ -67,7 +75,7 @@ def on(evidence: Evidence, source: Source) -> Judged:
     judged = []
     for test in evidence.tests:
         try:
-            of, than = (source.estimate(part, evidence.any_scale) for part in (test.of, test.than))
+            of, than = (source.estimate(part) for part in (test.of, test.than))
             judged.append(compare(test, of, than))
         except Missing as missing:
             judged.append(Judged(UNTESTED, str(missing)))
@@ -118,7 +126,8 @@ def _told(test: Comparison, of: Estimate, than: Estimate, difference: Estimate, 
         spread = " (one seed, so no interval)"
     else:
         counts = sorted({n for _, n in difference.parts})
-        spread = f" [{_signed(low)}, {_signed(high)}] over {' and '.join(map(str, counts))} seeds"
+        images = f" and {len(next(iter(difference.images.values()))):,} images" if difference.images else ""
+        spread = f" [{_signed(low)}, {_signed(high)}] over {' and '.join(map(str, counts))} seeds{images}"
     metric = test.of.metric or test.of.value
     about = f"{metric}: " if metric else ""
     wanted = f"{test.expect.replace('_', ' ')} by {number(delta)}"
@@ -163,25 +172,94 @@ class Entry:
     """A claim with the verdicts on it.
 
     Attributes:
-        verdicts: the one that counts first; none where no results are there.
-        command: that would measure it in the paper's setting, with its hours and what it needs.
+        id, claim, where: in the paper.
+        outcome: one of `OUTCOMES`.
+        group: of settings, to be counted by; empty where nothing is judged.
+        by: setting and sentence of each verdict, the one that counts first.
+        commands: that would decide what is not decided, with hours and needs.
+        checked: what was looked at of a claim that does not hold.
     """
 
-    claim: Claim
-    verdicts: Sequence[Judged]
-    command: str
+    id: str
+    claim: str
+    where: str
+    outcome: str
+    group: str
+    by: list[tuple[str, str]]
+    commands: list[str]
+    checked: str
 
-    @property
-    def outcome(self) -> str:
-        return self.verdicts[0].outcome if self.verdicts else UNTESTED
+    @classmethod
+    def of(cls, claim: Claim, verdicts: Sequence[Judged], runs: Mapping[str, Mapping[int, CollectedRun]]) -> "Entry":
+        first = verdicts[0] if verdicts else Judged(UNTESTED, "")
+        by = [(one.scale, told(one)) for one in verdicts if one.outcome != UNTESTED]
+        commands = []
+        if first.outcome not in (HOLDS, FAILS):
+            if first.outcome == UNTESTED and first.why:
+                by.append((first.scale, first.why))
+            commands = list(filter(None, [command(claim), study_command(claim, verdicts, runs)]))
+            if all(evidence.source not in (CIFAR10, COST) for evidence in claim.evidence):
+                commands = [f"{STUDY.as_posix()} cannot decide it: {commands[0]}"]
+        said, checked = (" ".join(text.split()) for text in (claim.claim, claim.checked or ""))
+        return cls(claim.id, said, claim.where, first.outcome, first.group, by, commands, checked)
 
 
-def ledger(claims: Mapping[str, Claims], folders: Sequence[Path]) -> dict[str, list[Entry]]:
+@dataclass(frozen=True)
+class PaperEntries:
+    """A paper's part of the ledger."""
+
+    cites: str
+    entries: list[Entry]
+
+
+Ledger = dict[str, PaperEntries]
+
+
+def ledger(claims: Mapping[str, Claims], folders: Sequence[Path]) -> Ledger:
     """Judge all claims, by paper."""
+    runs = study_runs(folders)
     return {
-        paper: [Entry(claim, judge(claim, folders), command(claim)) for claim in of_paper.claims]
-        for paper, of_paper in claims.items()
+        paper: PaperEntries(of.paper, [Entry.of(claim, judge(claim, folders), runs) for claim in of.claims])
+        for paper, of in claims.items()
     }
+
+
+def as_json(found: Ledger) -> str:
+    """The ledger as plain data, for a page."""
+    return json.dumps({paper: asdict(of) for paper, of in found.items()}, indent=1, ensure_ascii=False) + "\n"
+
+
+def load_ledger(path: Path) -> Ledger:
+    """Read what `as_json` wrote.
+
+    Raises:
+        UserError: a file that is none.
+    """
+    try:
+        return TypeAdapter(Ledger).validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValidationError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is no ledger: python scripts/claims.py writes it anew.") from error
+
+
+def study_command(claim: Claim, verdicts: Sequence[Judged], runs: Mapping[str, Mapping[int, CollectedRun]]) -> str:
+    """What measures the claim with the small network on CIFAR-10, how long that takes, and on what."""
+    evidence = [one for one in claim.evidence if one.source == CIFAR10]
+    if not evidence:
+        return ""
+    if all(test.of.metric in TIMED for one in evidence for test in one.tests):
+        return f"`python scripts/study.py {STUDY.as_posix()} --times 15` (minutes of a quiet CPU)"
+    rows = list(dict.fromkeys(row for one in evidence for row in rows_of(one)))
+    undecided = [one for one in verdicts if one.group == OURS and one.outcome == UNDECIDED]
+    if undecided and undecided[0].seeds is None and "one seed" not in undecided[0].why:
+        return ""
+    seeds = max([SEEDS, *(one.seeds or 0 for one in undecided)])
+    times = {row: [sum(s or 0 for s in run.seconds.values()) for run in runs.get(row, {}).values()] for row in rows}
+    known = [time for of in times.values() for time in of]
+    words = f"python scripts/study.py {STUDY.as_posix()} --rows {','.join(rows)} --seeds {seeds}"
+    if not known:
+        return f"`{words}` (needs a CPU, cifar10)"
+    lacking = (max(0, seeds - len(of)) * statistics.fmean(of or known) for of in times.values())
+    return f"`{words}` ({duration(sum(lacking) / 3600)} of a CPU; needs cifar10)"
 
 
 def command(claim: Claim) -> str:
@@ -211,15 +289,9 @@ def rows_of(evidence: Evidence) -> list[str]:
     return list(dict.fromkeys(part.row for part in parts if part.row))
 
 
-def _smaller(claim: Claim) -> str:
-    """The runs of the small network that would say something."""
-    rows = [row for evidence in claim.evidence if evidence.source == CIFAR10 for row in rows_of(evidence)]
-    return f"rows {', '.join(dict.fromkeys(rows))} in `{RUNS.as_posix()}` (a CPU, CIFAR-10)" if rows else ""
-
-
 def _hours(of: Table, rows: set[int]) -> float | None:
     """Of these rows with all their seeds, on the assumed GPU."""
-    found = work.counts().get(work.key(of), [])
+    found = work.counts().get(of.slug, [])
     if len(found) != len(of.rows):
         return None
     chosen = [one for row, one in zip(of.rows, found, strict=True) if row.number in rows]
@@ -234,50 +306,50 @@ def counts(entries: Iterable[Entry]) -> str:
 
 def decided(entries: Iterable[Entry]) -> str:
     """By what the decided ones are decided, in a sentence."""
-    found = Counter(entry.verdicts[0].group for entry in entries if entry.outcome in (HOLDS, FAILS))
+    found = Counter(entry.group for entry in entries if entry.outcome in (HOLDS, FAILS))
     return (
         f"Decided by {', '.join(f'{group}: {n}' for group, n in found.most_common())}." if found else "None is decided."
     )
 
 
-def markdown(found: Mapping[str, Sequence[Entry]], claims: Mapping[str, Claims]) -> str:
+def markdown(found: Ledger) -> str:
     """The ledger as a page."""
     lines = ["# Which of the papers' claims hold", ""]
     lines += [f"| | claims | {' | '.join(OUTCOMES)} |", "| --- | ---: | ---: | ---: | ---: | ---: |"]
-    everything = [entry for entries in found.values() for entry in entries]
-    for paper, entries in {**found, "all": everything}.items():
+    everything = [entry for of in found.values() for entry in of.entries]
+    for paper, entries in {**{paper: of.entries for paper, of in found.items()}, "all": everything}.items():
         lines.append(f"| {paper} | {len(entries)} | {counts(entries)} |")
-    lines += ["", decided(everything), "", RULES.format(gpu=GPU, speed=ASSUMED.multiply_adds / 1e9)]
-    for paper, entries in found.items():
-        lines += [f"## {paper}", "", claims[paper].paper, ""]
-        lines += ["| claim | where | verdict | by |", "| --- | --- | --- | --- |"]
-        lines += [_row(entry) for entry in entries]
-        checked = [entry.claim for entry in entries if entry.claim.checked]
+    lines += ["", decided(everything), "", rules()]
+    for paper, of in found.items():
+        lines += [f"## {paper}", "", of.cites, "", "| claim | where | verdict | by |", "| --- | --- | --- | --- |"]
+        lines += [_row(entry) for entry in of.entries]
+        checked = [entry for entry in of.entries if entry.checked and entry.outcome == FAILS]
         if checked:
-            lines += ["", "What was checked:", ""]
-            lines += [f"- **{claim.id}**: {' '.join(claim.checked.split())}" for claim in checked]
+            lines += ["", "What was checked of those that do not hold:", ""]
+            lines += [f"- **{entry.id}**: {entry.checked}" for entry in checked]
         lines.append("")
     return "\n".join(lines).rstrip() + "\n"
 
 
+def rules() -> str:
+    """How claims are judged, as the items of a list."""
+    return RULES.format(gpu=GPU, speed=ASSUMED.multiply_adds / 1e9, study=STUDY.as_posix())
+
+
 def _row(entry: Entry) -> str:
-    claim = entry.claim
-    by = [told(one) for one in entry.verdicts if one.outcome != UNTESTED]
-    if entry.outcome not in (HOLDS, FAILS):
-        by += [one.why for one in entry.verdicts[:1] if one.outcome == UNTESTED]
-        by.append(" or ".join(filter(None, [entry.command, _smaller(claim)])))
+    by = [f"*{scale}*: {said}" if scale else said for scale, said in entry.by]
     cells = [
-        f"**{claim.id}**: {' '.join(claim.claim.split())}",
-        claim.where,
+        f"**{entry.id}**: {entry.claim}",
+        entry.where,
         entry.outcome,
-        "<br>".join(filter(None, by)),
+        "<br>".join([*by, *filter(None, [" or ".join(entry.commands)])]),
     ]
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
 def told(one: Judged) -> str:
     """A verdict in a sentence."""
-    text = f"*{one.scale}*: {one.outcome}: {one.why}"
+    text = f"{one.outcome}: {one.why}"
     if one.outcome == UNDECIDED:
         text += f"; {one.seeds} seeds a row would decide it" if one.seeds else f"; {_unknown(one)}"
     return text

@@ -5,14 +5,10 @@ import select
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TextIO
 
-from ensembles import recipes  # noqa: F401  its resolver, and the source, are known before any config is composed
-from ensembles.cli import paper_rows  # noqa: F401
+from ensembles.cli import paper_rows  # noqa: F401  its source of configs, and the recipes' resolver, are known to Hydra
 from ensembles.errors import show_own_warnings
-
-CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 @contextmanager

@@ -10,11 +10,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ensembles.cli import CONFIGS, paper_rows
+from ensembles.cli import paper_rows
 from ensembles.cli.composing import checked
 from ensembles.cli.overrides import check, combinations
 from ensembles.cluster.settings import job_settings
 from ensembles.errors import UserError, complain
+from ensembles.recipes import CONFIGS
 from ensembles.runs import Run
 from ensembles.sweeps import Sweep
 
@@ -33,14 +34,14 @@ GROUPS = {
     "experiment": "a row of a paper's table, with its own recipe, under one name",
 }
 EXAMPLES = {
-    "python train.py": "a packed ensemble on handwritten digits",
-    "python train.py method=packed model=resnet50 data=cifar100": "a paper's recipe is picked by default",
-    "python train.py method=mimo method.M=3 method.rho=0.5": "any setting by its key",
-    "python train.py data=image_folder data.root=photos": "your own images",
-    "python train.py -m method=packed method.alpha=1,2,4 method.gamma=1,2": "a sweep, with one table",
-    "python train.py -m cluster=slurm_node model=resnet50 data=imagenet": "a job of 8 GPUs on SLURM",
-    "python train.py train=false ckpt_path=runs/<run>/best.ckpt": "evaluate a checkpoint",
-    "python train.py method=mimo --cfg job": "every key and its value",
+    "ensembles train": "a packed ensemble on handwritten digits",
+    "ensembles train method=packed model=resnet50 data=cifar100": "a paper's recipe is picked by default",
+    "ensembles train method=mimo method.M=3 method.rho=0.5": "any setting by its key",
+    "ensembles train data=image_folder data.root=photos": "your own images",
+    "ensembles train -m method=packed method.alpha=1,2,4 method.gamma=1,2": "a sweep, with one table",
+    "ensembles train -m cluster=slurm_node model=resnet50 data=imagenet": "a job of 8 GPUs on SLURM",
+    "ensembles train train=false ckpt_path=runs/<run>/best.ckpt": "evaluate a checkpoint",
+    "ensembles train method=mimo --cfg job": "every key and its value",
 }
 
 
@@ -48,7 +49,7 @@ def show_help() -> None:
     """Print the help page."""
     console = Console()
     console.print("Train, test and report an ensemble of image classifiers.\n")
-    console.print("Usage: python train.py [-m] [group=option] [key=value] ...\n", markup=False)
+    console.print("Usage: ensembles train [-m] [group=option] [key=value] ...\n", markup=False)
     for group, what in GROUPS.items():
         options = {path.stem: _first_comment(path) for path in sorted((CONFIGS / group).glob("*.yaml"))}
         options |= _tables() if group == paper_rows.GROUP else {}
@@ -65,7 +66,7 @@ def _tables() -> dict[str, str]:
     counts = Counter(name.partition("-")[0] for name in paper_rows.rows())
     return {
         **{f"{table}-...": f"{count} rows" for table, count in counts.items()},
-        "": "their names: python scripts/reproduce.py packed/table1 --dry-run",
+        "": "their names: ensembles reproduce packed/table1 --dry-run",
     }
 
 

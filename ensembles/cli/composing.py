@@ -14,10 +14,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from yaml import YAMLError
 
-from ensembles.cli import CONFIGS
 from ensembles.data.files.fingerprint import fingerprint
 from ensembles.errors import UserError, reason
 from ensembles.limits import require_all
+from ensembles.recipes import CONFIGS
 from ensembles.renamed import require_all_present
 
 LONG = "recipe.epochs says how long a training is"
@@ -39,7 +39,7 @@ TAKEN = {
     "enable_checkpointing": "runtime.save_minutes and runtime.keep_every say what is saved",
     "default_root_dir": "runs_dir says where runs are",
     "use_distributed_sampler": "data are dealt to processes already",
-    "enable_model_summary": "scripts/describe.py shows a network",
+    "enable_model_summary": "ensembles describe shows a network",
     "log_every_n_steps": "each epoch is logged",
     "callbacks": "a run has its own",
     "plugins": "a run has its own",

@@ -13,7 +13,7 @@ GROUP = "experiment"
 @cache
 def rows() -> dict:
     """Read all rows, by their names as options of ``experiment``."""
-    from ensembles import papers  # it imports the command line's own modules
+    from ensembles import papers  # its schema takes a while to import, which only experiments need
     from ensembles.papers.experiments import shipped
 
     tables = [papers.load(name) for name in papers.names()]

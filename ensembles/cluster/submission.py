@@ -1,10 +1,11 @@
-"""Runs as jobs: handing them to submitit, and waiting for them. Torch is not imported here."""
+"""Runs as jobs: what a job does, handing jobs to submitit, and waiting for them. Torch is not imported here."""
 
 import importlib.util
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -13,7 +14,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ensembles.errors import UserError, reason
+from ensembles.errors import Interrupted, UserError, complain, reason
+from ensembles.experiment import run_experiment
 from ensembles.files import write_text
 from ensembles.runs import Run
 from ensembles.signals import INTERRUPTION
@@ -37,6 +39,49 @@ def described(job: str) -> dict[str, str]:
     except (OSError, subprocess.TimeoutExpired):
         return {}
     return dict(re.findall(r"(\w+)=(\S+)", answer.stdout))
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run, as what submitit calls in each process of its job.
+
+    Told that its time is up, the run saves and the job waits for its next turn, where the run goes on.
+    """
+
+    run: Run
+
+    def __call__(self) -> None:
+        """Go on with the run.
+
+        Raises:
+            SystemExit: the run failed, or was interrupted.
+        """
+        requeue = signal.getsignal(signal.SIGUSR2)  # submitit's own handler, which does not wait until a run has saved
+        try:
+            run_experiment(self.run)
+        except Interrupted as interruption:
+            if interruption.signum == signal.SIGUSR2 or _preempted():
+                requeue(interruption.signum, None)  # exits in the process that asks for the job's next turn
+                sys.exit()
+            sys.exit(interruption.code)
+        except Exception as error:
+            complain(error, self.run.error_log)
+            sys.exit(1)
+
+    def checkpoint(self):
+        """What submitit submits for the next turn: the same, as the run's folder knows how far it is."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
+
+
+def _preempted() -> bool:
+    """Whether SLURM announces a preemption: a job that ends in the time it is given to save would not be requeued.
+
+    ``scontrol requeue`` and ``scancel`` send the same signal, but have decided themselves what becomes of the job.
+    """
+    job = os.environ.get("SLURM_JOB_ID")
+    return job is not None and described(job).get("PreemptTime", "None") != "None"
 
 
 @dataclass(frozen=True)
@@ -95,8 +140,6 @@ def start(runs: list[Run], settings: dict, folder: Path) -> list[tuple[Ticket, o
     if cluster == "slurm" and shutil.which("sbatch") is None:
         raise UserError("hydra/launcher=submitit_slurm needs SLURM, and there is no sbatch on this machine.")
     import submitit
-
-    from ensembles.cluster.job import Job
 
     for run in runs:
         if run.config["force"]:  # here, as a job that is requeued must not

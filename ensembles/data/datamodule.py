@@ -15,9 +15,9 @@ from ensembles.data.augment import CropFlip
 from ensembles.data.labelled_set import LabelledSet
 from ensembles.data.mixing import Mix, partners
 from ensembles.data.sources import BatchIndices, MixedPairs
+from ensembles.deal import Deal
 from ensembles.errors import UserError
 from ensembles.limits import require
-from ensembles.methods.deal import Deal
 from ensembles.rng import generator
 
 

@@ -117,7 +117,7 @@ class ImageDataModule(DataModule):
             UserError: what to do where they cannot be had.
         """
         raise UserError(
-            f"{self.corrupted_folder} has no {types[0]}: write it by python scripts/corrupt.py with the same data=..., "
+            f"{self.corrupted_folder} has no {types[0]}: write it by ensembles corrupt with the same data=..., "
             "or set data.corrupted.source=on_the_fly."
         )
 

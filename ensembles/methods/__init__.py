@@ -1,6 +1,6 @@
 """A LightningModule a method: where its members' weights come from, and which examples they see.
 
-The modules load on first use, so that data sets know `ensembles.methods.deal` alone.
+The modules load on first use, so that a command line that names one answers without torch.
 """
 
 from importlib import import_module

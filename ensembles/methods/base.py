@@ -3,7 +3,7 @@
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from pytorch_lightning import LightningModule
@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from ensembles.backbones.resize import parameter_count, redraw, require_room
 from ensembles.backbones.trace import LAYERS
+from ensembles.deal import Deal
 from ensembles.errors import UserError
 from ensembles.likelihoods import Categorical, Likelihood
-from ensembles.methods.deal import Deal
 from ensembles.methods.layers import channels_last
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Separate(Ensemble):
         return self.parameters()
 
 
-Backbone = nn.Module | Callable[[], nn.Module]
+Backbone: TypeAlias = nn.Module | Callable[[], nn.Module]
 
 
 def fresh(backbone: Backbone, M: int) -> list[nn.Module]:
@@ -112,7 +112,7 @@ class Method(LightningModule):
     memory_format = torch.channels_last
     keeps_pretrained = True
 
-    def __init__(self, ensemble: Ensemble, deal: Deal | None = None, reduction: Literal["sum", "mean"] = "sum") -> None:
+    def __init__(self, ensemble: Ensemble, deal: Deal | None = None, reduction: str = "sum") -> None:
         super().__init__()
         if reduction not in ("sum", "mean"):
             raise UserError(f"method.reduction is {reduction!r}, but must be sum or mean: the loss over the members.")

@@ -6,10 +6,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from ensembles.deal import whole_or_shares
 from ensembles.errors import UserError
 from ensembles.limits import require, settings_of
 from ensembles.methods.base import Backbone, Method, fresh, param_groups
-from ensembles.methods.deal import whole_or_shares
 from ensembles.methods.folded import BATCH_NORMS, Folded, pop_tensors
 from ensembles.methods.layers import Layer, layers
 

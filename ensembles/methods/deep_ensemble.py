@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from ensembles.checkpoints import read_checkpoint
+from ensembles.deal import Deal
 from ensembles.errors import UserError
 from ensembles.limits import require, settings_of
 from ensembles.methods.base import Backbone, Method, Separate, fresh
-from ensembles.methods.deal import Deal
 
 
 def deep_ensemble(backbone: Backbone, M: int = 4, input_shape: tuple[int, ...] = (3, 32, 32)) -> Separate:

@@ -172,7 +172,8 @@ def once(layer: nn.Module, common: Tensor) -> Callable[[Tensor], Tensor]:
 
     What follows may work in place, so each gets a copy.
     """
-    compute, kept = layer.forward, []
+    compute = layer.forward
+    kept: list[Tensor] = []
 
     def forward(x: Tensor) -> Tensor:
         if x is not common:

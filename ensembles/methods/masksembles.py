@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from ensembles.backbones.trace import trace
+from ensembles.deal import whole_or_shares
 from ensembles.limits import require, settings_of
 from ensembles.methods.base import Backbone, Method, fresh
-from ensembles.methods.deal import whole_or_shares
 from ensembles.methods.folded import Folded
 from ensembles.methods.layers import layers
 from ensembles.rng import generator

@@ -12,10 +12,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ensembles.backbones.resize import redraw
 from ensembles.backbones.trace import LAYERS, trace
+from ensembles.deal import Deal
 from ensembles.errors import UserError
 from ensembles.limits import require, settings_of
 from ensembles.methods.base import Backbone, Ensemble, Method, fresh, param_groups
-from ensembles.methods.deal import Deal
 from ensembles.methods.layers import keep_outputs, widen_outputs
 
 

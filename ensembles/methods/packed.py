@@ -6,10 +6,10 @@ from typing import Literal
 from torch import nn
 
 from ensembles.backbones.resize import require_room, resize, resized_size
+from ensembles.deal import Deal
 from ensembles.errors import UserError
 from ensembles.limits import require, settings_of
 from ensembles.methods.base import Backbone, Method, Separate, fresh
-from ensembles.methods.deal import Deal
 
 WIDEST = 100  # times the backbone's width
 

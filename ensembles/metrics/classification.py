@@ -155,7 +155,7 @@ OF_STATISTICS: dict[str, Callable[[Statistics], Tensor]] = {
     "aece": adaptive_ece,
     "aurc": aurc,
 }
-METRICS = ("acc", "nll", "ece", "brier", "aece", "cece", "aurc")
+METRICS = (*OF_STATISTICS, "cece")
 
 
 def measure(log_p: Tensor, labels: Tensor, names: Iterable[str] = METRICS) -> dict[str, float]:

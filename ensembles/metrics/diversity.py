@@ -40,12 +40,8 @@ def cross_log_likelihood(logits: Tensor) -> Tensor:
     return cross
 
 
-def kl_matrix(logits: Tensor) -> Tensor:
-    """Mean Kullback-Leibler divergence from member m to member n, KL(p_m || p_n) in nats: (M, M), float64."""
-    return _kl(cross_log_likelihood(logits), logits.shape[1])
-
-
 def _kl(cross: Tensor, count: int | Tensor) -> Tensor:
+    """Mean Kullback-Leibler divergence from member m to member n, KL(p_m || p_n) in nats: (M, M), float64."""
     return ((cross.diagonal()[:, None] - cross) / count).clamp(min=0)  # copies: 0, whatever the rounding
 
 

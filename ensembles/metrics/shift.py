@@ -110,7 +110,7 @@ def overall(cells: Cells) -> dict[str, float]:
         ``cells``, the number of cells that there are: of the standard types 75, unless some were left out. Without
         cells of a kind there are no keys of it.
     """
-    results = {}
+    results: dict[str, float] = {}
     for prefix, standard in (("corrupted", True), ("corrupted_extra", False)):
         some = [values for (type, _), values in cells.items() if (type in ALEXNET) == standard]
         if some:

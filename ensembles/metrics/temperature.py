@@ -75,8 +75,9 @@ def scaled(logits: Tensor, labels: Tensor, temperatures: Temperatures) -> dict[s
         ``members/temperature``.
     """
     pool = log_mean(log_mean(logits)[None], [temperatures.pool])
-    found = {"pool": measure(pool, labels, SCALED) | {"temperature": temperatures.pool}}
-    found["average"] = measure(log_mean(logits, temperatures.members), labels, SCALED)
+    found: dict[str, dict[str, float | list[float]]] = {}
+    found["pool"] = {**measure(pool, labels, SCALED), "temperature": temperatures.pool}
+    found["average"] = {**measure(log_mean(logits, temperatures.members), labels, SCALED)}
     each = [
         measure(log_mean(member[None], [temperature]), labels, SCALED)
         for member, temperature in zip(logits, temperatures.members, strict=True)

@@ -7,9 +7,9 @@ from pathlib import Path
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from ensembles.cli import CONFIGS
 from ensembles.files import write_text
-from ensembles.papers.schema import Row, Table
+from ensembles.papers.table import Row, Table
+from ensembles.recipes import CONFIGS
 
 
 def name(table: Table, row: Row) -> str:

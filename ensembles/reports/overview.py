@@ -20,18 +20,23 @@ COLUMNS = (
 SCATTERED = ("test/acc", "cost/images_per_second", "cost/params")
 
 
-def overview(runs: Sequence[FinishedRun], papers: Sequence[PaperResult]) -> str:
-    """Fill the page over runs, with the papers' tables and figures before them."""
+def overview(runs: Sequence[FinishedRun], papers: Sequence[PaperResult], claims: object = None) -> str:
+    """Fill the page over runs, with the papers' claims, tables and figures before them.
+
+    Args:
+        claims: the ledger, as `ensembles.claims.verdicts` has it.
+    """
     tables = sum(paper.KIND == "table" for paper in papers)
     contents = f"{len(runs)} runs, {tables} tables and {len(papers) - tables} figures of papers."
     if not runs:
-        return page("Ensembles", papers, contents=contents, runs=[])
+        return page("Ensembles", papers, contents=contents, claims=claims, runs=[])
     frame = runs_table(runs).assign(alike=[run.but_for_seed for run in runs])
     settings, keys = short(differing(runs)), [key for key in COLUMNS if key in frame and frame[key].notna().any()]
     return page(
         "Ensembles",
         papers,
         contents=contents,
+        claims=claims,
         compared=_compared(frame, settings, keys),
         over_seeds=_over_seeds(frame, settings, keys),
         scatters=_scatters(frame),

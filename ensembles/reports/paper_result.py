@@ -90,7 +90,7 @@ class PaperResult:
                 value["substitutions"] = value.pop("stands")
             return TypeAdapter(cls).validate_python(cls._completed(value, path))
         except (OSError, ValueError, TypeError, KeyError) as error:
-            said = f"is not a {cls.KIND} as scripts/reproduce.py writes it"
+            said = f"is not a {cls.KIND} as ensembles reproduce writes it"
             raise UserError(f"{path} {said} ({reason(error)}).") from error
 
     @classmethod
@@ -105,10 +105,13 @@ class PaperResult:
         """The files' contents by suffix; None for one that is not to be there."""
         raise NotImplementedError
 
-    def save(self, out: Path) -> None:
+    def save(self, out: Path, shown: "PaperResult | None" = None) -> None:
         """Show it, and write its files below a folder, with the scale in their names.
 
         Files that have more finished runs stay as they are.
+
+        Args:
+            shown: what is shown in its place, such as a part of it.
 
         Raises:
             UserError: a folder that cannot be written to.
@@ -121,7 +124,7 @@ class PaperResult:
                 f"{stem.parent} cannot be made ({error.strerror}): choose another folder with --out."
             ) from error
         console = Console()
-        self.show(console)
+        (shown or self).show(console)
         if self._would_lose(stem):
             return
         for suffix, content in self.files(stem).items():

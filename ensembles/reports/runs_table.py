@@ -63,7 +63,7 @@ class FinishedRun:
 
     @property
     def method(self) -> str:
-        return self.stem.rpartition("-")[2]
+        return self.provenance.get("row") or self.stem.rpartition("-")[2]  # a study's row
 
     @property
     def but_for_seed(self) -> str:
@@ -202,12 +202,18 @@ def _runs(path: Path) -> Iterator[FinishedRun]:
 def _collected(path: Path, value: object) -> Iterator[FinishedRun]:
     """The runs of a file of many: a list of entries that name their ``run``, or a mapping from names to them."""
     listed = isinstance(value, list) and all(isinstance(entry, dict) for entry in value)
-    entries = value.items() if isinstance(value, dict) else [(e.get("run"), e) for e in value] if listed else []
+    entries = value.items() if isinstance(value, dict) else [(_called(e), e) for e in value] if listed else []
     for name, entry in entries:
         if isinstance(name, str) and isinstance(entry, dict) and isinstance(entry.get("results"), dict):
             given = {key: item for key, item in entry.items() if key != "results"}
-            called = name if listed else f"{path.parent.name}-{name}"
-            yield FinishedRun(path.parent / called, entry["results"], given, "")
+            called = name if listed and "run" in entry else f"{path.parent.name}-{name}"
+            config = yaml.safe_dump(given["settings"]) if isinstance(given.get("settings"), dict) else ""
+            yield FinishedRun(path.parent / called, entry["results"], given, config)
+
+
+def _called(entry: Mapping) -> object:
+    """The run's name; a study's run is its row's, with its seed."""
+    return entry.get("run") or (f"{entry['row']}-{entry.get('seed')}" if "row" in entry else None)
 
 
 def _value(path: Path) -> object:

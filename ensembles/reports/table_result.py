@@ -26,6 +26,8 @@ NOTHING = "-"
 WIDEST_NAME = 28  # characters of a name that wraps in a terminal
 WIDE = 200  # columns of the text file
 LEVEL = 0.05  # of Welch's t test: how often rows that are alike are told apart
+MISSING = "missing"  # of a row that was not run
+UNMEASURED = "not measured at this scale"  # of a row that nothing stands for
 VERDICTS = ("as in the paper", "reversed", "within chance")
 Number = int | float | None
 
@@ -59,7 +61,7 @@ class Cell:
     Attributes:
         paper: as printed; None where nothing is.
         mean, std: of the measured numbers; None where there is none, and std where there is one only.
-        difference: mean minus paper; None where the two do not compare.
+        difference: mean minus paper; None where the two do not compare, as at another scale than the paper's.
         decimals: to show.
         counted: the mean as the paper counts, where it counts its own way.
         mark: of the footnote.
@@ -83,7 +85,7 @@ class Line:
     Attributes:
         names: in the columns of names.
         cited: where the paper prints it.
-        status: done, missing, ``1 of 3 seeds``, or as of `ensembles.states` what a run failed of or how far it is.
+        status: done, missing, `UNMEASURED`, ``1 of 3 seeds``, or what a run failed of or how far it is.
         cells: in the columns' order.
         overrides: of train.py's command line.
         runs: for each seed its number, folder, results and provenance.
@@ -129,17 +131,22 @@ class TableResult(PaperResult):
         return value
 
     @property
-    def labels(self) -> tuple[str, str, str]:
-        """How the three lines of a row are called."""
-        return f"paper{'' if self.is_full else ', full scale'}", "measured", "difference"
+    def labels(self) -> tuple[str, ...]:
+        """How the lines of a row are called; only at the paper's scale there are differences."""
+        return ("paper", "measured", "difference") if self.is_full else ("paper, full scale", "measured")
 
-    def three(self, line: Line) -> list[list[str]]:
-        """The row's three lines: paper, measured, difference."""
-        return [
-            [self._paper(cell) for cell in line.cells],
-            [measured(cell, line, column) for cell, column in zip(line.cells, self.columns, strict=True)],
-            [difference(cell) for cell in line.cells],
-        ]
+    @property
+    def shown(self) -> list[Line]:
+        """The rows that stand in the table, where the others are named beneath it."""
+        return [line for line in self.lines if line.status != UNMEASURED]
+
+    def numbers(self, line: Line) -> list[list[str]]:
+        """The row's lines: paper, measured and difference; the paper's alone of a row that was not run."""
+        paper = [self._paper(cell) for cell in line.cells]
+        if line.status == MISSING:
+            return [paper]
+        found = [measured(cell, column) for cell, column in zip(line.cells, self.columns, strict=True)]
+        return [paper, found, [difference(cell) for cell in line.cells]][: len(self.labels)]
 
     def _paper(self, cell: Cell) -> str:
         """What the paper prints, with its footnote; in brackets where it is of another scale than what is measured."""
@@ -155,10 +162,12 @@ class TableResult(PaperResult):
             lines.append(substitutions_sentence(self.scale, self.substitutions))
         if order := agreement_sentence(self):
             lines.append(order)
+        if others := [", ".join(line.names) for line in self.lines if line.status == UNMEASURED]:
+            lines.append(f"{UNMEASURED.capitalize()}: {'; '.join(others)}.")
         return lines + [f"{mark} {note}".strip() for mark, note in self.notes]
 
     def text(self, console: Console) -> RenderableType:
-        """For a terminal: three lines a row; columns for which it is too narrow follow in tables of their own."""
+        """For a terminal: a line for each label; columns for which it is too narrow follow in tables of their own."""
         unbounded = console.options.update(max_width=10_000)
         tables: list[Table] = []
         start = 0
@@ -181,27 +190,31 @@ class TableResult(PaperResult):
         for i in columns:
             table.add_column(Text("\n".join(str(self.columns[i]).split())), justify="right", no_wrap=True)
         styles = ("" if self.is_full else "grey50", "bold", "dim")
-        for line in self.lines:
-            for names, kind, cells, style in zip(*self._labels(line), self.three(line), styles, strict=True):
+        for line in self.shown:
+            shown = self._labelled(line)
+            for i, ((names, kind, cells), style) in enumerate(zip(shown, styles, strict=False), 1):
                 numbers = [Text(cells[i], style=style) for i in columns]
-                table.add_row(*map(Text, names), Text(kind, style=style), *numbers, end_section=kind == "difference")
+                table.add_row(*map(Text, names), Text(kind, style=style), *numbers, end_section=i == len(shown) > 1)
         return table
 
-    def _labels(self, line: Line) -> tuple[list[list[str]], list[str]]:
-        """What stands at the left of the row's three lines: its names, its status if not done; and what they are."""
-        blank = [""] * len(line.names)
-        status = [*blank[1:], "" if line.status == "done" else line.status]
-        return [line.marked_names, status[::-1], blank], list(self.labels)
+    def _labelled(self, line: Line) -> list[tuple[list[str], str, list[str]]]:
+        """The row's lines: its names or, in the second, its status if not done; what they are; the numbers."""
+        blank, numbers = [""] * len(line.names), self.numbers(line)
+        status = "" if line.status == "done" else line.status
+        names = [line.marked_names, [status, *blank[1:]], blank]
+        if len(numbers) == 1:
+            first, *others = line.marked_names
+            names = [[f"{first} ({status})", *others]]
+        return list(zip(names, self.labels, numbers, strict=False))
 
     def markdown(self) -> str:
-        """For a document: three lines a row."""
+        """For a document: a line for each label."""
         heads = [*self.heads, "", *map(str, self.columns)]
         lines = [heads, ["---"] * (len(self.heads) + 1) + ["---:"] * len(self.columns)]
-        for line in self.lines:
-            three = self.three(line)
-            if not self.is_full:
-                three[0] = [f"*{cell}*" for cell in three[0]]
-            lines += [[*names, kind, *cells] for names, kind, cells in zip(*self._labels(line), three, strict=True)]
+        for line in self.shown:
+            for names, kind, cells in self._labelled(line):
+                is_others = kind == self.labels[0] and not self.is_full
+                lines.append([*names, kind, *(f"*{cell}*" if is_others else cell for cell in cells)])
         table = "\n".join(f"| {' | '.join(_plain(cell) for cell in cells)} |" for cells in lines)
         caption = "\n\n".join(_plain(line) for line in self.caption)
         return f"## {_plain(self.full_title)}\n\n{table}\n\n{caption}\n"
@@ -233,13 +246,13 @@ class TableResult(PaperResult):
         return {"txt": text, "md": self.markdown(), "csv": self.csv(), "json": self.json(), "html": html}
 
 
-def measured(cell: Cell, line: Line, column: Head) -> str:
-    """Mean ± standard deviation, and in brackets the mean as the paper counts; ``missing`` if the row is.
+def measured(cell: Cell, column: Head) -> str:
+    """Mean ± standard deviation, and in brackets the mean as the paper counts.
 
     A cost that is the same for all seeds has no deviation.
     """
     if cell.mean is None:
-        return NOTHING if line.status == "done" or column.key is None else "missing"
+        return NOTHING
     fixed = (column.key or "").startswith("cost/") and cell.std == 0
     spread = "" if cell.std is None or fixed else f" ± {cell.std:.{cell.decimals}f}"
     counted = "" if cell.counted is None else f" [{cell.counted:.{cell.decimals}f}]"

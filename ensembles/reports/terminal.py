@@ -1,8 +1,11 @@
 """Tables for a terminal: of one run, and of several side by side. Imports no numpy."""
 
 import csv
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import chain
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import NamedTuple
 
 from rich import box
@@ -27,6 +30,7 @@ COMPARED = (
     *("test/acc", "test/mse", "test/nll", "test/ece", "corrupted/acc", "corrupted/nll", "corrupted/ece"),
     *("members/acc", "diversity/disagreement", "cost/params"),
 )
+TOLD = ("test/acc", "test/mse", "test/nll", "test/ece", "members/acc")  # of a sweep's run, as soon as it is done
 LEAST = ("corrupted/nll", "diversity/disagreement", "corrupted/ece", "members/acc")  # the first is missed least
 
 
@@ -186,6 +190,38 @@ def short(keys: Sequence[str]) -> dict[str, str]:
     return {key: tail if tails.count(tail) == 1 else key for key, tail in zip(keys, tails, strict=True)}
 
 
+def line(row: RunRow) -> str:
+    """Say in one line what a run has varied and found, or why it has found nothing."""
+    varied = ", ".join(f"{head}={row.differs[key]}" for key, head in short(list(row.differs)).items())
+    keys = [key for key in TOLD if row.results.get(key) and row.results[key] != [row.results.get("test/acc")]]
+    found = {column(key): number(row.results, key) for key in keys}
+    told = ", ".join(f"{of.label} {of.show(value)}{' %' * (of.unit == '%')}" for of, value in found.items())
+    return f"{varied or 'the run'}: {told if row.status == 'done' else row.status}"
+
+
+def over_seeds(rows: Sequence[RunRow]) -> list[tuple[RunRow, RunRow]]:
+    """Average finished runs that differ in their seed alone: means and standard deviations, where there are several."""
+    groups: dict[tuple, list[dict]] = {}
+    for row in rows:
+        if row.results and "seed" in row.differs:
+            rest = tuple((key, str(value)) for key, value in row.differs.items() if key != "seed")
+            groups.setdefault(rest, []).append(_scalars(row))
+    found = []
+    for rest, each in groups.items():
+        if len(each) > 1:
+            values = {key: [results.get(key) for results in each] for key in each[0]}
+            known = {key: some for key, some in values.items() if all(isinstance(x, int | float) for x in some)}
+            means, spreads = ({key: of(some) for key, some in known.items()} for of in (fmean, stdev))
+            status = f"{len(each)} seeds"
+            found.append(
+                (
+                    RunRow({**dict(rest), "seed": "mean"}, status, means),
+                    RunRow({**dict(rest), "seed": "std"}, status, spreads),
+                )
+            )
+    return found
+
+
 def compare(rows: Sequence[RunRow], columns: Sequence[str] = COMPARED) -> RenderableType:
     """One table over several runs, with the reasons of those that failed beneath it.
 
@@ -205,16 +241,41 @@ class _Comparison(NamedTuple):
     columns: Sequence[str]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
-        shown, unlimited = self.columns, options.update(max_width=10_000)
-        for least in LEAST:
-            if Measurement.get(console, unlimited, self._table(shown)).maximum > options.max_width:
-                shown = [key for key in shown if key != least]
-        yield self._table(shown)
+        yield self._fitting(self._table, LEAST, console, options)
         for row in self.rows:
             _, failed, reason = row.status.partition(":")
             if failed:
                 which = ", ".join(f"{self.differing[key]}={value}" for key, value in row.differs.items())
                 yield Text(f"{which}: {reason.strip()}" if which else reason.strip())
+        if pairs := over_seeds(self.rows):
+            yield ""
+            yield self._fitting(partial(self._means, pairs), (*LEAST, "cost/params", "corrupted/acc"), console, options)
+
+    def _fitting(
+        self,
+        table: Callable[[Sequence[str]], Table],
+        given_up: Sequence[str],
+        console: Console,
+        options: ConsoleOptions,
+    ) -> Table:
+        """Make the table of the columns for which there is room; some are given up, the first first."""
+        shown, unlimited = self.columns, options.update(max_width=10_000)
+        for least in given_up:
+            if Measurement.get(console, unlimited, table(shown)).maximum > options.max_width:
+                shown = [key for key in shown if key != least]
+        return table(shown)
+
+    def _means(self, pairs: Sequence[tuple[RunRow, RunRow]], columns: Sequence[str]) -> Table:
+        names = {key: head for key, head in self.differing.items() if key != "seed"}
+        heads = [column(key).head(brief=True) for key in columns]
+        table = grid("Mean ± standard deviation", *names.values(), "over", *heads, names=len(names) + 1)
+        for center, spread in pairs:
+            cells = [*(str(center.differs[key]) for key in names), center.status]
+            for key in columns:
+                shown, around = (column(key).show(row.results.get(key)) for row in (center, spread))
+                cells.append(f"{shown} ± {around}" if spread.results.get(key) else shown)
+            add_row(table, *cells)
+        return table
 
     def _table(self, columns: Sequence[str]) -> Table:
         heads = [column(key).head(brief=True) for key in columns]
@@ -227,18 +288,25 @@ class _Comparison(NamedTuple):
         return table
 
 
+def _scalars(row: RunRow) -> dict[str, object]:
+    """A run's results that are one number each, and the members' means."""
+    lists = {key for key, value in row.results.items() if isinstance(value, list) and not key.startswith("members/")}
+    return {key: number(row.results, key) for key in row.results if key not in lists}
+
+
 def write_csv(path: str | Path, rows: Sequence[RunRow]) -> None:
-    """Write the runs with every scalar among their results, one line each; lists are left out.
+    """Write the runs with every scalar among their results and the members' means, one line each, then over seeds.
 
     Raises:
         UserError: the file cannot be written.
     """
     differing = _union(row.differs for row in rows)
-    scalars = [{key: v for key, v in row.results.items() if not isinstance(v, list | tuple | dict)} for row in rows]
+    written = [*rows, *chain.from_iterable(over_seeds(rows))]
+    scalars = [_scalars(row) for row in written]
     keys = _union(scalars)
     with replacing(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow([*differing, "status", *keys])
-        for row, values in zip(rows, scalars, strict=True):
+        for row, values in zip(written, scalars, strict=True):
             named = [row.differs.get(key, "") for key in differing]
             writer.writerow([*named, row.status, *(values.get(key, "") for key in keys)])

@@ -8,7 +8,7 @@ import pandas as pd
 from rich.console import Console
 
 from ensembles.files import replacing, write_text
-from ensembles.papers.running import train
+from ensembles.reproduction.running import train
 from ensembles.studies.collection import Collection
 from ensembles.studies.figures import Figures
 from ensembles.studies.study import Study, settings

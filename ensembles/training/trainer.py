@@ -19,6 +19,25 @@ from ensembles.training.loggers import make_loggers
 from ensembles.training.saving import Checkpoints, DurableIO
 
 
+class Progress(RichProgressBar):
+    """Count epochs from 1, as everything else does, and show the last epoch's numbers, which wait for no device."""
+
+    def __init__(self) -> None:
+        super().__init__(leave=False)
+        self.known: dict[str, float] = {}
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        shown = ("train/loss", "val/acc", "val/mse")
+        self.known = {key: value.item() for key, value in trainer.callback_metrics.items() if key in shown}
+        super().on_train_epoch_end(trainer, module)
+
+    def get_metrics(self, trainer: pl.Trainer, module: pl.LightningModule) -> dict[str, float]:
+        return dict(self.known)
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        return f"Epoch {current_epoch + 1}/{self.trainer.max_epochs}"
+
+
 def make_trainer(config: DictConfig, run: Run, about: dict, monitor: tuple[str, str] | None) -> pl.Trainer:
     """A Trainer that keeps its run's folder; only process 0 writes into it."""
     _require_precision(config)
@@ -31,7 +50,7 @@ def make_trainer(config: DictConfig, run: Run, about: dict, monitor: tuple[str, 
     if config.runtime.keep_every:
         callbacks.append(KeepEpochs(run.epochs, config.runtime.keep_every))
     if config.runtime.progress:
-        callbacks.append(RichProgressBar(leave=False))
+        callbacks.append(Progress())
     return _lightning(
         **config.trainer,
         max_epochs=config.recipe.epochs,

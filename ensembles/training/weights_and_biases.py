@@ -42,6 +42,9 @@ def weights_and_biases(
         "dir": save_dir,
     }
     settings = {"silent": True, "console": "off", "reinit": "finish_previous", "finish_timeout": UPLOAD}
+    if offline:  # one sentence for all runs of a sweep
+        everywhere = folder.parent / "*" / "wandb" / "offline-run-*"
+        warnings.warn(f"W&B logs offline: wandb sync {everywhere} uploads it.", stacklevel=1)
     run = None if offline else _online(about, settings | {"init_timeout": patience})
     if run is None:
         run = wandb.init(**about, mode="offline", settings=wandb.Settings(**settings))

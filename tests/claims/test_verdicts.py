@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from ensembles.claims.evidence import Estimate, sources
@@ -105,6 +106,18 @@ def test_a_count_needs_one_seed_only(results):
     assert verdict.outcome == HOLDS
 
 
+def test_times_are_of_a_file_of_their_own(results, tmp_path):
+    """In the single network's, measured alone: without a spread, and there before a row has runs."""
+    folders = results([run("packed", seed) for seed in (0, 1)])
+    times = {"rows": {"packed": {"train": 1.4, "predict": 1.1}, "deterministic": {"train": 1.0, "predict": 1.0}}}
+    (tmp_path / "cifar10" / "times.json").write_text(json.dumps(times))
+    step, answer = (better("at_most", "20 %", metric=metric) for metric in ("times/train", "times/predict"))
+    assert [judge(claim(test), folders)[0].outcome for test in (step, answer)] == [FAILS, HOLDS]
+    (tmp_path / "cifar10" / "times.json").write_text("{}")
+    with pytest.raises(UserError, match=r"times\.json cannot be read"):
+        judge(claim(step), folders)
+
+
 def test_a_row_that_is_not_there_is_not_tested(results):
     (verdict,) = judge(claim(better()), results(rows(deterministic=SINGLE)))
     assert (verdict.outcome, verdict.why) == (UNTESTED, "packed has no test/acc yet")
@@ -127,7 +140,7 @@ def test_all_comparisons_must_hold_and_one_failure_is_enough(results):
     assert verdict.outcome == FAILS
 
 
-def test_members_lists_sets_and_seconds_are_numbers_too(results):
+def test_members_lists_and_sets_are_numbers_too(results):
     runs = [
         run("packed", seed, **{"test/acc": 0.93 + noise, "members/acc": [0.90 + noise, 0.92 + noise],
                                "ood/svhn/max_probability/auroc": 0.9, "ood/digits/max_probability/auroc": 0.8})
@@ -143,7 +156,6 @@ def test_members_lists_sets_and_seconds_are_numbers_too(results):
     assert mean({"row": "packed", "metric": "members/acc"}) == pytest.approx(0.92)
     assert mean({"row": "packed", "metric": "members/acc", "take": "max"}) == pytest.approx(0.93)
     assert mean({"row": "packed", "metric": "ood/*/max_probability/auroc"}) == pytest.approx(0.85)
-    assert mean({"row": "packed", "metric": "seconds/train"}) == pytest.approx(101)
     # seed by seed the ensemble is above its members by the same, though seeds differ by more
     same = {"of": {"row": "packed", "metric": "test/acc"}, "expect": "higher", "margin": 0.01}
     (verdict,) = judge(claim({**same, "than": {"row": "packed", "metric": "members/acc"}}), folders)
@@ -158,21 +170,46 @@ def sheet(scale, **more):
     return {"name": "mimo/table1", "scale": scale, "cites": "Table 1", "lines": lines, **more}
 
 
-def test_accuracies_of_undertrained_networks_are_not_judged(tmp_path):
+def test_tables_at_small_scale_are_not_judged_but_a_figure_s_speeds_are(tmp_path):
+    """A table at small scale has the runs that are judged themselves."""
     (tmp_path / "mimo").mkdir()
-    of = {
-        "MIMO (M = 3)": [{"test/acc": 0.5, "diversity/kl": 0.3}] * 3,
-        "Deterministic": [{"test/acc": 0.4, "diversity/kl": 0.1}] * 3,
-    }
-    for scale, name in (("small", "table1-small"), ("full", "table1")):
-        (tmp_path / "mimo" / f"{name}.json").write_text(json.dumps(sheet(scale, rows=of)))
-        accuracy = claim(better(of="MIMO (M = 3)", than="Deterministic"), source="mimo/table1")
-        found = [(one.outcome, one.group) for one in judge(accuracy, [tmp_path])]
-        unfit = (UNTESTED, "small scale")
-        assert found == ([unfit] if scale == "small" else [(HOLDS, "tables and figures at full scale"), unfit])
-    diversity = claim(better(of="MIMO (M = 3)", than="Deterministic", metric="diversity/kl"), source="mimo/table1")
-    assert [one.outcome for one in judge(diversity, [tmp_path])] == [HOLDS, HOLDS]
-    assert judge(diversity, [tmp_path])[0].group == "tables and figures at full scale"  # counts before the small scale
+    of = {"MIMO (M = 3)": [{"test/acc": 0.5}] * 3, "Deterministic": [{"test/acc": 0.4}] * 3}
+    of_table = claim(better(of="MIMO (M = 3)", than="Deterministic"), source="mimo/table1")
+    (tmp_path / "mimo" / "table1-small.json").write_text(json.dumps(sheet("small", rows=of)))
+    assert judge(of_table, [tmp_path]) == []
+    (tmp_path / "mimo" / "table1.json").write_text(json.dumps(sheet("full", rows=of)))
+    (verdict,) = judge(of_table, [tmp_path])
+    assert (verdict.outcome, verdict.group) == (HOLDS, "tables and figures at full scale")
+    (tmp_path / "packed").mkdir()
+    (tmp_path / "packed" / "speed-small.json").write_text(json.dumps(sheet("small", data=[{"M": 4, "mean": 1.1}])))
+    step = {"of": {"where": {"M": 4}, "value": "mean"}, "expect": "at_most", "than": 1, "margin": 0.2}
+    (verdict,) = judge(claim(step, source="packed/speed", any_scale=True), [tmp_path])
+    assert (verdict.outcome, verdict.group) == (HOLDS, "speeds at small scale")
+    assert judge(claim(step, source="packed/speed"), [tmp_path]) == []
+
+
+def test_accuracies_are_compared_image_by_image(results, tmp_path):
+    """Two rows that both differ from seed to seed by more than from each other, but are right on the same images."""
+    drawn = np.random.default_rng(0)
+    (tmp_path / "cifar10" / "images").mkdir(parents=True)
+    runs = []
+    for seed, accuracy in enumerate((0.90, 0.93, 0.96)):
+        single = drawn.random(4000) < accuracy
+        gained = single | (drawn.random(4000) < 0.2)
+        for row, correct in (("deterministic", single), ("packed", gained)):
+            kept = {
+                "correct": np.packbits(correct),
+                "log_likelihood": -1.0 * ~correct,
+                "confidence": 0.5 + 0.0 * correct,
+            }
+            np.savez(tmp_path / "cifar10" / "images" / f"{row}-{seed}.npz", **kept)
+            runs.append(run(row, seed, **{"test/acc": float(correct.mean()), "test/nll": float(1 - correct.mean())}))
+    folders = results(runs)
+    (verdict,) = judge(claim(better(), better("lower", metric="test/nll")), folders)
+    assert verdict.outcome == HOLDS and "over 3 seeds and 4,000 images" in verdict.why
+    (tmp_path / "cifar10" / "images" / "packed-2.npz").unlink()
+    (verdict,) = judge(claim(better()), folders)
+    assert verdict.outcome == UNDECIDED and "images" not in verdict.why  # by seeds alone
 
 
 def test_a_figure_is_judged_by_its_data_and_its_findings(tmp_path):

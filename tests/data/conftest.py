@@ -9,8 +9,8 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from ensembles.data import ImageDataModule, LabelledSet
+from ensembles.deal import Deal
 from ensembles.methods import mimo
-from ensembles.methods.deal import Deal
 
 
 class OneEach(ImageDataModule):

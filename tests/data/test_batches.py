@@ -3,8 +3,8 @@ import torch
 from torchvision.transforms.v2 import functional as F
 
 from ensembles.data.augment import CropFlip
+from ensembles.deal import Deal
 from ensembles.errors import UserError
-from ensembles.methods.deal import Deal
 from ensembles.rng import generator
 
 

@@ -10,7 +10,7 @@ import pytest
 @pytest.fixture
 def corrupt(call):
     """Call the script."""
-    from scripts import corrupt as program
+    from ensembles.commands import corrupt as program
 
     return partial(call, program)
 

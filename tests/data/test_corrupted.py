@@ -132,7 +132,7 @@ def test_class_folders_are_read_as_copies_too(three, evaluated, tmp_path):
 @pytest.mark.parametrize(
     "made, message",
     [
-        (None, r"three-C has no gaussian_noise: write it by python scripts/corrupt\.py .*data\.corrupted\.source=on"),
+        (None, r"three-C has no gaussian_noise: write it by ensembles corrupt .*data\.corrupted\.source=on"),
         ({"types": ["fog"]}, r"three-C has no gaussian_noise"),
         ({"labels": None}, r"There is no .*labels\.npy"),
         ({"labels": np.arange(75) % 4}, r"labels\.npy has labels from 0 to 3, but the classes are 0 to 2"),

@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits, load_sample_images
 
-from ensembles.data.corruptions import EXTRA, STANDARD, apply, corrupt, weather
+from ensembles.data import corruptions
+from ensembles.data.corruptions import EXTRA, STANDARD, corrupt, weather
 from ensembles.data.corruptions.constants import CIFAR, IMAGENET
 from ensembles.errors import UserError
 
@@ -49,7 +50,7 @@ def digits() -> torch.Tensor:
 
 
 def strength(images: torch.Tensor, table: dict, name: str) -> list[float]:
-    out = (apply.corrupt_with(table, images, name, s, seed=0, start=0) for s in range(1, 6))
+    out = (corrupt(images, name, s, table=table) for s in range(1, 6))
     return [(o.float() - images.float()).abs().mean().item() for o in out]
 
 
@@ -67,7 +68,7 @@ def test_an_image_comes_out_the_same_in_any_batch(images, name, monkeypatch):
     assert torch.equal(corrupt(few, name, 3, seed=5), whole)
     parts = [corrupt(few[a:b], name, 3, seed=5, start=a) for a, b in ((0, 1), (1, 3), (3, 7))]
     assert torch.equal(torch.cat(parts), whole)
-    monkeypatch.setattr(apply, "_VALUES", 2 * few[0].numel())
+    monkeypatch.setattr(corruptions, "_VALUES", 2 * few[0].numel())
     assert torch.equal(corrupt(few, name, 3, seed=5), whole)
     assert torch.equal(corrupt(few, name, 3, seed=6), whole) == (name not in RANDOM)
 
@@ -110,8 +111,8 @@ def test_each_severity_is_stronger_than_the_last(images, name):
 
 
 def test_large_images_get_the_stronger_constants(images):
-    assert apply.table_for(torch.empty(1, 3, 64, 64)) is CIFAR
-    assert apply.table_for(torch.empty(1, 3, 65, 40)) is IMAGENET
+    assert corruptions.table_for(torch.empty(1, 3, 64, 64)) is CIFAR
+    assert corruptions.table_for(torch.empty(1, 3, 65, 40)) is IMAGENET
     small = (corrupt(images, "contrast", 1).float() - images).abs().mean()
     large = images.repeat_interleave(3, -1).repeat_interleave(3, -2)
     assert (corrupt(large, "contrast", 1).float() - large).abs().mean() > 2 * small
@@ -195,9 +196,3 @@ def test_frost_without_its_photographs_names_the_package(images, monkeypatch):
         cached.cache_clear()
     with pytest.raises(UserError, match="torch-uncertainty-assets"):
         corrupt(images, "frost", 1)
-
-
-def test_the_sheet_is_one_picture(tmp_path, digits):
-    apply.contact_sheet(digits[0], tmp_path / "sheet.png")
-    width, height = Image.open(tmp_path / "sheet.png").size
-    assert height > 2 * width > 1000

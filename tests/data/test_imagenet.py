@@ -18,8 +18,8 @@ from ensembles.data.imagenet import CORRUPTED
 from ensembles.data.imagenet_views import InceptionCrop
 from ensembles.data.mixing import Mix
 from ensembles.data.write_corrupted import write_corrupted
+from ensembles.deal import Deal
 from ensembles.errors import UserError
-from ensembles.methods.deal import Deal
 from ensembles.rng import generator
 
 

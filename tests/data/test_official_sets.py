@@ -115,7 +115,7 @@ def test_the_official_corrupted_cifar_is_downloaded_and_its_contents_are_noted(c
 def test_copies_that_are_there_are_never_mixed_with_the_official_ones(corrupted_archive, tmp_path):
     root = tmp_path / "root"
     (root / "CIFAR-10-C").mkdir(parents=True)
-    with pytest.raises(UserError, match=r"CIFAR-10-C has no fog: write it by python scripts/corrupt\.py"):
+    with pytest.raises(UserError, match=r"CIFAR-10-C has no fog: write it by ensembles corrupt"):
         copies(root, types=["fog"])
     assert [path.name for path in root.iterdir()] == ["CIFAR-10-C"]
     with pytest.raises(UserError, match=r"elsewhere has no fog"):

@@ -7,10 +7,10 @@ import torch
 
 from ensembles.data import SyntheticRegression
 from ensembles.data.synthetic_regression import noisy
+from ensembles.deal import Deal
 from ensembles.errors import UserError
 from ensembles.likelihoods import Gaussian, SquaredError
 from ensembles.methods import mimo
-from ensembles.methods.deal import Deal
 
 
 def made(batch_size=32, **settings):

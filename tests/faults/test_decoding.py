@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from ensembles.data.class_folders import synsets
+from ensembles.deal import Deal
 from ensembles.methods import mimo
-from ensembles.methods.deal import Deal
 from tests.faults.experiments import differences, only
 
 CLASSES = synsets()[:400:100]

@@ -75,14 +75,13 @@ class Started:
 
 
 def _serve() -> None:
-    import train  # noqa: F401
     from ensembles import cost, evaluation, experiment  # noqa: F401
+    from ensembles.commands import train  # noqa: F401
     from ensembles.training import resuming, trainer  # noqa: F401
 
-    evaluation.draw = lambda *arguments: (
-        None
-    )  # plots and measured times are not compared, and take most of a run's time
-    cost.measure = lambda *arguments: {}
+    # plots and measured times are not compared, and take most of a run's time
+    assert evaluation.save_plots and cost.measure
+    evaluation.save_plots, cost.measure = lambda *_: None, lambda *_: {}
     for line in sys.stdin:
         order = json.loads(line)
         if "wait" in order:
@@ -106,7 +105,7 @@ def _run(arguments: list[str], folder: str, said: str, env: dict[str, str], befo
         os.environ |= env
         sys.argv = ["train.py", *arguments]
         exec(before, {})
-        import train
+        from ensembles.commands import train
 
         train.main()
         code = 0

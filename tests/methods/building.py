@@ -7,8 +7,8 @@ import torch
 from hydra import compose
 
 from ensembles import build
-from ensembles.cli import CONFIGS
 from ensembles.cli.composing import checked, composing
+from ensembles.recipes import CONFIGS
 
 METHODS = sorted(path.stem for path in (CONFIGS / "method").glob("*.yaml"))
 NETWORKS = {

@@ -19,7 +19,8 @@ ONE = {
 REPARAMETERISED = {"batch_ensemble", "mixture"}  # even one member's weights are products or sums of what is stored
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
-every_pair = pytest.mark.parametrize("model", ["small_cnn", "wrn", "resnet18"])
+LARGEST = pytest.param("resnet18", marks=pytest.mark.slow)  # the WRN has all kinds of its layers but the stem
+every_pair = pytest.mark.parametrize("model", ["small_cnn", "wrn", LARGEST])
 every_method = pytest.mark.parametrize("method", METHODS)
 
 

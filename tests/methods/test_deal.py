@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from ensembles.deal import whole_or_shares
 from ensembles.methods import mimo
-from ensembles.methods.deal import whole_or_shares
 from ensembles.rng import generator
 
 

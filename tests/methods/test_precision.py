@@ -9,9 +9,9 @@ from hydra import compose
 from omegaconf import OmegaConf
 
 from ensembles import build
-from ensembles.cli import CONFIGS
 from ensembles.cli.composing import checked, composing
 from ensembles.data import Digits
+from ensembles.recipes import CONFIGS
 from ensembles.training.callbacks import Compiled, Contiguous
 from ensembles.training.recipe import Recipe
 

@@ -6,7 +6,7 @@ import torch
 from scipy.special import rel_entr
 
 from ensembles.errors import UserError
-from ensembles.metrics.diversity import disagreement_by_class, disagreement_matrix, diversity, kl_matrix
+from ensembles.metrics.diversity import disagreement_by_class, disagreement_matrix, diversity
 
 
 def draw(M=4, N=203, K=5):
@@ -39,9 +39,8 @@ def test_values_worked_out_by_hand():
     assert found["disagreement"] == 0.5
     assert found["ratio"] == pytest.approx((0.5 / 0.25 + 0.5 / 0.5) / 2)
     certain, even = torch.tensor([[[1e4, 0.0]]]), torch.zeros(1, 1, 2)
-    matrix = kl_matrix(torch.cat([certain, even]))
-    assert matrix[0, 1].item() == pytest.approx(math.log(2))
-    assert matrix[1, 0].item() == pytest.approx(5000 - math.log(2))
+    divergence = diversity(torch.cat([certain, even]), torch.tensor([0]))["kl"]
+    assert divergence == pytest.approx((math.log(2) + (5000 - math.log(2))) / 2)
 
 
 def test_matrix_has_a_zero_diagonal_and_is_symmetric():

@@ -9,8 +9,8 @@ import yaml
 from rich.console import Console
 
 from ensembles import papers
-from ensembles.papers.running import Planned
 from ensembles.reports.page import page
+from ensembles.reproduction.running import Planned
 from ensembles.runs import Run
 
 
@@ -87,8 +87,8 @@ def planned(tmp_path):
 @pytest.fixture
 def reproduce(call, train, monkeypatch):
     """Call the script; what it would hand to train.py goes to it in this process."""
-    from ensembles.papers import running
-    from scripts import reproduce as program
+    from ensembles.commands import reproduce as program
+    from ensembles.reproduction import running
 
     called = []
 

@@ -9,9 +9,9 @@ import pytest
 from ensembles import papers
 from ensembles.errors import UserError
 from ensembles.files import held
-from ensembles.papers.measured import fill
 from ensembles.papers.scales import scale
 from ensembles.reports.table_result import TableResult
+from ensembles.reproduction.measured import fill
 from ensembles.runs import Run
 from tests.papers.conftest import cells, put, rendered
 

@@ -1,16 +1,18 @@
 """Each row of each table is an option of ``experiment``."""
 
+from collections import Counter
+
 import pytest
 from hydra import compose
 from omegaconf import OmegaConf
 
 from ensembles import papers
-from ensembles.cli import CONFIGS
 from ensembles.cli.composing import composing
 from ensembles.cli.overrides import options_of
 from ensembles.cli.paper_rows import rows
+from ensembles.recipes import CONFIGS
 
-STUDY = list((CONFIGS / "experiment" / "cifar10").glob("*.yaml"))
+STUDIES = {f"{path.parent.name}/{path.stem}" for path in (CONFIGS / "experiment").glob("*/*.yaml")}
 NAMED = {
     "packed/table1-c10-r18-packed": ("packed/table1", "Packed-Ensembles, C10, R18"),
     "mimo/table1-deep_ensemble-thin": ("mimo/table1", "Thin Ensemble (M = 4)"),
@@ -26,7 +28,7 @@ def test_each_row_has_one_name():
         (row.name, row.arguments) for row in rows().values()
     )
     with composing():
-        assert sorted(set(options_of("experiment")) - {f"cifar10/{path.stem}" for path in STUDY}) == sorted(rows())
+        assert sorted(set(options_of("experiment")) - STUDIES) == sorted(rows())
         assert "gaussian" not in "".join(options_of("data"))  # a group of its own
     for option, (table, name) in NAMED.items():
         assert rows()[option].name == name and rows()[option] in papers.load(table).rows
@@ -68,16 +70,16 @@ def test_what_is_not_there_is_answered_with_near_matches(train):
 
     assert "did you mean packed/table1-c10-r18-packed" in said("packed/table1-c10-r18-paked")
     assert "did you mean mimo/table4-deterministic or mimo/table4-mimo or mimo/table4-mimo-wide?" in said("mimo/table4")
-    assert said("nothing").endswith(
-        f"there are cifar10/... ({len(STUDY)}), mimo/... (32), mixture/... (42), packed/... (48)."
-    )
+    counts = {"mimo": 32, "mixture": 42, "packed": 48, **Counter(name.partition("/")[0] for name in STUDIES)}
+    listed = ", ".join(f"{folder}/... ({n})" for folder, n in sorted(counts.items()))
+    assert said("nothing").endswith(f"there are {listed}.")
 
 
 def test_help_counts_them(train):
     ended = train("--help")
     lines = [line.split() for line in ended.out.splitlines()]
     assert ["packed/table1-...", "36", "rows"] in lines and ["mimo/table4-...", "3", "rows"] in lines
-    assert "python scripts/reproduce.py packed/table1 --dry-run" in ended.out
+    assert "ensembles reproduce packed/table1 --dry-run" in ended.out
     assert "c10-r18" not in ended.out.replace("packed/table1-c10-r18-packed", "")
 
 

@@ -4,14 +4,15 @@ from decimal import Decimal
 
 import pytest
 import torch
+import yaml
 from hydra import compose
 
 from ensembles import papers
-from ensembles.cli import CONFIGS
 from ensembles.cli.composing import checked, composing
 from ensembles.errors import UserError
 from ensembles.metrics.ood import criteria
-from ensembles.papers.scales import scale
+from ensembles.papers.scales import scale, study_row
+from ensembles.recipes import CONFIGS
 from ensembles.reports.schema import CRITERIA
 from tests.papers.conftest import put
 
@@ -45,7 +46,7 @@ def test_numbers_keep_the_digits_that_are_printed():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("at", ["full", "small", "smoke"])
+@pytest.mark.parametrize("at", ["full", "smoke"])
 def test_every_row_is_a_configuration_that_composes(at):
     """Each distinct configuration of all tables, whatever options, keys and limits there are; of figures, whose rows
     differ in the values of an axis, one for each choice of options and keys."""
@@ -187,20 +188,37 @@ def test_a_block_gives_its_rows_their_names_and_overrides():
     assert row.paper[0] == Decimal("95.6")
 
 
-def test_at_a_smaller_scale_stand_ins_are_told(tmp_path):
+def test_at_smoke_scale_stand_ins_are_told():
     table = papers.load("packed/table1")
-    small = scale("small").applied(table)
+    smoke = scale("smoke").applied(table)
     assert scale("full").applied(table) is table
-    assert small.slug == "packed/table1-small" and small.scale == "small"
-    assert all(row.overrides["data"] == "digits" and row.overrides["model"] == "wrn" for row in small.rows)
-    assert [row.paper for row in small.rows] == [row.paper for row in table.rows]
-    assert small.columns[3].key == "ood/photos/{criterion}/aupr"
-    assert any(text.startswith("WRN-16-1 for model=resnet18, model=resnet50") for text in small.substitutions)
-    images = scale("small", str(tmp_path)).applied(table)
-    assert images.rows[0].overrides["data.root"] == f'"{tmp_path}"'
-    assert images.rows[0].overrides["data.ood_sets"] == "[digits]"
-    assert images.columns[3].key == "ood/digits/{criterion}/aupr"
-    assert [column.key for column in scale("small").applied(papers.load("mimo/table4")).columns].count(None) == 10
+    assert smoke.slug == "packed/table1-smoke" and smoke.scale == "smoke"
+    assert all(row.overrides["data"] == "digits" and row.overrides["model"] == "wrn" for row in smoke.rows)
+    assert [row.paper for row in smoke.rows] == [row.paper for row in table.rows]
+    assert smoke.rows[4].overrides["method.gamma"] == "2" and "model.init" not in smoke.rows[4].overrides
+    assert smoke.columns[3].key == "ood/photos/{criterion}/aupr"
+    assert len(smoke.substitutions) == 1 and smoke.substitutions[0].startswith("WRN-16-1, 100 of")
+
+
+def test_at_small_scale_rows_on_cifar10_are_rows_of_the_study():
+    """Every name in the map is a row's, and every row of it an experiment; rows on other data have none."""
+    shown = {}
+    for name in papers.names():
+        if not (table := papers.load(name)).is_figure:
+            shown |= {(name, row.name): (study_row(row), row) for row in table.rows if study_row(row)}
+    assert all(row.overrides["data"] == "cifar10" for _, row in shown.values())
+    assert {name for name, _ in shown.values()} <= {
+        path.stem for path in (CONFIGS / "experiment/cifar10").glob("*.yaml")
+    }
+    assert shown["packed/table1", "Packed-Ensembles, C10, R18"][0] == "packed-gamma2"
+    assert shown["mimo/table1", "Thin Ensemble (M = 4)"][0] == "thin"
+    assert ("mixture/table1", "MixtureEnsembles, 120M") not in shown and len(shown) == 5 + 8 + 5 + 15
+    for name, row in shown.values():  # the same method, and as many subnetworks of MIMO, and as wide
+        given = yaml.safe_load((CONFIGS / f"experiment/cifar10/{name}.yaml").read_text())
+        methods = [entry["override /method"] for entry in given["defaults"] if "override /method" in entry]
+        assert row.overrides["method"] == (methods or ["deep_ensemble"])[0], row.name
+        if row.overrides["method"] == "mimo":
+            assert row.overrides["method.M"] == str(given["method"]["M"])
 
 
 def test_at_full_scale_image_files_take_the_place_of_the_official_ones(tmp_path, monkeypatch):
@@ -221,6 +239,7 @@ def test_at_full_scale_image_files_take_the_place_of_the_official_ones(tmp_path,
 def test_scales_and_images_that_cannot_be():
     with pytest.raises(UserError, match="There is no scale tiny: there are full, small, smoke"):
         scale("tiny")
-    for name in ("small", "full"):
-        with pytest.raises(UserError, match="--images nowhere is no folder"):
-            scale(name, "nowhere")
+    with pytest.raises(UserError, match="--images nowhere is no folder"):
+        scale("full", "nowhere")
+    with pytest.raises(UserError, match="At small scale no images are read"):
+        scale("small", "nowhere")

@@ -25,8 +25,8 @@ def table(*lines):
     about = {
         "name": "p/t",
         "title": "T",
-        "scale": "small",
-        "substitutions": ["a for b"],
+        "scale": "full",
+        "substitutions": [],
         "paper": "P",
         "cites": "Table 1",
     }

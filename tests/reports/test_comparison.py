@@ -5,7 +5,7 @@ import csv
 import pytest
 
 from ensembles.errors import UserError
-from ensembles.reports.terminal import RunRow, compare, write_csv
+from ensembles.reports.terminal import RunRow, compare, line, write_csv
 from tests.reports.printing import printed, results, row
 
 
@@ -58,9 +58,46 @@ def test_csv_holds_every_scalar(tmp_path):
         first, second = csv.DictReader(file)
     assert float(first["test/acc"]) == 0.98885 and first["seed"] == ""
     assert float(first["corrupted/fog/3/acc"]) == 0.5555
-    assert "members/acc" not in first
+    assert float(first["members/acc"]) == pytest.approx(0.96, abs=5e-4) and "members/nll" in first
     assert (second["method.M"], second["seed"], second["status"]) == ("1", "3", 'failed: a "quoted", reason')
     assert second["test/acc"] == ""
+
+
+def test_runs_that_differ_in_their_seed_are_averaged(tmp_path):
+    """Beside the runs themselves; one that failed, and one alone, are in no average."""
+    accuracies = {("packed", 0): 0.9, ("packed", 1): 0.94, ("mimo", 0): 0.8}
+    rows = [
+        RunRow(
+            {"method": method, "seed": seed}, "done", {"test/acc": acc, "cost/params": 100, "members/acc": [0.5, 0.7]}
+        )
+        for (method, seed), acc in accuracies.items()
+    ]
+    rows.append(RunRow({"method": "mimo", "seed": 1}, "failed: out of memory", {}))
+    text = printed(compare(rows), width=100)
+    assert row(text, "packed", "2", "seeds") == ["92.0", "±", "2.8", "60.0", "100"]
+    assert text.count("seeds") == 1
+    other = {key: 2 * value for key, value in results().items() if isinstance(value, float)}
+    full = [results(), results() | other]
+    narrow = printed(
+        compare([RunRow({"method": "deep_ensemble", "seed": seed}, "done", found) for seed, found in enumerate(full)])
+    )
+    assert row(narrow, "deep_ensemble", "2", "seeds")[:4] == ["148.3", "±", "69.9", "0.062"] and "…" not in narrow
+    write_csv(tmp_path / "sweep.csv", rows)
+    with (tmp_path / "sweep.csv").open(newline="") as file:
+        *runs, mean, std = csv.DictReader(file)
+    assert len(runs) == 4 and runs[0]["members/acc"] == "0.6"
+    assert (mean["method"], mean["seed"], mean["status"]) == ("packed", "mean", "2 seeds")
+    assert float(mean["test/acc"]) == pytest.approx(0.92) and float(std["test/acc"]) == pytest.approx(0.02 * 2**0.5)
+    assert std["seed"] == "std" and float(std["cost/params"]) == 0
+
+
+def test_a_line_says_what_a_run_varied_and_found():
+    results = {"test/acc": 0.5, "test/nll": 1.25, "members/acc": [0.25, 0.5]}
+    told = line(RunRow({"method.M": 2, "seed": 1}, "done", results))
+    assert told == "M=2, seed=1: accuracy 50.0 %, NLL 1.250, members 37.5 %"
+    alone = line(RunRow({"seed": 1}, "done", {"test/acc": 0.5, "members/acc": [0.5]}))
+    assert alone == "seed=1: accuracy 50.0 %"
+    assert line(RunRow({"seed": 1}, "failed: out of memory", {})) == "seed=1: failed: out of memory"
 
 
 def test_csv_that_cannot_be_written_leaves_the_one_before(tmp_path):

@@ -9,6 +9,7 @@ import yaml
 from matplotlib.figure import Figure
 
 import ensembles
+from ensembles.commands import report
 from ensembles.errors import UserError
 from ensembles.reports import table_result
 from ensembles.reports.overview import COLUMNS, overview
@@ -93,6 +94,28 @@ def test_files_of_many_runs_are_read(tmp_path):
     }
     text = overview(runs, papers)
     assert "75.0" in text and "50.0" in text and 'data-order="3"' in text
+
+
+def test_a_study_s_runs_are_rows_and_claims_a_section(tmp_path, call):
+    (tmp_path / "results" / "cifar10").mkdir(parents=True)
+    runs = [
+        {"row": "mimo-2", "seed": seed, "settings": {"method": {"M": 2}}, "results": {"test/acc": 0.9 + 0.05 * seed}}
+        for seed in (0, 1)
+    ]
+    (tmp_path / "results" / "cifar10" / "runs.json").write_text(json.dumps(runs))
+    found, _ = gather([tmp_path / "results"])
+    assert [(run.name, run.method, run.data) for run in found] == [
+        (f"cifar10-mimo-2-{seed}", "mimo-2", "cifar10") for seed in (0, 1)
+    ]
+    entry = {"id": "a", "claim": "Less <is> more.", "where": "Table 1", "outcome": "does not hold", "group": "g"}
+    entry |= {"by": [["full", "0.5 and 0.4"]], "commands": [], "checked": "The seeds."}
+    (tmp_path / "results" / "claims.json").write_text(json.dumps({"p": {"cites": "P, 2020", "entries": [entry]}}))
+    assert call(report, "results").code == 0
+    text = Path("report.html").read_text()
+    assert "92.5 ± 3.5" in text and "does not hold: 1, of 1 claims" in text and "Less &lt;is&gt; more." in text
+    assert "Checked: The seeds." in text and 'href="#claims"' in text
+    (tmp_path / "results" / "claims.json").write_text("{")
+    assert "claims.json is no ledger" in " ".join(call(report, "results").err.split())
 
 
 def test_folders_without_results(tmp_path, run):

@@ -13,13 +13,14 @@ from omegaconf import OmegaConf
 
 import ensembles
 from ensembles import build
+from ensembles.constructors import built_otherwise, find_constructor
 from ensembles.errors import UserError
 from ensembles.evaluation import evaluate_again
 from ensembles.renamed import by_present_names
 from ensembles.runs import Run
 from ensembles.training.resuming import newest
 from ensembles.training.trainer import make_trainer
-from ensembles.untrusted import Unfit, built_otherwise, find_constructor
+from ensembles.untrusted import Unfit
 from tests.security import variants
 from tests.security.campaign import outcomes, traps
 

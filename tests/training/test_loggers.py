@@ -72,9 +72,10 @@ def only(pattern, where="runs"):
     return found
 
 
-def test_offline_it_is_all_in_the_folder(tiny):
+def test_offline_it_is_all_in_the_folder(tiny, plots):
     ended = tiny("logger=wandb", "logger.offline=true", "logger.tags=[mine]")
-    assert ended.code == 0 and "W&B" not in ended.out + ended.err
+    assert "note: W&B logs offline: wandb sync runs/*/wandb/offline-run-* uploads it." in ended.out
+    assert ended.code == 0 and (ended.out + ended.err).count("W&B") == 1
     run = only("digits-*")
     ids, tags, config, history = logged(run)
     assert ids == {run.name}
@@ -125,7 +126,7 @@ def test_without_credentials_or_connection_it_is_logged_offline(tiny, monkeypatc
     assert ids == {run.name} and any("test/acc" in row for row in history)
 
 
-def test_tensorboard_has_metrics_results_and_plots(tiny):
+def test_tensorboard_has_metrics_results_and_plots(tiny, plots):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     assert tiny("logger=[csv,tensorboard]").code == 0

@@ -1,0 +1,36 @@
+"""Write one self-contained page: claims, tables, figures, accuracy against speed, each run's config and plots.
+
+ensembles report runs --out report.html
+ensembles report sweeps/1a2b3c4d results          # a sweep's runs, and the papers' claims, tables and figures
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from ensembles.claims.verdicts import LEDGER, load_ledger
+from ensembles.cli import program
+from ensembles.errors import UserError, complain
+from ensembles.files import write_text
+from ensembles.reports.overview import overview
+from ensembles.reports.runs_table import gather
+
+
+@program()
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "folders", nargs="+", type=Path, help="of runs, of sweeps, or of what ensembles reproduce wrote"
+    )
+    parser.add_argument("--out", type=Path, default=Path("report.html"), help="the file to write")
+    arguments = parser.parse_args()
+    try:
+        ledgers = [folder / LEDGER for folder in arguments.folders if (folder / LEDGER).is_file()]
+        claims = load_ledger(ledgers[0]) if ledgers else None
+        write_text(arguments.out, overview(*gather(arguments.folders), claims))
+    except UserError as error:
+        complain(error)
+        sys.exit(1)
+    Console().print(f"The page: {arguments.out}", soft_wrap=True)

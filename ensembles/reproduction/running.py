@@ -1,0 +1,222 @@
+"""A table's rows as runs: planned, and what is missing of them run. Torch is not imported here.
+
+Their configurations pass the same checks as a command line of ``ensembles train``.
+"""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+from ensembles.cli.composing import checked
+from ensembles.cli.overrides import check, combinations
+from ensembles.errors import UserError
+from ensembles.evaluations import PROVENANCE
+from ensembles.papers import Row, Table
+from ensembles.papers.experiments import shipped, write_experiments
+from ensembles.recipes import CONFIGS
+from ensembles.reports.paper_result import FULL, OWN, substitutions_sentence
+from ensembles.reports.table_result import MISSING
+from ensembles.runs import Run, decides, state
+
+TRAIN = [sys.executable, "-P", "-m", "ensembles", "train"]
+BEGUN = ("failed", "running", "unfinished")  # by what most needs to be known
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A row and its runs.
+
+    Attributes:
+        runs: one for each seed, in the seeds' order.
+        added: overrides of the user's, which win over the row's.
+    """
+
+    row: Row
+    runs: list[Run]
+    added: tuple[str, ...] = ()
+    note: ClassVar[None] = None  # nothing stands for the row
+
+    @property
+    def arguments(self) -> list[str]:
+        """The overrides as ``ensembles train`` takes them."""
+        return [*self.row.arguments, *self.added]
+
+    @property
+    def same(self) -> tuple:
+        """Equal for rows of the same runs."""
+        return tuple(run.folder for run in self.runs)
+
+    def results(self) -> list[Mapping | None]:
+        """Of each run; None where it has none yet."""
+        return [run.results() for run in self.runs]
+
+    def status(self, found: Sequence[Mapping | None]) -> str:
+        """How far the row is, by its `results` and its runs."""
+        states = ["done" if one is not None else state(run) for run, one in zip(self.runs, found, strict=True)]
+        done = states.count("done")
+        if done == len(states):
+            return "done"
+        begun = [status for word in BEGUN for status in states if status.startswith(word)]
+        if begun and begun[0].startswith("failed"):
+            return begun[0]
+        return ", ".join([*([f"{done} of {len(states)} seeds"] if done else []), *begun[:1]]) or MISSING
+
+    def records(self, found: Sequence[Mapping | None]) -> list[dict]:
+        """What a table keeps of its runs."""
+        return [_record(run, one) for run, one in zip(self.runs, found, strict=True)]
+
+
+def kept(results: Mapping | None) -> dict:
+    """A run's results without single corruptions' cells, which are many."""
+    return {
+        key: value for key, value in (results or {}).items() if key.count("/") < 3 or not key.startswith("corrupted/")
+    }
+
+
+def _record(run: Run, found: Mapping | None) -> dict:
+    place = run.evaluated
+    provenance = _json(place / PROVENANCE) if place and found else {}
+    return {"seed": run.config["seed"], "folder": str(run.folder), "results": kept(found), "provenance": provenance}
+
+
+def _json(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def plan(table: Table, seeds: int, arguments: Sequence[str] = ()) -> list[Planned]:
+    """The runs of a table.
+
+    Args:
+        seeds: runs of a row, with the seeds 0, 1, ...
+        arguments: overrides of the user's, which win over the rows'.
+
+    Raises:
+        UserError: names the table, the row and what is wrong with its configuration.
+    """
+    planned, known = [], set()
+    for row in table.rows:
+        words = [*row.arguments, *arguments]
+        asked = frozenset(
+            word if (CONFIGS / word.partition("=")[0]).is_dir() else word.partition("=")[0] for word in words
+        )
+        try:
+            if asked not in known:  # rows of a sweep differ in their values alone, and this is about keys and options
+                check(words)
+                known.add(asked)
+            planned.append(Planned(row, _runs(words, seeds), tuple(arguments)))
+        except UserError as error:
+            raise UserError(f"{table.name}, row {row.number} ({row.name}): {error}") from error
+    return planned
+
+
+def _runs(arguments: list[str], seeds: int) -> list[Run]:
+    found = combinations(arguments)
+    if len(found) > 1:
+        raise UserError("a row has one configuration: give each override one value.")
+    config = found[0][1]
+    choices = config.hydra.runtime.choices
+    del config.hydra
+    plain = checked(config)
+    return [Run.of({**plain, "seed": seed}, choices) for seed in range(seeds)]
+
+
+def custom_settings(table: Table, planned: Sequence[Planned], arguments: Sequence[str]) -> Table:
+    """The table, which says so where the overrides that its runs are planned with change what they compute."""
+    deciding = [word for word in arguments if decides(word.partition("=")[0].lstrip("+"))]
+    if not deciding or not any(_changed(table, entry) for entry in planned):
+        return table
+    return replace(
+        table,
+        scale=OWN if table.scale == FULL else f"{table.scale}-{OWN}",
+        substitutions=(*table.substitutions, f"{', '.join(deciding)} for the rows' own settings"),
+        # the printed numbers are of the paper's setting
+        drawing=table.drawing and {key: value for key, value in table.drawing.items() if key != "printed"},
+    )
+
+
+def _changed(table: Table, entry: Planned) -> bool:
+    (without,) = plan(replace(table, rows=(entry.row,)), 1)
+    return _computed(without.runs[0]) != _computed(entry.runs[0])
+
+
+def _computed(run: Run) -> tuple:
+    """What is trained and how it is evaluated, whether or not the predictions are kept."""
+    evaluation = run.evaluation
+    return run.folder.name, {**evaluation, "evaluation": {**evaluation["evaluation"], "save_predictions": None}}
+
+
+def unfinished(entry: Planned) -> list[str]:
+    """The seeds without results."""
+    return [str(run.config["seed"]) for run in entry.runs if run.results() is None]
+
+
+def having(tables: Sequence[Table], wanted: Sequence[str] | None) -> list[Table]:
+    """Those tables that have a row that is wanted by number or name; all of them where none is.
+
+    Raises:
+        UserError: a row that none of the tables has.
+    """
+    for word in wanted or ():
+        if not any(is_wanted(row, [word]) for table in tables for row in table.rows):
+            if len(tables) > 1:
+                raise UserError(f"No table has a row {word!r}: --dry-run shows the rows of each.")
+            there = "; ".join(f"{row.number} {row.name}" for row in tables[0].rows)
+            raise UserError(f"{tables[0].name} has no row {word!r}: there are {there}.")
+    return [table for table in tables if not wanted or any(is_wanted(row, wanted) for row in table.rows)]
+
+
+def missing(planned: Sequence[Planned], wanted: Sequence[str] | None) -> list[Planned]:
+    """Those rows that miss results and, where some are wanted by number or name, are among these."""
+    return [entry for entry in planned if (not wanted or is_wanted(entry.row, wanted)) and unfinished(entry)]
+
+
+def is_wanted(row: Row, wanted: Sequence[str]) -> bool:
+    """Say whether a row is one of those that are wanted by number or name."""
+    return not {str(row.number), row.name, row.names[0]}.isdisjoint(wanted)
+
+
+def run(table: Table, entries: Sequence[Planned], overrides: Sequence[str]) -> None:
+    """Run what is missing of these rows, in one multirun."""
+    folder = Path(entries[0].runs[0].config["sweeps_dir"]) / table.slug.replace("/", "-")
+    names = write_experiments(table, folder)
+    seeds = ",".join(sorted({seed for entry in entries for seed in unfinished(entry)}, key=int))
+    alike = {entry.runs[0].folder: names[entry.row.number] for entry in entries}  # rows that share runs once
+    chosen = ",".join(alike.values())
+    train(["-m", "--config-dir", str(folder), f"experiment={chosen}", f"seed={seeds}", *overrides])
+
+
+def train(arguments: list[str]) -> None:
+    """Call ``ensembles train``; what fails is in the runs' folders, and in the table."""
+    found = os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])
+    with subprocess.Popen([*TRAIN, *arguments], env=os.environ | {"PYTHONPATH": found}) as child:
+        try:
+            child.wait()
+        except KeyboardInterrupt:
+            child.wait()  # a terminal's Ctrl-C is for both, and the child saves what it has done
+            raise
+
+
+def commands(
+    table: Table, planned: Sequence[Planned], wanted: Sequence[str] | None, overrides: Sequence[str]
+) -> list[str]:
+    """For each row the command that runs what is missing of it, among comments."""
+    lines = [f"# {table.slug}: {table.title} ({table.cites})"]
+    if table.substitutions:
+        lines.append(f"# {substitutions_sentence(table.scale, table.substitutions)}")
+    full = table.scale == FULL and not table.is_figure
+    options = {row.number: f" (experiment={name})" for name, row in shipped(table).items()} if full else {}
+    for entry in missing(planned, wanted):
+        words = ["ensembles", "train", "-m", *entry.row.arguments, f"seed={','.join(unfinished(entry))}"]
+        named = f"# {entry.row.number} {entry.row.name}{options.get(entry.row.number, '')}"
+        lines += [named, shlex.join([*words, *overrides])]
+    done = f"{sum(not unfinished(entry) for entry in planned)} of {len(planned)} rows are done"
+    return [*lines, f"# {done if planned else 'computed directly, without runs'}", ""]
