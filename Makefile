@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup train test test-fast test-slow test-campaign test-browser test-gpu test-slurm lint docs clean
+.PHONY: help setup train test test-fast test-slow test-campaign test-browser test-gpu test-matrix test-slurm lint docs clean
 
 FAST := tests/cli tests/methods tests/metrics
 
@@ -36,7 +36,7 @@ test-fast: setup  ## run what needs no whole run, for each edit (about a minute)
 	$(BIN)/python -m pytest -n 2 $(FAST)
 
 test-slow: setup  ## run the tests that take longer: real programs, whole tables, processes that are killed
-	$(BIN)/python -m pytest -n 2 -m "slow and not campaign and not browser and not slurm and not gpu"
+	$(BIN)/python -m pytest -n 2 -m "slow and not campaign and not browser and not slurm and not gpu and not matrix"
 
 test-campaign: setup  ## run random faults and configurations, and what else takes very long
 	$(BIN)/python -m pytest -n 2 -m campaign
@@ -46,6 +46,9 @@ test-browser: setup  ## test the page in Chromium (tests/browser/install.sh inst
 
 test-gpu: setup  ## test precision, compilation and FSDP on a GPU
 	$(BIN)/python -m pytest -m gpu
+
+test-matrix: setup  ## try every method on every family of backbones, as docs/backbones.md says (an hour)
+	$(BIN)/python -m pytest -m matrix
 
 test-slurm: setup  ## test jobs on a SLURM (tests/slurm/install.sh installs and starts one on this machine)
 	$(BIN)/python -m pytest -m slurm

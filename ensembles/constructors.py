@@ -254,7 +254,7 @@ class Limited(TorchDispatchMode):
 def built_otherwise(about: dict) -> dict:
     """The description without what has to do with where a training started, since all weights are in the checkpoint."""
     model = dict(about["model"])
-    if model.get("pretrained") is True:
+    if type(model.get("pretrained")) in (bool, str):
         model["pretrained"] = False
     if isinstance(model.get("kwargs"), dict) and type(model["kwargs"].get("checkpoint_path")) is str:
         model["kwargs"] = {key: value for key, value in model["kwargs"].items() if key != "checkpoint_path"}

@@ -43,6 +43,7 @@ def _numbers(length=None):
 
 _FLAG = lambda v: isinstance(v, bool), "true or false"
 _PATH = lambda v: isinstance(v, str) and v.strip() != "", "a path"
+_FLAG_OR_PATH = lambda v: isinstance(v, bool) or _PATH[0](v), "true, false or a path"
 _LIST = lambda v: isinstance(v, Sequence) and not isinstance(v, str), "a list"
 _BUILT = lambda v: isinstance(v, Mapping) and isinstance(v.get("_target_"), str), "{_target_: ..., its settings}"
 _SETTINGS = lambda v: isinstance(v, Mapping), "{name: value}"
@@ -142,7 +143,7 @@ LIMITS = {
         "depth": _integer(1, 10_000),
         "widen_factor": _integer(1, 1000),
         "ghost_batch": _or_null(_integer(1)),
-        "pretrained": _FLAG,
+        "pretrained": _FLAG_OR_PATH,
         "late_stride": _FLAG,
         "conv_bias": _FLAG,
         "preactivation": _FLAG,

@@ -82,6 +82,8 @@ def decides(key: str) -> bool:
 
 def _checkpoint_files(config: dict) -> list[Path]:
     paths = [config["ckpt"]] if config["ckpt"] else []
+    if isinstance(config["model"].get("pretrained"), str):
+        paths.append(config["model"]["pretrained"])
     return [Path(path) for path in (*paths, *(config["method"].get("checkpoints") or ()))]
 
 

@@ -28,8 +28,9 @@ def networks(ensemble: Ensemble) -> list[nn.Module]:
 
 def _subnetwork(ensemble: MIMONetwork, m: int) -> nn.Module:
     network = ensemble.member(m)
-    slices = ensemble.network.get_submodule(ensemble.first).weight.detach().chunk(ensemble.M, dim=1)
-    network.get_submodule(ensemble.first).weight = nn.Parameter(slices[m].clone())
+    for name in ensemble.first:
+        slices = ensemble.network.get_submodule(name).weight.detach().chunk(ensemble.M, dim=1)
+        network.get_submodule(name).weight = nn.Parameter(slices[m].clone())
     return network
 
 

@@ -4,13 +4,16 @@ import math
 from collections.abc import Collection
 from difflib import get_close_matches
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from torch import nn
+from safetensors import SafetensorError
+from torch import Tensor, nn
 from torchvision import models
 
-from ensembles.backbones.fit import MISFITS, fit
+from ensembles.backbones.dimensions import ends
+from ensembles.backbones.fit import MISFITS, fit, note_pretrained
 from ensembles.errors import UserError, reason
 from ensembles.limits import settings_of
 
@@ -23,7 +26,7 @@ def require_known(library: str, name: str, names: Collection[str]) -> None:
         raise UserError(f"model.name={name} is no classifier of {library}: {hint}")
 
 
-def require_trained_numbers(pretrained: bool, width: float = 1, init: str | None = None, **_) -> None:
+def require_trained_numbers(pretrained: bool | str, width: float = 1, init: str | None = None, **_) -> None:
     """Raise a UserError where nothing would be left of pretrained weights."""
     if pretrained and width != 1:
         raise UserError("model.pretrained needs the trained width: set model.width=1 or model.pretrained=false.")
@@ -54,6 +57,10 @@ def torchvision_model(
     """
     require_known("torchvision", name, models.list_models(module=models))
     require_trained_numbers(pretrained, **settings)
+    if isinstance(pretrained, str):
+        raise UserError(
+            f"model.pretrained={pretrained} is a file, which only timm's models start from: use model=timm."
+        )
     weights = models.get_model_weights(name).DEFAULT if pretrained else None
     classes = {} if pretrained else {"num_classes": num_classes}
     try:
@@ -69,6 +76,8 @@ def torchvision_model(
             f"put the file {weights.url} into {folder}, or set model.pretrained=false."
         ) from error
     _drop_auxiliary_heads(network)
+    if pretrained:
+        note_pretrained(network)
     _give_classes(network, num_classes)
     _read_channels(network, in_channels, pretrained)
     return fit(network, num_classes, in_channels, image_size, **settings)
@@ -121,7 +130,7 @@ def timm_model(
     num_classes: int,
     in_channels: int = 3,
     image_size: int = 32,
-    pretrained: bool = False,
+    pretrained: bool | str = False,
     kwargs: dict[str, Any] | None = None,
     **settings,
 ) -> nn.Module:
@@ -129,7 +138,8 @@ def timm_model(
 
     Args:
         name: an architecture, or one with the tag of its weights, such as resnet26.bt_in1k.
-        pretrained: start from timm's weights, which timm fits to the channels, classes and image size.
+        pretrained: start from timm's weights, or those in a file, .pth or .safetensors, that timm or this model has
+            saved. timm fits them to the channels, classes and image size; a head for other classes starts anew.
         kwargs: more arguments for timm's constructor, such as drop_path_rate.
         settings: as `fit` takes them.
 
@@ -140,13 +150,18 @@ def timm_model(
 
     require_known("timm", name, {*timm.list_models(), *timm.list_models(pretrained=True)})
     require_trained_numbers(pretrained, **settings)
-    if pretrained and not timm.models.is_model_pretrained(name):
+    if pretrained is True and not timm.models.is_model_pretrained(name):
         raise UserError(f"timm has no weights of {name}: set model.pretrained=false or choose another model.name.")
     published = timm.get_pretrained_cfg(name)
     size = {"img_size": image_size} if published.fixed_input_size else {}
+    classes, weights = published.num_classes, {}
+    if isinstance(pretrained, str):
+        state = _read_weights(pretrained)
+        classes = _classes_in(state, published.classifier, pretrained, name)
+        weights = {"pretrained_cfg_overlay": {"state_dict": state, "num_classes": classes}}
     try:
         network = timm.create_model(
-            name, pretrained, num_classes=num_classes, in_chans=in_channels, **size | (kwargs or {})
+            name, bool(pretrained), num_classes=num_classes, in_chans=in_channels, **size | weights | (kwargs or {})
         )
     except TypeError as error:
         raise UserError(f"model.kwargs does not suit {name} ({reason(error)}): see timm's manual.") from error
@@ -160,4 +175,28 @@ def timm_model(
             f"data.image_size: timm cannot build {name} for {image_size} pixels ({reason(error)}); "
             f"set it to {published.input_size[-1]}, as published, or choose another model."
         ) from error
+    if pretrained:
+        note_pretrained(network)
+        if num_classes != classes:
+            for head in ends(network, (in_channels, image_size, image_size))[1]:
+                network.get_submodule(head).pretrained = False
     return fit(network, num_classes, in_channels, image_size, **settings)
+
+
+def _read_weights(path: str) -> dict[str, Tensor]:
+    from timm.models import load_state_dict
+
+    try:
+        return load_state_dict(path, weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, UnpicklingError, SafetensorError) as error:
+        raise UserError(
+            f"model.pretrained={path} cannot be read ({reason(error)}): give a file of weights, .pth or .safetensors."
+        ) from error
+
+
+def _classes_in(state: dict[str, Tensor], classifier: str | tuple[str, ...], path: str, name: str) -> int:
+    """Count the classes of a file's weights, by the layer that timm names as the classifier."""
+    head = classifier if isinstance(classifier, str) else classifier[0]
+    if f"{head}.weight" not in state:
+        raise UserError(f"model.pretrained={path} holds no weights of {name}: it has no {head}.weight.")
+    return len(state[f"{head}.weight"])

@@ -134,3 +134,10 @@ def note_initialisers(network: nn.Module, kinds: dict[type, Initialiser | None])
         for kind, initialiser in kinds.items():
             if isinstance(layer, kind):
                 layer.initialiser = initialiser
+
+
+def note_pretrained(network: nn.Module) -> None:
+    """Note that the layers' numbers are pretrained, for methods to keep them."""
+    for layer in network.modules():
+        if isinstance(layer, LAYERS):
+            layer.pretrained = True

@@ -1,7 +1,6 @@
 """Thinner and wider networks by surgery: every hidden width of any network times one ratio.
 
-Exact for networks that chain or add their layers; what does not come out is refused with a sentence. A resized layer
-is drawn anew, see `redraw`.
+A resized layer is drawn anew, see `redraw`; what does not come out is refused with a sentence.
 """
 
 import math
@@ -12,12 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ensembles.backbones.trace import Step, on_meta, trace
+from ensembles.backbones.dimensions import Dimensions, dimensions
+from ensembles.backbones.trace import LAYERS, Trace, on_meta, trace
 from ensembles.errors import UserError, reason
 from ensembles.limits import require
 
 # In a ResNet the authors of Packed-Ensembles give a block's first convolution no subgroups.
 WITHOUT_SUBGROUPS = {"BasicBlock": "conv1", "Bottleneck": "conv1"}
+SAID = 0.1  # share of the parameters in layers that keep their widths from which on a warning says so
 
 
 def resize(
@@ -25,9 +26,11 @@ def resize(
 ) -> nn.Module:
     """Multiply every width but the input's and the output's by ``ratio``, in place; give convolutions ``gamma`` groups.
 
-    A convolution but the first has the most groups, up to ``gamma``, that divide its channels and keep ``min_channels``
-    input channels each (Packed-Ensembles, section 3.1, and its authors' code). A fractional width is rounded up to a
-    multiple of ``gamma``, with a warning.
+    What is a width, and what follows from it, is seen in a pass (`dimensions`). Numbers of heads, of groups and of
+    images' parts stay; heads and groups become thinner. A convolution but the first has the most groups, up to
+    ``gamma``, that divide its channels and keep ``min_channels`` input channels each (Packed-Ensembles, section 3.1,
+    and its authors' code). A width is rounded up, with a warning, to a whole number that ``gamma``, heads and groups
+    divide.
 
     Args:
         network: freshly initialised, (B, *input_shape) -> (B, K).
@@ -36,29 +39,104 @@ def resize(
     Raises:
         UserError: the network's structure does not allow it.
     """
+    return resize_all([network], ratio, input_shape, gamma, min_channels)[0]
+
+
+def resize_all(
+    networks: list[nn.Module], ratio: float, input_shape: tuple[int, ...], gamma: int = 1, min_channels: int = 64
+) -> list[nn.Module]:
+    """Resize networks of one architecture, see `resize`."""
     require(width=ratio, gamma=gamma, min_channels=min_channels)
     if ratio == 1 and gamma == 1:
-        return network
-    plan = trace(network, input_shape)
-    steps = {step.name: step for step in plan.steps}
-    width = _Widths(ratio, gamma)
-    hidden = {len(p) for name, p in network.named_parameters() if p.dim() > 1 and name != f"{plan.last}.weight"}
-    grown = _Widths(ratio, gamma)
-    if any(grown(channels) > channels for channels in hidden) and not _is_on_meta(network):
-        require_room(resized_size(network, ratio, input_shape, gamma, min_channels))
+        return networks
+    first, kind = networks[0], type(networks[0]).__name__
+    found, plan = dimensions(first, input_shape), trace(first, input_shape)
+    sizes, rounded = found.equations.solve(ratio, gamma)
+    if any(sizes[symbol] < 1 for symbol in found.equations.of_tensors):
+        raise UserError(f"Nothing of {kind} is left at {ratio:g} times its width: choose a larger one.")
+    shapes = {name: found.shape(name, sizes) for name in found.tensors}
+    if ratio != 1:
+        _require_width(first, shapes, plan, ratio)
+    if not _is_on_meta(first):
+        counts = {name: parameter.numel() for name, parameter in first.named_parameters()}
+        after = sum(math.prod(shapes[name]) if name in shapes else count for name, count in counts.items())
+        if after > sum(counts.values()):
+            require_room(after, len(networks))
+    for network in networks:
+        _set_attributes(network, found, sizes)
+        _set_tensors(network, shapes, plan, gamma, min_channels)
+    _check(first, input_shape, plan.output, ratio)
+    if rounded:
+        widths = ", ".join(f"{old} -> {new}" for old, new in sorted(rounded.items()))
+        warnings.warn(f"Widths times {ratio:g} that are no multiple of {gamma} are rounded up: {widths}.", stacklevel=3)
+    return networks
+
+
+def _require_width(network: nn.Module, shapes: dict[str, tuple[int, ...]], plan: Trace, ratio: float) -> None:
+    """Refuse a network of which all layers keep their shape, and say so where many do."""
+    weights = {name: network.get_parameter(name) for name in (f"{step.name}.weight" for step in plan.steps)}
+    kept = {name: weight for name, weight in weights.items() if shapes.get(name) == tuple(weight.shape)}
+    kind = type(network).__name__
+    if len(kept) == len(weights):
+        raise UserError(
+            f"{kind} does not work at {ratio:g} times its width, since numbers in its code fix it: "
+            "choose alpha = M, another model, or one whose constructor takes the width."
+        )
+    share = sum(weight.numel() for weight in kept.values()) / parameter_count(network)
+    if share > SAID:
+        warnings.warn(
+            f"{kind} keeps layers with {share:.0%} of its parameters as they are: its code fixes their widths.",
+            stacklevel=4,
+        )
+
+
+def _set_tensors(network: nn.Module, shapes: dict, plan: Trace, gamma: int, min_channels: int) -> None:
+    layers = {step.name for step in plan.steps}
     for name, module in network.named_modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            if name in steps:
-                ends = (name == plan.first, name == plan.last)
-                subgroups = 1 if ends[0] or _is_without_subgroups(network, name) else gamma
-                _resize_layer(module, steps[name], ends, width, subgroups, min_channels)
-        elif isinstance(module, _BatchNorm | nn.GroupNorm | nn.LayerNorm):
-            _resize_norm(name, module, width)
-        else:
-            _resize_own_parameters(module, hidden, width)
-    _check(network, input_shape, plan.output, ratio)
-    width.warn()
-    return network
+        own = {key: shapes.get(f"{name}.{key}" if name else key) for key, _ in _own_tensors(module)}
+        if isinstance(module, LAYERS) and name in layers:
+            whole = name == plan.first or _is_without_subgroups(network, name)
+            _resize_layer(module, own["weight"], 1 if whole else gamma, min_channels)
+            own = {key: shape for key, shape in own.items() if key not in ("weight", "bias")}
+        _resize_tensors(module, own, isinstance(module, NORMS))
+        _tell_sizes(module)
+
+
+def _own_tensors(module: nn.Module) -> list[tuple[str, Tensor]]:
+    return [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
+
+
+def _set_attributes(network: nn.Module, found: Dimensions, sizes: list[int]) -> None:
+    """Give integers in the modules, and roots of heads' widths, the values that the new widths ask for."""
+    for (owner, key, place), dim in found.attributes.items():
+        module, value = network.get_submodule(owner), int(found.equations.resolve(dim).at(sizes))
+        if place is not None:
+            old = getattr(module, key)
+            value = type(old)(value if i == place else n for i, n in enumerate(old))
+        setattr(module, key, value)
+    for owner, dim in found.parts:
+        module, old = network.get_submodule(owner), found.equations.size(dim)
+        for key, value in vars(module).items():
+            if isinstance(value, float) and math.isclose(value, old**-0.5):
+                setattr(module, key, int(found.equations.resolve(dim).at(sizes)) ** -0.5)
+
+
+def _tell_sizes(module: nn.Module) -> None:
+    """Let a layer or norm tell the sizes that its tensors have."""
+    if isinstance(module, nn.MultiheadAttention) and module.in_proj_weight is not None:
+        module.embed_dim = module.kdim = module.vdim = module.in_proj_weight.shape[1]
+        module.head_dim = module.embed_dim // module.num_heads
+    weight = getattr(module, "weight", None)
+    if not isinstance(weight, Tensor):
+        return
+    outputs, inputs = weight.shape[0], weight.shape[1] if weight.dim() > 1 else weight.shape[0]
+    told = {"out_features": outputs, "in_features": inputs, "out_channels": outputs}
+    told |= {"in_channels": inputs * getattr(module, "groups", 1)}
+    if weight.dim() == 1:
+        told = {"num_features": outputs, "num_channels": outputs}
+    for key, value in told.items():
+        if isinstance(vars(module).get(key), int):
+            setattr(module, key, value)
 
 
 def resized_size(
@@ -74,57 +152,16 @@ def _is_on_meta(network: nn.Module) -> bool:
     return all(parameter.is_meta for parameter in network.parameters())
 
 
-class _Widths:
-    """Original width -> new width, and a note of those that were rounded."""
-
-    def __init__(self, ratio: float, gamma: int) -> None:
-        self.ratio, self.gamma = ratio, gamma
-        self.rounded: dict[int, int] = {}
-
-    def __call__(self, channels: int) -> int:
-        exact = round(channels * self.ratio, 6)
-        new = self.gamma * math.ceil(exact / self.gamma)
-        if new != exact:
-            self.rounded[channels] = new
-        return new
-
-    def warn(self) -> None:
-        if self.rounded:
-            widths = ", ".join(f"{old} -> {new}" for old, new in sorted(self.rounded.items()))
-            warnings.warn(
-                f"Widths times {self.ratio:g} that are no multiple of {self.gamma} are rounded up: {widths}.",
-                stacklevel=3,
-            )
-
-
 def _is_without_subgroups(network: nn.Module, name: str) -> bool:
     parent, _, child = name.rpartition(".")
     return WITHOUT_SUBGROUPS.get(type(network.get_submodule(parent)).__name__) == child
 
 
-def _resize_layer(
-    layer: nn.Conv2d | nn.Linear, step: Step, ends: tuple[bool, bool], width: _Widths, gamma: int, min_channels: int
-) -> None:
-    first, last = ends
-    if isinstance(layer, nn.Linear):
-        inputs = layer.in_features if first else width(layer.in_features // step.pixels) * step.pixels
-        layer.out_features = layer.out_features if last else width(layer.out_features)
-        layer.in_features = inputs
-        redraw(layer, (layer.out_features, inputs))
-        return
-    depthwise = layer.groups > 1 and layer.groups == layer.in_channels
-    layer.in_channels = layer.in_channels if first else width(layer.in_channels)
-    layer.out_channels = layer.out_channels if last else width(layer.out_channels)
-    if depthwise:
-        layer.groups = layer.in_channels
-    elif layer.groups == 1:
-        layer.groups = subgroups(layer.in_channels, layer.out_channels, gamma, min_channels)
-    if layer.in_channels % layer.groups or layer.out_channels % layer.groups:
-        raise UserError(
-            f"The convolution {step.name} has {layer.groups} groups, which do not divide its resized channels, "
-            f"{layer.in_channels} in and {layer.out_channels} out: choose another alpha, M or model.width."
-        )
-    redraw(layer, (layer.out_channels, layer.in_channels // layer.groups, *layer.kernel_size))
+def _resize_layer(layer: nn.Conv2d | nn.Linear, shape: tuple[int, ...], gamma: int, min_channels: int) -> None:
+    if isinstance(layer, nn.Conv2d) and layer.groups == 1:
+        layer.groups = subgroups(shape[1], shape[0], gamma, min_channels)
+        shape = (shape[0], shape[1] // layer.groups, *shape[2:])
+    redraw(layer, shape)
 
 
 def subgroups(in_channels: int, out_channels: int, gamma: int, min_channels: int) -> int:
@@ -135,29 +172,38 @@ def subgroups(in_channels: int, out_channels: int, gamma: int, min_channels: int
     return 1
 
 
-def _resize_norm(name: str, norm: nn.Module, width: _Widths) -> None:
-    if isinstance(norm, nn.LayerNorm):
-        shape = (*norm.normalized_shape[:-1], width(norm.normalized_shape[-1]))
-        norm.normalized_shape, channels = shape, shape
-    elif isinstance(norm, nn.GroupNorm):
-        norm.num_channels = width(norm.num_channels)
-        if norm.num_channels % norm.num_groups:
-            raise UserError(
-                f"The group norm {name} has {norm.num_groups} groups, which do not divide its resized width."
-            )
-        channels = (norm.num_channels,)
-    else:
-        norm.num_features = width(norm.num_features)
-        channels = (norm.num_features,)
-    for key, tensor in (*norm.named_parameters(recurse=False), *norm.named_buffers(recurse=False)):
-        if tensor.dim():
-            _replace(norm, key, _resample(tensor, channels, 1.0))
+NORMS = (_BatchNorm, nn.GroupNorm, nn.LayerNorm)
 
 
-def _resize_own_parameters(module: nn.Module, hidden: set[int], width: _Widths) -> None:
-    for key, parameter in module.named_parameters(recurse=False):
-        shape = tuple(width(n) if n in hidden else n for n in parameter.shape)
-        _replace(module, key, _resample(parameter, shape, 1.0))
+def _resize_tensors(module: nn.Module, shapes: dict[str, tuple[int, ...] | None], anew: bool) -> None:
+    """Give a module's tensors other shapes: parameters numbers picked from those they have, buffers every nth.
+
+    Args:
+        anew: pick also the numbers of those whose shape stays.
+    """
+    for key, tensor in _own_tensors(module):
+        shape = shapes.get(key)
+        if shape is None or not tensor.dim() or (shape == tuple(tensor.shape) and not anew):
+            continue
+        if anew or isinstance(tensor, nn.Parameter):
+            _replace(module, key, _resample(tensor, shape, 1.0))
+        else:
+            _replace(module, key, _thinned(tensor, shape))
+
+
+def _thinned(table: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Pick pairs of a computed table's entries at even distances: of sines and cosines, say, or a blur."""
+    for dim, (old, new) in enumerate(zip(table.shape, shape, strict=True)):
+        if old != new:
+            places = torch.arange(new)
+            places = (places // 2 * old // new * 2 + places % 2).clamp(max=old - 1)
+            table = table.index_select(dim, places.to(table.device))
+    return table
+
+
+def is_pretrained(layer: nn.Module) -> bool:
+    """Tell whether the layer's numbers are pretrained, so that it should keep them."""
+    return getattr(layer, "pretrained", False)
 
 
 def redraw(layer: nn.Conv2d | nn.Linear, shape: tuple[int, ...]) -> None:

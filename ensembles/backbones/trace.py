@@ -23,10 +23,12 @@ class Step:
     Attributes:
         name: the layer's dotted name in the network.
         pixels: places of the feature map that were flattened into the layer's inputs (1 if none were).
+        batched: whether it reads what was computed of the batch, and not of a table of positions, say.
     """
 
     name: str
     pixels: int
+    batched: bool = True
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def trace(network: nn.Module, input_shape: tuple[int, ...]) -> Trace:
                 channels, *space = feature_map.pop()[1:]
                 flattened = torch.Size(space).numel()
                 pixels = flattened if channels * flattened == module.in_features else 1
-            steps.setdefault(names[module], Step(names[module], pixels))
+            steps.setdefault(names[module], Step(names[module], pixels, inputs[0].shape[0] % 2 == 0))
         if isinstance(output, torch.Tensor) and output.dim() == 4:
             feature_map[:] = [output.shape]
 

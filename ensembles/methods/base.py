@@ -9,7 +9,7 @@ import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
-from ensembles.backbones.resize import parameter_count, redraw, require_room
+from ensembles.backbones.resize import is_pretrained, parameter_count, redraw, require_room
 from ensembles.backbones.trace import LAYERS
 from ensembles.deal import Deal
 from ensembles.errors import UserError
@@ -90,7 +90,7 @@ def fresh(backbone: Backbone, M: int) -> list[nn.Module]:
     networks = [copy.deepcopy(backbone) for _ in range(M)]
     for network in networks[1:]:
         for layer in network.modules():
-            if isinstance(layer, LAYERS):
+            if isinstance(layer, LAYERS) and not is_pretrained(layer):
                 redraw(layer, tuple(layer.weight.shape))
     return networks
 

@@ -1,11 +1,13 @@
 """BatchEnsemble (Wen et al., 2020): one set of weights, times a rank-one matrix of each member's own."""
 
+import warnings
 from collections.abc import Iterator
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from ensembles.backbones.resize import is_pretrained
 from ensembles.deal import whole_or_shares
 from ensembles.errors import UserError
 from ensembles.limits import require, settings_of
@@ -21,7 +23,8 @@ class BatchEnsembleNetwork(Folded):
 
     Args:
         backbone: a freshly initialised network, or a function that builds one.
-        init: how the fast weights r and s start: ``normal``, N(1, 0.5^2), or ``signs``, +1 or -1 at even odds.
+        init: how the fast weights r and s start: ``normal``, N(1, 0.5^2); ``signs``, +1 or -1 at even odds; or
+            ``close``, N(1, 0.01^2), with which members of a pretrained network start close to it.
         member_batch_norm: each member has its own batch norms ("EnsembleBN").
 
     Raises:
@@ -32,15 +35,21 @@ class BatchEnsembleNetwork(Folded):
         self,
         backbone: Backbone,
         M: int = 4,
-        init: Literal["normal", "signs"] = "normal",
+        init: Literal["normal", "signs", "close"] = "normal",
         member_batch_norm: bool = False,
         input_shape: tuple[int, ...] = (3, 32, 32),
     ) -> None:
-        if init not in ("normal", "signs"):
+        if init not in ("normal", "signs", "close"):
             raise UserError(
-                f"method.init is {init!r}, but must be normal or signs: how the fast weights r and s start."
+                f"method.init is {init!r}, but must be normal, signs or close: how the fast weights r and s start."
             )
         (network,) = fresh(backbone, 1)
+        if init != "close" and any(is_pretrained(layer) for layer in network.modules()):
+            warnings.warn(
+                f"method.init={init} changes what the pretrained layers compute; with method.init=close members start "
+                "close to the pretrained network.",
+                stacklevel=2,
+            )
         super().__init__(network, M, input_shape, BATCH_NORMS if member_batch_norm else ())
         self.layers = layers(network)
         self.fast = nn.ModuleList(FastWeights(layer, network, M, init) for layer in self.layers)
@@ -96,7 +105,9 @@ class FastWeights(nn.Module):
 
 def _initial(init: str, weight: Tensor, M: int, size: int) -> Tensor:
     normal = torch.randn(M, size, device=weight.device, dtype=weight.dtype)
-    return 1 + 0.5 * normal if init == "normal" else torch.where(normal < 0, -1.0, 1.0).to(weight.dtype)
+    if init == "signs":
+        return torch.where(normal < 0, -1.0, 1.0).to(weight.dtype)
+    return 1 + (0.5 if init == "normal" else 0.01) * normal
 
 
 batch_ensemble = BatchEnsembleNetwork

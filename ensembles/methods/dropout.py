@@ -126,10 +126,11 @@ def dropout_sites(network: nn.Module, input_shape: tuple[int, ...], site: str = 
                 "set method.site=convolutions."
             )
         return found
-    inner = inner_layers(network, input_shape)
+    # not layers that compute tables of positions, say
+    layers = [step.name for step in trace(network, input_shape).steps if step.batched]
+    inner = [name for name in inner_layers(network, input_shape) if name in layers]
     if inner:
         return inner
-    layers = [step.name for step in trace(network, input_shape).steps]
     convolutions = [name for name in layers if isinstance(network.get_submodule(name), nn.Conv2d)]
     found = convolutions[1:] or layers[1:]
     if not found:

@@ -24,7 +24,8 @@ class Folded(Ensemble):
     """M networks of one architecture; a subclass says how member m's weights come from the stored numbers.
 
     Members run one after another, each an ordinary pass. Only where they share a batch norm that takes its statistics
-    from the batch do they run layer by layer together, so that it sees all members' activations.
+    from the batch do they run layer by layer together, so that it sees all members' activations; unless layers of the
+    network read something else than the batch, which cannot be told apart by members.
 
     Args:
         network: what runs; a subclass takes out of it what it stores otherwise.
@@ -42,7 +43,9 @@ class Folded(Ensemble):
         super().__init__()
         require(M=M)
         self.M, self.input_shape = M, tuple(input_shape)
-        self.first = trace(network, input_shape).first
+        plan = trace(network, input_shape)
+        self.first = plan.first
+        self._by_layer = all(step.batched for step in plan.steps)
         self.norms = MemberNorms(network, M, own_norms) if own_norms else None
         self.network = network
         if M > 1 and self._shared_batch_norms() and _has_attention(network):
@@ -64,12 +67,16 @@ class Folded(Ensemble):
             return self._together(torch.cat([x] * self.M), common=x)
         first = self.network.get_submodule(self.first)
         with forwards({first: once(first, x)} if self._shares_first else {}):
-            return torch.stack([functional_call(self.network, self.weights(m), (x,)) for m in range(self.M)])
+            return torch.stack([self._run(m, x) for m in range(self.M)])
 
     def each(self, x: Tensor) -> Tensor:
         if self._runs_together():
             return self._together(x.flatten(0, 1))
-        return torch.stack([functional_call(self.network, self.weights(m), (x[m],)) for m in range(self.M)])
+        return torch.stack([self._run(m, x[m]) for m in range(self.M)])
+
+    def _run(self, m: int, x: Tensor) -> Tensor:
+        # A module can stand in several places of a network; by one of its names it is given its weights once.
+        return functional_call(self.network, self.weights(m), (x,), tie_weights=False)
 
     def member(self, m: int) -> nn.Module:
         """Copy member m as an ordinary network with plain weights."""
@@ -107,7 +114,7 @@ class Folded(Ensemble):
         return [norm for norm in self.network.modules() if isinstance(norm, _BatchNorm) and norm not in own]
 
     def _runs_together(self) -> bool:
-        norms = self._shared_batch_norms() if self.M > 1 else []
+        norms = self._shared_batch_norms() if self.M > 1 and self._by_layer else []
         return any(norm.training or norm.running_mean is None for norm in norms)
 
 

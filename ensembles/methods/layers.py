@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ensembles.backbones.resize import redraw
+from ensembles.backbones.resize import is_pretrained, redraw
 from ensembles.backbones.trace import LAYERS
 
 
@@ -68,9 +68,18 @@ def layers(network: nn.Module) -> list[Layer]:
 
 
 def widen_outputs(layer: nn.Conv2d | nn.Linear, M: int) -> None:
-    """Give the layer M times its outputs, each member's drawn anew, see `redraw`."""
+    """Give the layer M times its outputs, each member's drawn anew, see `redraw`, or a little off pretrained ones."""
+    if is_pretrained(layer):
+        set_outputs(layer, *(_near(t.detach(), M) for t in (layer.weight, layer.bias) if t is not None))
+        return
     redraw(layer, (M * layer.weight.shape[0], *layer.weight.shape[1:]))
     set_outputs(layer, layer.weight, layer.bias)
+
+
+def _near(numbers: Tensor, M: int) -> Tensor:
+    """Repeat numbers M times, with noise of a hundredth of their spread, since equal heads would learn the same."""
+    copies = torch.cat([numbers] * M)
+    return copies + 0.01 * numbers.square().mean().sqrt() * torch.randn_like(copies)
 
 
 def keep_outputs(layer: nn.Conv2d | nn.Linear, m: int, M: int) -> None:

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ensembles.backbones.resize import redraw
+from ensembles.backbones.dimensions import ends
+from ensembles.backbones.resize import is_pretrained, redraw
 from ensembles.backbones.trace import LAYERS, trace
 from ensembles.deal import Deal
-from ensembles.errors import UserError
+from ensembles.errors import Foreign, UserError
 from ensembles.limits import require, settings_of
 from ensembles.methods.base import Backbone, Ensemble, Method, fresh, param_groups
 from ensembles.methods.layers import keep_outputs, widen_outputs
@@ -31,19 +32,22 @@ class MIMONetwork(Ensemble):
         require(M=M)
         (network,) = fresh(backbone, 1)
         self.M, self.input_shape = M, tuple(input_shape)
-        plan = trace(network, input_shape)
-        if len(plan.output) != 2:
-            raise UserError(f"MIMO needs a network that gives (B, K) logits; this one gives {tuple(plan.output)}.")
-        self.first, self.last = plan.first, plan.last
-        first, last = network.get_submodule(plan.first), network.get_submodule(plan.last)
+        output = trace(network, input_shape).output
+        if len(output) != 2:
+            raise UserError(f"MIMO needs a network that gives (B, K) logits; this one gives {tuple(output)}.")
+        self.first, self.last = ends(network, input_shape)
         if M > 1:
-            _widen_inputs(first, M)
-            widen_outputs(last, M)
+            for name in self.first:
+                _widen_inputs(network.get_submodule(name), M)
+            for name in self.last:
+                widen_outputs(network.get_submodule(name), M)
+            _require_split(network, (M * input_shape[0], *input_shape[1:]), (output[0], M * output[1]))
         self.network = network
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute logits (M, B, K) on a common batch, tiled M times (section 2)."""
-        return self._split(functional_call(self.network, {f"{self.first}.weight": self._folded()}, (x,)))
+        folded = {f"{name}.weight": self._folded(name) for name in self.first}
+        return self._split(functional_call(self.network, folded, (x,)))
 
     def each(self, x: Tensor) -> Tensor:
         """Compute logits (M, B, K) where subnetwork m predicts for its own input x[m], of (M, B, *input_shape)."""
@@ -52,18 +56,21 @@ class MIMONetwork(Ensemble):
     def member(self, m: int) -> nn.Module:
         """Copy subnetwork m on a common input: a network with the folded first layer and its own last layer."""
         network = copy.deepcopy(self.network)
-        first, last = network.get_submodule(self.first), network.get_submodule(self.last)
-        _set_inputs(first, self._folded().detach())
-        keep_outputs(last, m, self.M)
+        for name in self.first:
+            _set_inputs(network.get_submodule(name), self._folded(name).detach())
+        for name in self.last:
+            keep_outputs(network.get_submodule(name), m, self.M)
         return network
 
     def own_parameters(self) -> Iterable[nn.Parameter]:
-        first, last = self.network.get_submodule(self.first), self.network.get_submodule(self.last)
-        return (first.weight, *last.parameters())
+        for name in self.first:
+            yield self.network.get_submodule(name).weight
+        for name in self.last:
+            yield from self.network.get_submodule(name).parameters()
 
-    def _folded(self) -> Tensor:
-        """Sum the first layer's M slices: a layer that reads one input M times is one with the sum, so it runs once."""
-        return torch.stack(self.network.get_submodule(self.first).weight.chunk(self.M, dim=1)).sum(dim=0)
+    def _folded(self, first: str) -> Tensor:
+        """Sum a first layer's M slices: a layer that reads one input M times is one with the sum, so it runs once."""
+        return torch.stack(self.network.get_submodule(first).weight.chunk(self.M, dim=1)).sum(dim=0)
 
     def _split(self, outputs: Tensor) -> Tensor:
         return outputs.unflatten(1, (self.M, -1)).transpose(0, 1)
@@ -75,8 +82,28 @@ mimo = MIMONetwork
 def _widen_inputs(layer: nn.Conv2d | nn.Linear, M: int) -> None:
     if isinstance(layer, nn.Conv2d) and layer.groups != 1:
         raise UserError("MIMO needs a first convolution without groups: choose another model.")
+    if is_pretrained(layer):  # on a common input it computes what it did
+        weight = layer.weight.detach()
+        _set_inputs(layer, torch.cat([weight / M] * M, dim=1))
+        return
     redraw(layer, (layer.weight.shape[0], M * layer.weight.shape[1], *layer.weight.shape[2:]))
     _set_inputs(layer, layer.weight)
+
+
+def _require_split(network: nn.Module, input_shape: tuple[int, ...], output: tuple[int, ...]) -> None:
+    """See that a network of several inputs and outputs passes them on as its first and last layers do."""
+    try:
+        given = tuple(trace(network, input_shape).output)
+    except Foreign as error:
+        raise UserError(
+            f"MIMO cannot give this {type(network).__name__} several inputs, since its code computes with the images' "
+            "channels before its first layer reads them: choose another model."
+        ) from error
+    if given != output:
+        raise UserError(
+            f"{type(network).__name__} with several outputs gives {given}, not {output}: MIMO needs a network that "
+            "ends with the layers that give its logits."
+        )
 
 
 def _set_inputs(layer: nn.Conv2d | nn.Linear, weight: Tensor) -> None:
@@ -137,11 +164,9 @@ class MIMO(Method):
         if self.penalty == "all":
             return super().parameter_groups()
         network = self.ensemble.network
-        first, last = (network.get_submodule(name) for name in (self.ensemble.first, self.ensemble.last))
-        ends = dict.fromkeys([first.weight, *last.parameters()])
-        inner = [
-            layer.weight for layer in network.modules() if isinstance(layer, LAYERS) and layer not in (first, last)
-        ]
+        ends = dict.fromkeys(self.ensemble.own_parameters())
+        layers = [layer.weight for layer in network.modules() if isinstance(layer, LAYERS)]
+        inner = [weight for weight in layers if weight not in ends]
         norms = [p for norm in network.modules() if isinstance(norm, _BatchNorm) for p in norm.parameters()]
         l1, l2 = (self.ensemble.M * strength for strength in (self.recipe.l1, self.recipe.l2))
         return param_groups(

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from torch import Tensor, nn
 
+from ensembles.backbones.dimensions import ends
 from ensembles.backbones.trace import trace
 from ensembles.errors import UserError
 from ensembles.limits import require, settings_of
@@ -26,11 +27,12 @@ class NaiveMultiheadNetwork(Ensemble):
         require(M=M)
         (network,) = fresh(backbone, 1)
         self.M, self.input_shape = M, tuple(input_shape)
-        plan = trace(network, input_shape)
-        self.last = plan.last
+        _, self.last = ends(network, input_shape)
         if M > 1:
-            widen_outputs(network.get_submodule(plan.last), M)
-            self._require_split(network, plan.output)
+            output = trace(network, input_shape).output
+            for name in self.last:
+                widen_outputs(network.get_submodule(name), M)
+            self._require_split(network, output)
         self.network = network
 
     def forward(self, x: Tensor) -> Tensor:
@@ -44,11 +46,12 @@ class NaiveMultiheadNetwork(Ensemble):
     def member(self, m: int) -> nn.Module:
         """Copy member m out as an ordinary network."""
         network = copy.deepcopy(self.network)
-        keep_outputs(network.get_submodule(self.last), m, self.M)
+        for name in self.last:
+            keep_outputs(network.get_submodule(name), m, self.M)
         return network
 
     def own_parameters(self) -> Iterable[nn.Parameter]:
-        return self.network.get_submodule(self.last).parameters()
+        return [parameter for name in self.last for parameter in self.network.get_submodule(name).parameters()]
 
     def _split(self, outputs: Tensor) -> Tensor:
         """Split (N, M K) into (N, M, K)."""
@@ -58,7 +61,7 @@ class NaiveMultiheadNetwork(Ensemble):
         given = trace(network, self.input_shape).output
         if len(output) != 2 or given != (output[0], self.M * output[1]):
             raise UserError(
-                f"{type(network).__name__} does not pass on its last layer's outputs ({self.last}): "
+                f"{type(network).__name__} does not pass on its last layer's outputs ({', '.join(self.last)}): "
                 "naive_multihead needs a network that ends with the layer that gives its logits."
             )
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 from torch import nn
 
-from ensembles.backbones.resize import require_room, resize, resized_size
+from ensembles.backbones.resize import require_room, resize_all, resized_size
 from ensembles.deal import Deal
 from ensembles.errors import UserError
 from ensembles.limits import require, settings_of
@@ -47,7 +47,7 @@ def packed(
         require_room(grouped, M)
     groups = _groups(networks[0])
     before = resized_size(*shape) if gamma > 1 else 0
-    networks = [resize(network, alpha / M, input_shape, gamma, min_channels) for network in networks]
+    networks = resize_all(networks, alpha / M, input_shape, gamma, min_channels)
     if gamma > 1 and grouped > before:
         warnings.warn(
             f"gamma = {gamma} makes this ensemble larger, {M * grouped:,} parameters where gamma = 1 has "

@@ -39,10 +39,19 @@ class TreeNetwork(Ensemble):
     ) -> None:
         super().__init__()
         require(M=M)
-        networks = fresh(backbone, M)
         self.M, self.input_shape = M, tuple(input_shape)
-        self.split = default_split(networks[0], input_shape) if split is None else str(split)
-        self.trunk = find_trunk(networks[0], self.split, input_shape)
+        networks = fresh(backbone, M)
+        splits = default_splits(networks[0], input_shape) if split is None else [str(split)]
+        for self.split in splits:
+            try:
+                return self._share(networks)
+            except UserError:
+                if self.split == splits[-1]:
+                    raise
+            networks = fresh(backbone, M)
+
+    def _share(self, networks: list[nn.Module]) -> None:
+        self.trunk = find_trunk(networks[0], self.split, self.input_shape)
         for network in networks[1:]:
             self.trunk.share(networks[0], network)
         self.networks = nn.ModuleList(networks)
@@ -202,22 +211,25 @@ def _require_module(network: nn.Module, split: str) -> None:
         raise UserError(f"method.split={split} is no module of this {type(network).__name__}: {hint}")
 
 
-def default_split(network: nn.Module, input_shape: tuple[int, ...]) -> str:
+def default_splits(network: nn.Module, input_shape: tuple[int, ...]) -> list[str]:
     """Name the third group of a residual network; in others the block that holds the layer at two thirds of the depth.
 
-    A block is what stands in the network's chain of modules: an `nn.Sequential` is part of the chain, anything else a
-    block.
+    What comes after are places for a network that cannot be cut there. A block is what stands in the network's chain of
+    modules: an `nn.Sequential` is part of the chain, anything else a block.
     """
-    if STAGE in dict(network.named_children()):
-        return STAGE
     steps = trace(network, input_shape).steps
     hidden = len(steps) - 1
-    name = steps[min(hidden, max(1, 2 * hidden // 3))].name
-    parts = name.split(".")
+    places = [2 * hidden // 3, hidden // 2, 3 * hidden // 4, hidden // 3, 9 * hidden // 10, hidden]
+    blocks = [_block(network, steps[min(hidden, max(1, place))].name) for place in places]
+    return list(dict.fromkeys([STAGE, *blocks] if STAGE in dict(network.named_children()) else blocks))
+
+
+def _block(network: nn.Module, layer: str) -> str:
+    parts = layer.split(".")
     for depth in range(1, len(parts)):
         if not isinstance(network.get_submodule(".".join(parts[:depth])), nn.Sequential | nn.ModuleList):
             return ".".join(parts[:depth])
-    return name
+    return layer
 
 
 @contextmanager

@@ -117,5 +117,5 @@ def test_fast_weights_start():
     signed = batch_ensemble(lambda: resnet18(10), init="signs")
     signs = torch.cat([p.detach().flatten() for p in signed.fast_weights()])
     assert signs.abs().eq(1).all() and signs.mean() == pytest.approx(0, abs=0.02)
-    with pytest.raises(UserError, match=r"method\.init is 'ones', but must be normal or signs"):
+    with pytest.raises(UserError, match=r"method\.init is 'ones', but must be normal, signs or close"):
         batch_ensemble(lambda: resnet18(10), init="ones")
