@@ -124,6 +124,8 @@ def size_note(module: nn.Module, network: nn.Module, input_shape: tuple[int, ...
             squared += 0 if depthwise else layer.weight.numel()
         elif isinstance(layer, nn.MultiheadAttention):
             squared += layer.in_proj_weight.numel()
+        elif isinstance(layer, nn.RNNBase):
+            squared += sum(weight.numel() for weight in layer.parameters() if weight.dim() > 1)
     expected = squared * alpha**2 / M + (parameter_count(network) - squared) * alpha
     share = parameter_count(module) / expected
     if abs(share - 1) <= TOLERANCE:

@@ -64,7 +64,7 @@ def test_what_is_added_is_written_as_the_project_is(checkout):
 @pytest.mark.slow
 def test_the_commands_run(checkout):
     assert len(COMMANDS) == 4
-    quick = ("data.train_size=100", "trainer.accelerator=cpu", "trainer.progress=false")
+    quick = ("data.train_size=100", "trainer.accelerator=cpu", "runtime.progress=false")
     commands = [shlex.join([*shlex.split(line), *quick]) for line in COMMANDS]
     environment = os.environ | {"PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
     ended = subprocess.run(

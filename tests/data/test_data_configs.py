@@ -44,7 +44,7 @@ def test_augmentation_can_be_switched_off():
 def test_each_set_has_its_usual_test_sets():
     made = {name: instantiate(config(name), batch_size=16) for name in ("digits", "cifar10", "cifar100")}
     assert [data.evaluation_sets.ood_sets for data in made.values()] == [[], ["svhn"], ["svhn"]]
-    assert [data.corrupted.corrupt for data in made.values()] == ["on_the_fly", None, None]
+    assert [data.corrupted.source for data in made.values()] == ["on_the_fly", None, None]
     assert [str(data.corrupted_folder) for data in made.values()] == [
         "data/digits-C",
         "data/CIFAR-10-C",

@@ -1,5 +1,6 @@
 """Each row of each table is an option of ``experiment``."""
 
+import json
 from collections import Counter
 
 import pytest
@@ -59,7 +60,9 @@ def test_several_in_a_sweep(train, tmp_path):
         "digits-small_cnn-mimo",
         "digits-small_cnn-packed",
     ]
-    assert ended.out.count("recipe pe_resnet18_cifar10: Packed-Ensembles' for ResNet-18 on CIFAR-10 (the default") == 2
+    for path in folder.iterdir():
+        recipe = json.loads((path / "provenance.json").read_text())["recipe"]
+        assert recipe.startswith("pe_resnet18_cifar10: Packed-Ensembles' for ResNet-18 on CIFAR-10 (the default")
 
 
 def test_what_is_not_there_is_answered_with_near_matches(train):

@@ -11,9 +11,9 @@ import pytest
 from rich.console import Console
 
 from ensembles import papers
+from ensembles.commands import reproduce
 from ensembles.papers.scales import scale
 from ensembles.reproduction.measured import fill
-from scripts import reproduce
 from tests.papers.conftest import rendered
 
 

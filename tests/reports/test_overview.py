@@ -9,12 +9,12 @@ import yaml
 from matplotlib.figure import Figure
 
 import ensembles
+from ensembles.commands import report
 from ensembles.errors import UserError
 from ensembles.reports import table_result
 from ensembles.reports.overview import COLUMNS, overview
 from ensembles.reports.runs_table import FinishedRun, gather
 from ensembles.reports.tradeoff import TradeoffPoint, tradeoff
-from scripts import report
 
 
 @pytest.fixture

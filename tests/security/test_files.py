@@ -16,6 +16,7 @@ from ensembles import build
 from ensembles.constructors import built_otherwise, find_constructor
 from ensembles.errors import UserError
 from ensembles.evaluation import evaluate_again
+from ensembles.renamed import by_present_names
 from ensembles.runs import Run
 from ensembles.training.resuming import newest
 from ensembles.training.trainer import make_trainer
@@ -84,7 +85,7 @@ def going_on(tmp_path, monkeypatch):
     folder = tmp_path / "run"
     shutil.copytree(WRITTEN / "digits", folder)
     shutil.copy(folder / "previous.ckpt", folder / "last.ckpt")  # after one epoch of two
-    config = OmegaConf.create(yaml.safe_load((folder / "config.yaml").read_text()))
+    config = OmegaConf.create(by_present_names(yaml.safe_load((folder / "config.yaml").read_text())))
     run = Run(OmegaConf.to_container(config), folder)
     data = build.call(config.data, batch_size=config.recipe.batch_size, seed=config.seed)
     about = build.description(config, data)
