@@ -73,9 +73,7 @@ def ours(name: str, batch_size: int, device: str) -> tuple[Clock, dict[str, floa
     about |= {"num_classes": 10, "in_channels": INPUT[0], "image_size": INPUT[1]}
     method = build.method(about).to(device)
     x, y = batch(batch_size, device)
-    dealt = method.deal.positions(batch_size, generator(0)).to(device)
-    if method.deal.shuffles > 1:
-        dealt = dealt.expand(method.deal.shuffles, -1)
+    dealt = method.deal.of_one_batch(batch_size, generator(0)).to(device)
     seen, labels = (x, y) if dealt.dim() == 1 else (x[dealt], y[dealt])
     timed = Timed(method, x, lambda: method.loss(method(seen), labels))
     per_input = cost.multiply_adds(method.ensemble, INPUT) / cost.multiply_adds(build.backbone(about)(), INPUT)

@@ -31,6 +31,11 @@ class Deal:
     shuffles: int = 1
     positions: Callable[[int, torch.Generator], Tensor] = everything
 
+    def of_one_batch(self, batch_size: int, generator: torch.Generator) -> Tensor:
+        """Draw a step's positions where all streams have the same batch, as in timing: (B',), or (M, B')."""
+        dealt = self.positions(batch_size, generator)
+        return dealt.expand(self.shuffles, -1) if self.shuffles > 1 else dealt
+
 
 def share_positions(batch_size: int, generator: torch.Generator, M: int) -> Tensor:
     """Give each member its own share of the batch: positions, shape (M, B / M); the batch's order is random already.

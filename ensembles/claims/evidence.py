@@ -18,7 +18,7 @@ from ensembles.papers.scales import SMALL
 from ensembles.reports.collected import CollectedRun, collected_runs
 from ensembles.reports.paper_result import FULL
 from ensembles.studies import bootstrap
-from ensembles.studies.collection import TIMES_FILE, Collection
+from ensembles.studies.collection import TIMES_FILE, images, images_file
 
 LEVEL = 0.95  # of intervals: one-sided tests at 2.5 %
 POWER = 0.8
@@ -232,7 +232,7 @@ def _numbers(seeds: Mapping[int, Mapping], wanted: Quantity) -> dict[int, float]
 
 @cache
 def _of_images(folder: Path, row: str, seed: int) -> dict[str, np.ndarray]:
-    return {key: of[0] for key, of in Collection(folder, {}, {}).images(row, [seed]).items()}
+    return images(folder, row, seed)
 
 
 def sources(evidence: Evidence, folders: Sequence[Path]) -> Iterator[Source]:
@@ -266,7 +266,7 @@ def _study(folders: Sequence[Path]) -> Iterator[Source]:
     for place in (folder / CIFAR10 for folder in folders):
         for row, runs in rows.items():
             for seed in runs:
-                if Collection(place, {}, {}).images_file(row, seed).is_file():
+                if images_file(place, row, seed).is_file():
                     places.setdefault((row, seed), place)
     if rows:
         yield Source(OURS, "all of CIFAR-10 with a small network", rows, places=places)

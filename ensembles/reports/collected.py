@@ -19,6 +19,7 @@ class CollectedRun(BaseModel):
 
     model_config = ConfigDict(strict=True)
 
+    method: str | None = None
     row: str
     seed: int
     settings: dict = {}

@@ -10,6 +10,7 @@ import numpy as np
 from ensembles.errors import UserError, reason
 from ensembles.files import replacing, write_text
 from ensembles.renamed import RENAMED
+from ensembles.reports.collected import RUNS, CollectedRun, collected_runs
 from ensembles.reports.runs_table import flattened
 from ensembles.runs import Run
 from ensembles.studies.study import Study, settings
@@ -23,12 +24,12 @@ class Collection:
     """The runs that a study's folder holds: those made here, and those that were collected before.
 
     Attributes:
-        entries: (row, seed) -> method, row, seed, settings, commit, command, hardware, seconds and results.
+        entries: by (row, seed).
         times: row -> its times of a training step (train) and of a prediction (predict), in the reference row's.
     """
 
     folder: Path
-    entries: dict[tuple[str, int], dict]
+    entries: dict[tuple[str, int], CollectedRun]
     times: dict[str, dict[str, float]]
 
     @classmethod
@@ -42,15 +43,14 @@ class Collection:
             UserError: a damaged file, or one with runs of other settings than their rows have now: one table is of one
                 setting.
         """
-        path = folder / "runs.json"
+        path = folder / RUNS
+        entries = {(row, seed): run for row, runs in collected_runs(folder).items() for seed, run in runs.items()}
+        timed = folder / TIMES_FILE
         try:
-            found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-            entries = {(entry["row"], entry["seed"]): entry for entry in found}
-            timed = folder / TIMES_FILE
             times = json.loads(timed.read_text(encoding="utf-8"))["rows"] if timed.exists() else {}
-            collected = {row: entry["settings"] for (row, _), entry in entries.items()}
         except (OSError, ValueError, TypeError, KeyError) as error:
-            raise UserError(f"{path} cannot be read ({reason(error)}): bring it back, or delete it.") from error
+            raise UserError(f"{timed} cannot be read ({reason(error)}): time the rows again.") from error
+        collected = {row: run.settings for (row, _), run in entries.items()}
         for row, before in collected.items():
             if row not in current:
                 raise UserError(
@@ -71,7 +71,7 @@ class Collection:
 
     def results(self, row: str) -> list[dict]:
         """One for each seed."""
-        return [self.entries[row, seed]["results"] for seed in self.seeds(row)]
+        return [self.entries[row, seed].results for seed in self.seeds(row)]
 
     def add(self, row: str, run: Run) -> None:
         """Take in a run that has results and saved predictions.
@@ -81,27 +81,25 @@ class Collection:
         """
         place, seed = run.evaluated, run.config["seed"]
         about = json.loads((place / "provenance.json").read_text())
-        self.entries[row, seed] = {
-            "method": run.config["method"]["_target_"].rpartition(".")[2],
-            "row": row,
-            "seed": seed,
-            "settings": settings(run.config),
+        self.entries[row, seed] = CollectedRun(
+            method=run.config["method"]["_target_"].rpartition(".")[2],
+            row=row,
+            seed=seed,
+            settings=settings(run.config),
             **{key: about[key] for key in KEPT},
-            "results": run.results(),
-        }
-        self.images_file(row, seed).parent.mkdir(parents=True, exist_ok=True)
-        with replacing(self.images_file(row, seed)) as draft, open(draft, "wb") as file:
+            results=run.results(),
+        )
+        path = images_file(self.folder, row, seed)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as draft, open(draft, "wb") as file:
             np.savez_compressed(file, **_of_images(place / "predictions.npz"))
 
     def write(self, study: Study) -> None:
         """Write runs.json, a line a run, in the table's order."""
         order = list(study.rows)
         keys = sorted(self.entries, key=lambda key: (order.index(key[0]), key[1]))
-        lines = ",\n".join(json.dumps(self.entries[key]) for key in keys)
-        write_text(self.folder / "runs.json", f"[\n{lines}\n]\n")
-
-    def images_file(self, row: str, seed: int) -> Path:
-        return self.folder / "images" / f"{row}-{seed}.npz"
+        lines = ",\n".join(json.dumps(self.entries[key].model_dump()) for key in keys)
+        write_text(self.folder / RUNS, f"[\n{lines}\n]\n")
 
     def images(self, row: str, seeds: Sequence[int]) -> dict[str, np.ndarray]:
         """What the row's runs of S seeds say of N test images: correct, log_likelihood, confidence; (S, N), float64.
@@ -109,7 +107,7 @@ class Collection:
         Raises:
             UserError: a file that is missing or damaged.
         """
-        parts = [_read(self.images_file(row, seed)) for seed in seeds]
+        parts = [images(self.folder, row, seed) for seed in seeds]
         return {key: np.stack([part[key] for part in parts]) for key in parts[0]}
 
 
@@ -137,7 +135,18 @@ def _of_images(path: Path) -> dict[str, np.ndarray]:
     }
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
+def images_file(folder: Path, row: str, seed: int) -> Path:
+    """Name the file in a study's folder that says of each test image what a run found."""
+    return folder / "images" / f"{row}-{seed}.npz"
+
+
+def images(folder: Path, row: str, seed: int) -> dict[str, np.ndarray]:
+    """Read what a run says of N test images: correct, log_likelihood, confidence; (N,), float64.
+
+    Raises:
+        UserError: a file that is missing or damaged.
+    """
+    path = images_file(folder, row, seed)
     try:
         with np.load(path, allow_pickle=False) as file:
             count = len(file["confidence"])

@@ -66,9 +66,7 @@ def _clocks(config: Mapping) -> dict:
     size = recipe.batch_size
     x = torch.randn(size, *INPUT).contiguous(memory_format=torch.channels_last)
     y = torch.randint(CLASSES, (size,))
-    dealt = method.deal.positions(size, generator(0))
-    if method.deal.shuffles > 1:
-        dealt = dealt.expand(method.deal.shuffles, -1)
+    dealt = method.deal.of_one_batch(size, generator(0))
     seen, labels = (x, y) if dealt.dim() == 1 else (x[dealt], y[dealt])
     optimizer = torch.optim.SGD(method.parameters(), lr=1e-3, momentum=0.9)
     half = config["trainer"]["precision"] == "bf16-mixed"
