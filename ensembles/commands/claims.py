@@ -11,8 +11,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from ensembles.claims.ledger import as_json, counts, ledger, markdown
 from ensembles.claims.schema import all_claims
-from ensembles.claims.verdicts import OUTCOMES, as_json, counts, ledger, markdown
+from ensembles.claims.verdicts import OUTCOMES
 from ensembles.cli import program
 from ensembles.errors import UserError, complain
 from ensembles.files import write_text

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ensembles.claims.verdicts import LEDGER, load_ledger
+from ensembles.claims.ledger import LEDGER, load_ledger
 from ensembles.cli import program
 from ensembles.errors import UserError, complain
 from ensembles.files import write_text

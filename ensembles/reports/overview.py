@@ -24,7 +24,7 @@ def overview(runs: Sequence[FinishedRun], papers: Sequence[PaperResult], claims:
     """Fill the page over runs, with the papers' claims, tables and figures before them.
 
     Args:
-        claims: the ledger, as `ensembles.claims.verdicts` has it.
+        claims: the ledger, as `ensembles.claims.ledger` has it.
     """
     tables = sum(paper.KIND == "table" for paper in papers)
     contents = f"{len(runs)} runs, {tables} tables and {len(papers) - tables} figures of papers."

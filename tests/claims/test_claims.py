@@ -9,8 +9,8 @@ import pytest
 
 from ensembles.claims import evidence
 from ensembles.claims.evidence import Missing
+from ensembles.claims.ledger import ledger, load_ledger, markdown
 from ensembles.claims.schema import COST, all_claims
-from ensembles.claims.verdicts import ledger, load_ledger, markdown
 from ensembles.reproduction import work
 from ensembles.reproduction.work import ASSUMED
 
