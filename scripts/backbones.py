@@ -14,18 +14,18 @@ from pathlib import Path
 import yaml
 from filelock import FileLock
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without being installed
+
+import torch
+from torch import Tensor, nn
+
+from ensembles import methods
+from ensembles.backbones import timm_model, torchvision_model
+from ensembles.backbones.resize import parameter_count
+from ensembles.backbones.trace import LAYERS, trace
+from ensembles.errors import UserError
+
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))  # a checkout works without being installed
-
-import torch  # noqa: E402
-from torch import Tensor, nn  # noqa: E402
-
-from ensembles import methods  # noqa: E402
-from ensembles.backbones import timm_model, torchvision_model  # noqa: E402
-from ensembles.backbones.resize import parameter_count  # noqa: E402
-from ensembles.backbones.trace import LAYERS, trace  # noqa: E402
-from ensembles.errors import UserError  # noqa: E402
-
 FAMILIES = Path(__file__).with_suffix(".yaml")
 RESULTS = ROOT / "results" / "backbones.json"
 TABLE = ROOT / "docs" / "backbones.md"
