@@ -19,6 +19,9 @@ from ensembles.training.loggers import make_loggers
 from ensembles.training.saving import Checkpoints, DurableIO
 
 
+SHOWN = {"train/loss": "loss", "val/acc": "val acc", "val/mse": "val mse"}  # beside the bar, short enough for one line
+
+
 class Progress(RichProgressBar):
     """Count epochs from 1, as everything else does, and show the last epoch's numbers, which wait for no device."""
 
@@ -27,8 +30,8 @@ class Progress(RichProgressBar):
         self.known: dict[str, float] = {}
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        shown = ("train/loss", "val/acc", "val/mse")
-        self.known = {key: value.item() for key, value in trainer.callback_metrics.items() if key in shown}
+        found = trainer.callback_metrics
+        self.known = {name: found[key].item() for key, name in SHOWN.items() if key in found}
         super().on_train_epoch_end(trainer, module)
 
     def get_metrics(self, trainer: pl.Trainer, module: pl.LightningModule) -> dict[str, float]:

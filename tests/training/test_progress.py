@@ -18,4 +18,4 @@ def test_the_bar_counts_epochs_from_one_and_shows_loss_and_accuracy():
     assert [bar._get_train_description(epoch) for epoch in range(3)] == ["Epoch 1/3", "Epoch 2/3", "Epoch 3/3"]
     assert bar.get_metrics(trainer, None) == {}
     bar.on_train_epoch_end(trainer, None)
-    assert bar.get_metrics(trainer, None) == {"train/loss": 0.5, "val/acc": 0.75}
+    assert bar.get_metrics(trainer, None) == {"loss": 0.5, "val acc": 0.75}
