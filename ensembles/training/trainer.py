@@ -18,7 +18,6 @@ from ensembles.training.callbacks import LONG, About, Compiled, Contiguous, Hist
 from ensembles.training.loggers import make_loggers
 from ensembles.training.saving import Checkpoints, DurableIO
 
-
 SHOWN = {"train/loss": "loss", "val/acc": "val acc", "val/mse": "val mse"}  # beside the bar, short enough for one line
 
 
