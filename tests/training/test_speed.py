@@ -41,7 +41,7 @@ def test_layout_and_compilation_are_the_same_run(tiny, monkeypatch):
 
 @pytest.mark.parametrize(
     ("width", "pixels", "computes", "said"),
-    [(64, 32, True, True), (16, 32, True, False), (64, 8, True, False), (64, 32, False, False)],
+    [(256, 32, True, True), (64, 32, True, False), (256, 8, True, False), (256, 32, False, False)],
 )
 def test_half_precision_is_named_where_it_would_gain(monkeypatch, recwarn, width, pixels, computes, said):
     monkeypatch.setattr("ensembles.training.callbacks.cpu_computes_in_bf16", lambda: computes)
