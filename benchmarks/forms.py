@@ -20,8 +20,8 @@ import time
 from pathlib import Path
 from statistics import median
 
-import hydra
 import torch
+from hydra import compose
 from members_timing import Timed, batch
 from omegaconf import OmegaConf
 from rich.console import Console
@@ -32,9 +32,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without being installed
 
 from ensembles import build
+from ensembles.cli.composing import composing
 from ensembles.methods import Method
 from ensembles.processes import keep_freed_memory
-from ensembles.recipes import CONFIGS
 
 NETWORKS = {  # from thin to wide
     "wrn16_1": ["model=wrn", "model.depth=16", "model.widen_factor=1"],
@@ -96,8 +96,8 @@ def row(network: str, key: tuple[str, str], seconds: dict, launched: int) -> dic
 
 
 def method(name: str, network: str) -> Method:
-    with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        config = hydra.compose("train", [f"method={name}", "data=cifar10", *NETWORKS[network]])
+    with composing():
+        config = compose("train", [f"method={name}", "data=cifar10", *NETWORKS[network]])
     about = {group: OmegaConf.to_container(config[group], resolve=True) for group in ("method", "model")}
     return build.method({**about, "num_classes": 10, "in_channels": 3, "image_size": 32})
 

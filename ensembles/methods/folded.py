@@ -118,14 +118,12 @@ class Folded(Ensemble):
         found: dict[str, Source] = {}
         for name in tensors_of(self.network):
             owner, _, key = name.rpartition(".")
-            found[name] = partial(getattr if owner in once else self._repeated, self.network.get_submodule(owner), key)
+            module = self.network.get_submodule(owner)
+            found[name] = partial(getattr, module, key) if owner in once else partial(_repeated, module, key, self.M)
         for i, name in enumerate(self.norms.names if self.norms else ()):
             found |= sources_of((norms[i] for norms in self.norms.members), f"{name}.")
         folded = self.folded(0)
         return {name: source for name, source in found.items() if name not in folded}, shared
-
-    def _repeated(self, module: nn.Module, key: str) -> Tensor:
-        return repeat(getattr(module, key), self.M)
 
     def _run(self, m: int, x: Tensor) -> Tensor:
         # A module can stand in several places of a network; by one of its names it is given its weights once.
@@ -161,6 +159,10 @@ class Folded(Ensemble):
     def _runs_together(self) -> bool:
         norms = self._shared_batch_norms() if self.M > 1 and self._by_layer else []
         return any(norm.training or norm.running_mean is None for norm in norms)
+
+
+def _repeated(module: nn.Module, key: str, M: int) -> Tensor:
+    return repeat(getattr(module, key), M)
 
 
 def _has_attention(network: nn.Module) -> bool:

@@ -146,7 +146,7 @@ class Grouped:
             UserError: they do not.
         """
         with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.no_grad():
-            torch.manual_seed(0)
+            torch.default_generator.manual_seed(0)
             tensors = tensors_of(network)
             once = {name: _at_random(name, t) for name, t in tensors.items() if name.rpartition(".")[0] in shared}
             own = [{name: _at_random(name, t) for name, t in tensors.items()} | once for _ in range(self.M)]

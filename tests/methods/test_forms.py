@@ -1,7 +1,9 @@
 """Members in a loop and side by side are the same ensemble: numbers, gradients, statistics, checkpoints."""
 
 import copy
+import gc
 import json
+import weakref
 from pathlib import Path
 
 import pytest
@@ -191,3 +193,12 @@ def test_a_method_of_one_pass_has_no_forms(tiny):
     assert ended.code == 1 and "runtime.form=grouped is for methods with M networks, not for MIMO" in ended.err
     ended = tiny("runtime.form=stacked")
     assert ended.code == 1 and "runtime.form is 'stacked', but must be auto, loop or grouped" in ended.err
+
+
+def test_an_ensemble_that_ran_side_by_side_is_freed():
+    _, ensemble = in_both("masksembles")
+    ensemble(torch.randn(2, *SHAPE))
+    gone = weakref.ref(ensemble)
+    del ensemble
+    gc.collect()
+    assert gone() is None
