@@ -44,7 +44,7 @@ test-campaign: setup  ## run random faults and configurations, and what else tak
 test-browser: setup  ## test the page in Chromium (tests/browser/install.sh installs it)
 	$(BIN)/python -m pytest -m browser
 
-test-gpu: setup  ## test precision, compilation and FSDP on a GPU
+test-gpu: setup  ## test precision, compilation, forms, FSDP and waiting on a GPU
 	$(BIN)/python -m pytest -m gpu
 
 test-matrix: setup  ## try every method on every family of backbones, as docs/backbones.md says (an hour)
