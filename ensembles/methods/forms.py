@@ -5,7 +5,8 @@
 ``grouped``: one pass for all members, side by side in the channels (Packed-Ensembles, figure 3c): convolutions get M
     times the groups, norms M times the channels, linear layers become a batched product, and all else stays as it is.
     It launches hardly more operations than a single network, so it is right for thin layers.
-``auto``: grouped where `is_thin` says so and the network's code allows it, else the loop.
+``auto``: grouped where `is_thin` says so and the network's code allows it, else the loop, as on a CPU where members share
+    batch norms.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -64,15 +65,20 @@ def grouped_form(
         possible = ensemble.M > 1 and device.type != "meta"
         asked = ensemble.form == "grouped"
         wanted = asked or (ensemble.form == "auto" and is_thin(architecture, ensemble.M, device))
-        _chosen[ensemble] = key, _grouped(ensemble, plan, asked) if possible and wanted else None
+        _chosen[ensemble] = key, _grouped(ensemble, plan, asked, device) if possible and wanted else None
     return _chosen[ensemble][1]
 
 
 def _grouped(
-    ensemble: "Ensemble", plan: Callable[[], tuple[Mapping[str, Source], Sequence[str]]], asked: bool
+    ensemble: "Ensemble",
+    plan: Callable[[], tuple[Mapping[str, Source], Sequence[str]]],
+    asked: bool,
+    device: torch.device,
 ) -> "Grouped | None":
-    network = ensemble.member(0)
     sources, shared = plan()
+    if shared and device.type == "cpu" and not asked:  # there a layer after the other trains in less time at any width
+        return None
+    network = ensemble.member(0)
     try:
         grouped = Grouped(network, ensemble.M, ensemble.input_shape, shared)
         grouped.require_right(network, ensemble.input_shape, shared)

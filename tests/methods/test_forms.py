@@ -97,6 +97,23 @@ def test_side_by_side_launches_little_more_than_a_single_network(method):
     assert grouped < {"packed": 1.6, "batch_ensemble": 4, "mixture": 2.5}[method] * single
 
 
+def test_wide_layers_scale_what_goes_in_and_out_instead_of_weights(monkeypatch):
+    monkeypatch.setattr("ensembles.methods.batch_ensemble.SCALED", 1)
+
+    def backbone():
+        layers = nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3, groups=2), nn.BatchNorm2d(8)
+        return nn.Sequential(*layers, nn.Flatten(), nn.Linear(8 * 4 * 4, 10))
+
+    loop, grouped = in_both("batch_ensemble", backbone)
+    x = torch.randn(4, *SHAPE)
+    logits = loop(x)
+    torch.testing.assert_close(logits, grouped(x), rtol=1e-4, atol=1e-5)
+    for ensemble in (loop, grouped):
+        ensemble(x).square().mean().backward()
+    for expected, found in zip(grouped.parameters(), loop.parameters(), strict=True):
+        torch.testing.assert_close(found.grad, expected.grad, rtol=1e-3, atol=1e-5)
+
+
 @pytest.mark.parametrize("method", ["packed", "batch_ensemble", "mixture"])
 def test_half_precision_reaches_all_members(method):
     _, grouped = in_both(method)
