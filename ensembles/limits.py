@@ -165,6 +165,8 @@ LIMITS = {
         "set_seed": _integer(0),
         "noise": _number(0),
         "classes": _or_null(_LIST),
+        "class_names": _or_null(_LIST),
+        "in_memory": _or_null(_FLAG),
         "corrupted": _SETTINGS,
         "interpolation": _one_of("bilinear", "bicubic"),
         "mixup": _number(0, 100),

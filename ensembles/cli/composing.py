@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from yaml import YAMLError
 
-from ensembles.data.files.fingerprint import fingerprint
+from ensembles.data.files.fingerprint import fingerprint, table_fingerprint
 from ensembles.errors import UserError, reason
 from ensembles.limits import require_all
 from ensembles.recipes import CONFIGS
@@ -103,6 +103,7 @@ def refused(error: Exception) -> UserError:
 
 
 OmegaConf.register_new_resolver("fingerprint", fingerprint, replace=True)
+OmegaConf.register_new_resolver("table_fingerprint", table_fingerprint, replace=True)
 
 
 def checked(config: DictConfig) -> dict:

@@ -87,6 +87,8 @@ class DataModule(LightningDataModule):
         return 0
 
     def train_dataloader(self) -> Iterable[BatchIndices]:
+        """Load the training part as the method that is trained deals it."""
+        self.deal = getattr(getattr(self.trainer, "lightning_module", None), "deal", self.deal)
         return self.sets["train"].images.prefetch(TrainLoader(self), self.workers)
 
     def val_dataloader(self) -> Iterable[BatchIndices]:
@@ -125,8 +127,10 @@ class DataModule(LightningDataModule):
         return images if labelled.transform is None else labelled.transform(images, batch.start)
 
     def normalise(self, images: Tensor) -> Tensor:
-        """Scale to mean 0 and deviation 1 over the training part: float32 from uint8, both (B, C, H, W)."""
+        """Scale to mean 0 and deviation 1 over the training part: float32 from uint8 or floats, (B, C, H, W)."""
         mean, std = torch.tensor([self.mean, self.std], device=images.device).view(2, -1, 1, 1)
+        if images.is_floating_point():  # a transform's, on the scale of mean and std
+            return (images - mean) / std
         return images.float().mul_(1 / (255 * std)).sub_(mean / std)
 
     def _mix(self, x: Tensor, mixed: MixedPairs) -> tuple[Tensor, Tensor]:

@@ -1,11 +1,8 @@
 """What a network sees of an ImageNet photograph: its centre in evaluation, a random piece in training."""
 
-import random
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
 from functools import partial
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -13,6 +10,7 @@ from torchvision.transforms import v2
 
 from ensembles.errors import UserError
 from ensembles.limits import require
+from ensembles.rng import seeded
 
 MEAN = (124, 116, 104)  # what RandAugment fills with
 
@@ -76,20 +74,5 @@ class InceptionCrop:
 
 
 def _seeded_call(steps: Callable, image: Image.Image, seed: Tensor) -> Image.Image:
-    with _seeded(seed.item()):
+    with seeded(seed.item()):
         return steps(image)
-
-
-@contextmanager
-def _seeded(seed: int):
-    """Have all that the libraries draw follow from the seed, and nothing outside of it."""
-    ours, numpys = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        random.seed(seed)
-        np.random.seed(seed % 2**32)
-        try:
-            yield
-        finally:
-            random.setstate(ours)
-            np.random.set_state(numpys)
