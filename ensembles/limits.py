@@ -95,6 +95,7 @@ LIMITS = {
         "batch_size": _integer(1),
         "optimizer": _BUILT,
         "schedule": _BUILT,
+        "freeze_trunk": _FLAG,
     },
     "trainer": {
         "accelerator": _one_of("auto", "cpu", "gpu", "cuda", "mps"),
@@ -102,6 +103,7 @@ LIMITS = {
         "num_nodes": _integer(1),
         "precision": _one_of(32, "bf16-mixed", "16-mixed"),
         "gradient_clip_val": _or_null(_number(0)),
+        "accumulate_grad_batches": _integer(1),
         "deterministic": _FLAG,
     },
     "runtime": {
@@ -110,11 +112,15 @@ LIMITS = {
         "channels_last": _FLAG,
         "keep_every": _or_null(_integer(1)),
         "save_minutes": _number(0),
+        "patience": _or_null(_integer(1)),
     },
     "evaluation": {
         "temperature_scaling": _FLAG,
         "restrict_classes": _FLAG,
         "save_predictions": _FLAG,
+        "energy": _FLAG,
+        "risk": _or_null(_number(0, 1, open_high=True)),
+        "conformal": _or_null(_number(0, 1, open_low=True, open_high=True)),
     },
     "ensembles.methods": {
         "M": _integer(1, 1000),

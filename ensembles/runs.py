@@ -32,13 +32,14 @@ ELSEWHERE = {
 }
 # Settings that came later: at these values a run is where it was before they were there.
 LATER = {
-    "trainer": {"keep_every": None, "deterministic": False},
+    "trainer": {"keep_every": None, "deterministic": False, "accumulate_grad_batches": 1},
     "method": {
         **{"initialisation": "own", "batches": "common"},
         **{"decay_fast": False, "site": "convolutions", "penalty": "all", "norm_l2": 0},
     },
     "model": {"init": None, "redraw": "bootstrap", "preactivation": True},
 }
+LATER_EVALUATION = {"energy": False, "risk": None, "conformal": None}  # likewise of an evaluation
 # These change how a trained network is evaluated, not what is trained.
 EVALUATION = ("checkpoint", "evaluation")
 # of data's settings
@@ -61,6 +62,8 @@ def identity(config: dict) -> dict:
         parts["data"] = {key: value for key, value in parts["data"].items() if key not in TABLES}
     if not _redraws(config):
         parts["model"].pop("redraw", None)
+    if (patience := config.get("runtime", {}).get("patience")) is not None:
+        parts["patience"] = patience
     for place in _checkpoint_files(config):
         parts.setdefault("files", {})[str(place)] = file_digest(place)
     return parts
@@ -80,6 +83,8 @@ def _redraws(config: dict) -> bool:
 def decides(key: str) -> bool:
     """Whether a setting or group, such as recipe.epochs, can change what a run trains or evaluates."""
     group, _, name = FORMER.get(key, key).partition(".")
+    if key == "runtime.patience":
+        return True
     return group in {*WHOLE, *ELSEWHERE, *EVALUATION, "experiment"} and name not in ELSEWHERE.get(group, ())
 
 
@@ -154,6 +159,11 @@ class Run:
                     for n, place in data[key].items()
                 }
         found = {**{key: config[key] for key in EVALUATION}, "data": data}
+        found["evaluation"] = {
+            key: value
+            for key, value in found["evaluation"].items()
+            if key not in LATER_EVALUATION or value != LATER_EVALUATION[key]
+        }
         if config.get("trainer", {}).get("precision", 32) != 32:
             found["precision"] = 32  # once it was the training's
         return found
@@ -279,6 +289,26 @@ class Run:
                     f"{error.filename or self.folder} cannot be written ({error.strerror}): free space or set runs_dir,"
                     " and the same command goes on from the last checkpoint."
                 ) from error
+
+
+def network_file(path: str | Path) -> Path:
+    """Find the file that holds a trained network: of a run's folder, that of the network that was tested.
+
+    Raises:
+        UserError: a folder that holds none.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return path
+    run = Run({}, path)
+    try:
+        test_on = yaml.safe_load((path / "config.yaml").read_text())["test_on"]
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        test_on = "best"
+    found = next((file for file in (run.best, run.last)[test_on != "best" :] if file.is_file()), None)
+    if found is None:
+        raise UserError(f"{path} holds no trained network: name a run's folder or a checkpoint.")
+    return found
 
 
 def state(run: Run) -> str:

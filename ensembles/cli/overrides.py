@@ -31,6 +31,8 @@ ALIASES = {
         "data.eval_batch_size": "testbatchsize valbatchsize",
         "recipe.warmup_epochs": "warmup",
         "recipe.label_smoothing": "smoothing",
+        "recipe.freeze_trunk": "freeze frozen freezebackbone freezeencoder freezetrunk linearprobe",
+        "runtime.patience": "patience earlystopping earlystop earlystoppingpatience",
         "method.M": "members nummembers ensemblesize numestimators nestimators n",
         "method.rate": "dropout dropoutrate",
         "trainer.devices": "gpus ngpus",
@@ -38,6 +40,8 @@ ALIASES = {
         "trainer.num_nodes": "nodes",
         "trainer.precision": "amp fp16",
         "trainer.gradient_clip_val": "gradclip clip",
+        "trainer.accumulate_grad_batches": "accumulate accumulation gradaccum gradaccumulation gradientaccumulation "
+        "gradientaccumulationsteps accumulationsteps accumsteps",
         "data.num_workers": "workers",
         "data": "dataset",
         "data.root": "root path datadir dataroot datapath",
@@ -53,6 +57,7 @@ ALIASES = {
     for word in words.split()
 }
 
+NOT_IN_ALL = ("recipe.freeze_trunk",)  # settings that a recipe's file need not have
 IN_FOLDERS = "experiment"
 LISTED = 12  # options in folders that a sentence names
 
@@ -198,6 +203,8 @@ def _hint(key: str, config: DictConfig) -> str:
         if siblings and group
         else _near(key, keys) or [k for k in keys if last[k] in _near(name, last.values(), 0.75)],
     )
+    if alias in NOT_IN_ALL and alias not in keys:
+        return f"take recipe=finetune, which has {alias}, or add it, +{alias}=..."
     if near := next(filter(None, guesses), None):
         return f"did you mean {' or '.join(near[:3])}?"
     listed = [k for k in siblings if not k.endswith("_target_")]

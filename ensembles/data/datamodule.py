@@ -40,6 +40,7 @@ class DataModule(LightningDataModule):
         in_channels, image_size: of an input; a point is an image of one pixel with a channel for each feature.
         mean, std: of each channel, by which inputs are normalised.
         augment, mix: of training batches; None for none.
+        view_settings: what `ensembles.data.imagenet_views.centre` is to be told, where image files are seen through it.
 
     Raises:
         UserError: a setting out of its limits.
@@ -53,6 +54,7 @@ class DataModule(LightningDataModule):
     std: list[float]
     augment: CropFlip | None = None
     mix: Mix | None = None
+    view_settings: dict | None = None
 
     def __init__(self, batch_size: int, seed: int, eval_batch_size: int) -> None:
         super().__init__()

@@ -63,9 +63,13 @@ class WorkedImages(ImageSource):
         """
         if not len(index):
             return self.gather(torch.zeros(1, dtype=torch.int64))[:0]
-        given = [None] * len(index) if drawn is None else drawn
-        images = [self.image(*which) for which in zip(index.tolist(), given, strict=True)]
-        return torch.stack(images).contiguous()
+        made = None
+        for number, position in enumerate(index.tolist()):
+            image = self.image(position, None if drawn is None else drawn[number])
+            if made is None:  # channels last, as files are decoded
+                made = torch.empty(len(index), *image.shape[1:], len(image), dtype=image.dtype).movedim(-1, 1)
+            made[number] = image
+        return made
 
     def prefetch(self, loader: Iterable[BatchIndices], workers: int) -> "PrefetchLoader":
         return PrefetchLoader(self, loader, workers)

@@ -162,11 +162,11 @@ def pixels_of(image: object) -> Tensor:
         UserError: something else.
     """
     if isinstance(image, Image.Image):
-        image = np.array(image if image.mode in ("L", "RGB") else image.convert("RGB"))
-    if isinstance(image, np.ndarray):
-        if image.ndim == 3 and image.shape[0] not in (1, 3):
-            image = np.moveaxis(image, -1, 0)
-        image = torch.from_numpy(np.ascontiguousarray(image)) if image.dtype.kind in "fu" else image
+        image = torch.from_numpy(np.array(image if image.mode in ("L", "RGB") else image.convert("RGB")))
+        image = image.movedim(-1, 0) if image.dim() == 3 else image
+    if isinstance(image, np.ndarray) and image.dtype.kind in "fu":
+        image = torch.from_numpy(np.array(image, image.dtype.newbyteorder("=")))
+        image = image.movedim(-1, 0) if image.dim() == 3 and len(image) not in (1, 3) else image
     if not isinstance(image, Tensor):
         kind = f"an array of {image.dtype}" if isinstance(image, np.ndarray) else f"a {type(image).__name__}"
         raise UserError(f"an image is {kind}, but must be PIL's, a tensor or an array, of uint8 or floats.")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -149,24 +150,27 @@ def test_images_of_several_sizes_are_scaled_and_cut():
     assert images(made(Photographs(sizes=((12, 9), (30, 20))), image_size=10)).shape == (60, 3, 10, 10)
 
 
-METHODS = {
-    "packed": lambda backbone, shape: methods.Packed(backbone, shape, M=2, alpha=2),
-    "mimo": lambda backbone, shape: methods.MIMO(backbone, shape, M=2),
-    "deep_ensemble": lambda backbone, shape: methods.DeepEnsemble(backbone, shape, M=2),
-}
+def test_what_the_documentation_shows_trains_and_takes_the_methods_own_deal(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (Path(__file__).parents[2] / "docs/your_own.md").read_text()
+    (block,) = [block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "from_datasets" in block]
+    shown = {}
+    exec(block, shown)
+    data, method = shown["data"], shown["method"]
+    assert data.deal is method.deal and data.deal.positions.keywords["M"] == 3
+    (found,) = shown["trainer"].test(method, data, verbose=False) or [{}]
+    assert found == {} and data.test_sets == {"test": 40}
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_it_is_a_datamodule_for_every_method(name):
-    """Each method's own deal is taken, without being told."""
+@pytest.mark.parametrize("name", ["Packed", "DeepEnsemble"])
+def test_it_is_a_datamodule_for_other_methods(name):
     data = from_datasets(drawn(), drawn(N=12), batch_size=16)
-    method = METHODS[name](lambda: small_cnn(3, image_size=8), (3, 8, 8))
+    method = getattr(methods, name)(lambda: small_cnn(3, image_size=8), (3, 8, 8), M=2)
     method.recipe = Recipe(lambda groups: torch.optim.SGD(groups, lr=0.1), 1, 16, cosine())
     quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
     trainer = pl.Trainer(max_epochs=1, accelerator="cpu", enable_model_summary=False, **quiet)
     trainer.fit(method, data)
-    trainer.test(method, data, verbose=False)
-    assert data.deal is method.deal
+    assert data.deal is method.deal and trainer.global_step == 3
 
 
 class NoPairs(Photographs):
