@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -123,7 +124,7 @@ class Prediction:
     mutual_information: Tensor
 
 
-Images = Tensor | np.ndarray | Image.Image | str | Path | Sequence[Image.Image | str | Path]
+Images: TypeAlias = Tensor | np.ndarray | Image.Image | str | Path | Sequence[Image.Image | str | Path]
 BATCH = 128  # images of files that are in memory at a time
 
 

@@ -107,7 +107,7 @@ def conformal(
         first, second = order[: len(order) // 2], order[len(order) // 2 :]
         calibration = logits[:, first], labels[first]
         logits, labels = logits[:, second], labels[second]
-    found = {}
+    found: dict[str, float] = {}
     for score in SCORES:
         values = ConformalSets.calibrated(*calibration, miss, score).measure(logits, labels)
         found |= {f"{score}/{name}": value for name, value in values.items()}
