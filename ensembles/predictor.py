@@ -235,7 +235,8 @@ def image_paths(images: Images) -> list[Image.Image | Path]:
         if not path.exists():
             raise UserError(f"There is no {path}: give an image file or a folder of them.")
         return [path]
-    if not isinstance(images, Sequence) or not images:
+    single = (Image.Image, str, Path)
+    if not isinstance(images, Sequence) or not images or not all(isinstance(one, single) for one in images):
         raise UserError(
             f"images are a {type(images).__name__}, but must be a tensor or a numpy array of numbers, an image of "
             "PIL's, a path, or a list of these two with an entry or more."
