@@ -26,24 +26,31 @@ from ensembles.runs import Run
 from ensembles.sweeps import Sweep
 
 
-def job(config: DictConfig, sweep: Sweep | None) -> bool:
-    """Show a configuration's results, after running what is left of it; returns whether there are any.
-
-    Args:
-        sweep: that it is of, which has a line for each run.
-    """
-    run = None
+def alone(config: DictConfig, sweep: Sweep | None = None) -> bool:
+    """Carry out the run of a config that Hydra has composed; returns whether there are results."""
     try:
         of_hydra = HydraConfig.get()
         config, choices = as_trained(config, of_hydra.runtime.choices, of_hydra.overrides.task)
         run = Run.of(checked(config), choices)
-        if config.force and leads():
+    except Exception as error:
+        return complain(error)
+    return carry_out(run, sweep)
+
+
+def carry_out(run: Run, sweep: Sweep | None = None) -> bool:
+    """Show a run's results, after running what is left of it; returns whether there are any.
+
+    Args:
+        sweep: that it is of, which has a line for each run.
+    """
+    try:
+        if run.config["force"] and leads():
             run.set_aside()
         run_experiment(run, brief=sweep is not None)
         successful = True
     except Exception as error:
-        successful = complain(error, run and run.error_log)
-    if run and sweep and leads():
+        successful = complain(error, run.error_log)
+    if sweep and leads():
         sweep.tell(run)
     return successful
 
@@ -56,9 +63,11 @@ def main() -> None:
         sweep = planned_sweep()
         if sweep and any(sweep.jobs):
             submit([(job, run) for job, (_, run) in zip(sweep.jobs, sweep.runs, strict=True)], sweep.folder / "jobs")
+        elif sweep and not sweep.by_plugin:
+            done.extend(carry_out(run, sweep) for _, run in sweep.runs)
         else:
             hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="train")(
-                lambda config: done.append(job(config, sweep))
+                lambda config: done.append(alone(config, sweep))
             )()
         successful = all(done)
     except (HydraException, OmegaConfBaseException) as error:
