@@ -103,7 +103,6 @@ LIMITS = {
         "num_nodes": _integer(1),
         "precision": _one_of(32, "bf16-mixed", "16-mixed"),
         "gradient_clip_val": _or_null(_number(0)),
-        "accumulate_grad_batches": _integer(1),
         "deterministic": _FLAG,
     },
     "runtime": {

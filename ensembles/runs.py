@@ -32,7 +32,7 @@ ELSEWHERE = {
 }
 # Settings that came later: at these values a run is where it was before they were there.
 LATER = {
-    "trainer": {"keep_every": None, "deterministic": False, "accumulate_grad_batches": 1},
+    "trainer": {"keep_every": None, "deterministic": False},
     "method": {
         **{"initialisation": "own", "batches": "common"},
         **{"decay_fast": False, "site": "convolutions", "penalty": "all", "norm_l2": 0},

@@ -18,7 +18,6 @@ def of(*overrides):
 NEW = {
     "runtime.keep_every": ("2", "packed"),
     "trainer.deterministic": ("true", "packed"),
-    "trainer.accumulate_grad_batches": ("2", "packed"),
     "method.initialisation": ("common", "packed"),
     "method.batches": ("own", "packed"),
     "method.decay_fast": ("true", "batch_ensemble"),

@@ -9,7 +9,7 @@ import torch
 
 from ensembles.methods import Method
 
-GATHERED = ("trainer.accumulate_grad_batches=3", "recipe.batch_size=9", "runtime.save_minutes=0")  # 11 batches
+GATHERED = ("+trainer.accumulate_grad_batches=3", "recipe.batch_size=9", "runtime.save_minutes=0")  # 11 batches
 
 
 def weights(where):
