@@ -95,6 +95,7 @@ LIMITS = {
         "batch_size": _integer(1),
         "optimizer": _BUILT,
         "schedule": _BUILT,
+        "freeze_trunk": _FLAG,
     },
     "trainer": {
         "accelerator": _one_of("auto", "cpu", "gpu", "cuda", "mps"),
@@ -110,11 +111,15 @@ LIMITS = {
         "channels_last": _FLAG,
         "keep_every": _or_null(_integer(1)),
         "save_minutes": _number(0),
+        "patience": _or_null(_integer(1)),
     },
     "evaluation": {
         "temperature_scaling": _FLAG,
         "restrict_classes": _FLAG,
         "save_predictions": _FLAG,
+        "energy": _FLAG,
+        "risk": _or_null(_number(0, 1, open_high=True)),
+        "conformal": _or_null(_number(0, 1, open_low=True, open_high=True)),
     },
     "ensembles.methods": {
         "M": _integer(1, 1000),
@@ -165,6 +170,8 @@ LIMITS = {
         "set_seed": _integer(0),
         "noise": _number(0),
         "classes": _or_null(_LIST),
+        "class_names": _or_null(_LIST),
+        "in_memory": _or_null(_FLAG),
         "corrupted": _SETTINGS,
         "interpolation": _one_of("bilinear", "bicubic"),
         "mixup": _number(0, 100),

@@ -114,7 +114,7 @@ def test_a_recipe_is_whole_in_its_file(name):
     text = (CONFIGS / "recipe" / f"{name}.yaml").read_text()
     assert text.startswith("# ") and "defaults:" not in text
     missing = {"pe_imagenet": {"label_smoothing"}, "mimo_regression": {"loss", "label_smoothing"}}.get(name, set())
-    more = {"airbench": {"norms_lr"}}.get(name, set())
+    more = {"airbench": {"norms_lr"}, "finetune": {"freeze_trunk"}}.get(name, set())
     assert yaml.safe_load(text).keys() == KEYS - missing | more
 
 

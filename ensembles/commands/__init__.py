@@ -13,7 +13,21 @@ from pathlib import Path
 
 from ensembles import __version__
 
-COMMANDS = ("train", "sweep", "report", "describe", "metrics", "export", "corrupt", "study", "reproduce", "claims")
+COMMANDS = (
+    *(
+        "train",
+        "predict",
+        "sweep",
+        "report",
+        "describe",
+        "metrics",
+        "export",
+        "corrupt",
+        "study",
+        "reproduce",
+        "claims",
+    ),
+)
 STOPPED = b"Stopped by Ctrl-C: the same command goes on from what is saved.\n"
 
 

@@ -40,6 +40,7 @@ class DataModule(LightningDataModule):
         in_channels, image_size: of an input; a point is an image of one pixel with a channel for each feature.
         mean, std: of each channel, by which inputs are normalised.
         augment, mix: of training batches; None for none.
+        view_settings: what `ensembles.data.imagenet_views.centre` is to be told, where image files are seen through it.
 
     Raises:
         UserError: a setting out of its limits.
@@ -53,6 +54,7 @@ class DataModule(LightningDataModule):
     std: list[float]
     augment: CropFlip | None = None
     mix: Mix | None = None
+    view_settings: dict | None = None
 
     def __init__(self, batch_size: int, seed: int, eval_batch_size: int) -> None:
         super().__init__()
@@ -87,6 +89,8 @@ class DataModule(LightningDataModule):
         return 0
 
     def train_dataloader(self) -> Iterable[BatchIndices]:
+        """Load the training part as the method that is trained deals it."""
+        self.deal = getattr(getattr(self.trainer, "lightning_module", None), "deal", self.deal)
         return self.sets["train"].images.prefetch(TrainLoader(self), self.workers)
 
     def val_dataloader(self) -> Iterable[BatchIndices]:
@@ -125,8 +129,10 @@ class DataModule(LightningDataModule):
         return images if labelled.transform is None else labelled.transform(images, batch.start)
 
     def normalise(self, images: Tensor) -> Tensor:
-        """Scale to mean 0 and deviation 1 over the training part: float32 from uint8, both (B, C, H, W)."""
+        """Scale to mean 0 and deviation 1 over the training part: float32 from uint8 or floats, (B, C, H, W)."""
         mean, std = torch.tensor([self.mean, self.std], device=images.device).view(2, -1, 1, 1)
+        if images.is_floating_point():  # a transform's, on the scale of mean and std
+            return (images - mean) / std
         return images.float().mul_(1 / (255 * std)).sub_(mean / std)
 
     def _mix(self, x: Tensor, mixed: MixedPairs) -> tuple[Tensor, Tensor]:

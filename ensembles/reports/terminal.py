@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ensembles.files import replacing
-from ensembles.reports.schema import column, decimal, mean, number, percent, quantity, three_digits
+from ensembles.reports.schema import DECISIONS, column, decimal, mean, number, percent, quantity, three_digits
 
 MEMBERS_SHOWN = 8  # more members than this are shown by their mean alone
 QUALITY = ("acc", "nll", "ece", "brier")
@@ -155,6 +155,7 @@ def show(results: Mapping, where: str | Path, console: Console | None = None) ->
         _quality(results),
         _scaled(results),
         _named_numbers("Diversity of the members", results, DIVERSITY),
+        _named_numbers("Decisions", results, DECISIONS),
         _shifted(results),
         _detection(results),
         _named_numbers("Cost", results, COST),

@@ -43,7 +43,7 @@ class Progress(RichProgressBar):
 def make_trainer(config: DictConfig, run: Run, about: dict, monitor: tuple[str, str] | None) -> pl.Trainer:
     """A Trainer that keeps its run's folder; only process 0 writes into it."""
     _require_precision(config)
-    saving = Checkpoints(run, config.runtime.save_minutes, monitor)
+    saving = Checkpoints(run, config.runtime.save_minutes, monitor, config.runtime.get("patience"))
     callbacks = [KeyedSteps(config.seed), About(about), Losses(), History(run.history), saving]
     if not config.runtime.channels_last:
         callbacks.append(Contiguous())
