@@ -18,6 +18,7 @@ from ensembles.methods import Method
 from ensembles.methods.base import Ensemble
 from ensembles.metrics.ood import criteria
 from ensembles.metrics.regression import mixture_sd
+from ensembles.runs import network_file
 from ensembles.untrusted import refusal
 
 
@@ -169,11 +170,13 @@ def load(path: str | Path, trust: Sequence[str] = ()) -> Predictor | Regressor:
     """The trained ensemble of a checkpoint, on the CPU; of a regression a `Regressor`.
 
     Args:
+        path: a checkpoint, or the folder of a run or of what `ensembles.pull` has brought.
         trust: packages besides this one whose networks the checkpoint may name, ``["mypackage"]`` for your own.
 
     Raises:
         UserError: a checkpoint that is missing, damaged, carries code, or names what is not trusted.
     """
+    path = network_file(path)
     checkpoint = read_checkpoint(path)
     about = built_otherwise(checkpoint[ABOUT])
     method = _method(about, trust, checkpoint, path)

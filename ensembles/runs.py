@@ -20,7 +20,7 @@ from ensembles.data.files.fingerprint import contents_hash, image_hashes, images
 from ensembles.errors import UserError
 from ensembles.files import held, holder, write_text
 from ensembles.recipes import describe_recipe
-from ensembles.renamed import FORMER, by_former_names
+from ensembles.renamed import FORMER, by_former_names, by_present_names
 
 # What a run computes does not depend on these; all by the names that settings had first (`ensembles.renamed`).
 ELSEWHERE = {
@@ -271,6 +271,30 @@ class Run:
                     f"{error.filename or self.folder} cannot be written ({error.strerror}): free space or set runs_dir,"
                     " and the same command goes on from the last checkpoint."
                 ) from error
+
+
+WEIGHTS = "model.safetensors"  # of a folder that was pushed or pulled
+
+
+def network_file(path: str | Path) -> Path:
+    """The file that holds a trained network: of a run's or a pulled folder, that of the network that was tested.
+
+    Raises:
+        UserError: a folder that holds none.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return path
+    run = Run({}, path)
+    try:
+        test_on = by_present_names(yaml.safe_load((path / "config.yaml").read_text())).get("test_on")
+    except (OSError, ValueError, TypeError, yaml.YAMLError):
+        test_on = "best"
+    order = (path / WEIGHTS, run.best, run.last) if test_on == "best" else (path / WEIGHTS, run.last)
+    found = next((file for file in order if file.is_file()), None)
+    if found is None:
+        raise UserError(f"{path} holds no trained network: name a run's folder, a pulled one or a checkpoint.")
+    return found
 
 
 def state(run: Run) -> str:

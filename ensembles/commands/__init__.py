@@ -13,7 +13,10 @@ from pathlib import Path
 
 from ensembles import __version__
 
-COMMANDS = ("train", "sweep", "report", "describe", "metrics", "export", "corrupt", "study", "reproduce", "claims")
+COMMANDS = (
+    *("train", "sweep", "report", "describe", "metrics", "export", "corrupt", "study", "reproduce", "claims"),
+    *("push", "pull", "verify", "leaderboard"),
+)
 STOPPED = b"Stopped by Ctrl-C: the same command goes on from what is saved.\n"
 
 
