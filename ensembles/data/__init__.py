@@ -8,12 +8,14 @@ from importlib import import_module
 _HOMES = {
     "CIFAR10": "cifar",
     "CIFAR100": "cifar",
+    "Diabetes": "uci",
     "Digits": "digits",
     "ImageDataModule": "image_datamodule",
     "ImageFolder": "folder",
     "ImageNet": "imagenet",
     "LabelledSet": "labelled_set",
     "SyntheticRegression": "synthetic_regression",
+    "UCI": "uci",
 }
 __all__ = list(_HOMES)
 

@@ -5,7 +5,8 @@ process or several see the same examples with the same augmentation. Indices are
 gathered, augmented, normalised, mixed and dealt on the device.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 import torch
 from pytorch_lightning import LightningDataModule
@@ -40,6 +41,7 @@ class DataModule(LightningDataModule):
         in_channels, image_size: of an input; a point is an image of one pixel with a channel for each feature.
         mean, std: of each channel, by which inputs are normalised.
         augment, mix: of training batches; None for none.
+        target_scale: of a regression, what its likelihood is told of the targets: ``target_mean`` and ``target_sd``.
 
     Raises:
         UserError: a setting out of its limits.
@@ -53,6 +55,7 @@ class DataModule(LightningDataModule):
     std: list[float]
     augment: CropFlip | None = None
     mix: Mix | None = None
+    target_scale: Mapping[str, float] = MappingProxyType({})
 
     def __init__(self, batch_size: int, seed: int, eval_batch_size: int) -> None:
         super().__init__()
