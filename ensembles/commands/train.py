@@ -6,8 +6,11 @@ ensembles train method=packed model=resnet50 data=cifar100
 import os
 import signal
 import sys
+from collections.abc import Callable
+from functools import partial
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig
@@ -17,6 +20,7 @@ from ensembles.cli import piped
 from ensembles.cli.arguments import planned_sweep
 from ensembles.cli.as_trained import as_trained
 from ensembles.cli.composing import checked, refused
+from ensembles.cli.search import Search
 from ensembles.cluster.submission import submit
 from ensembles.errors import Interrupted, UserError, complain
 from ensembles.experiment import run_experiment
@@ -48,6 +52,20 @@ def job(config: DictConfig, sweep: Sweep | None) -> bool:
     return successful
 
 
+def alone(compose_and_run: Callable[[], None], done: list[bool], overrides: list[str]) -> bool:
+    """Run one run of a search as if the command line had only its overrides; returns whether there are results."""
+    given = get_args_parser().parse_args()
+    folder = ["--config-dir", given.config_dir] if given.config_dir else []
+    before, sys.argv = sys.argv, [sys.argv[0], *folder, *overrides]
+    try:
+        compose_and_run()
+    except (HydraException, OmegaConfBaseException) as error:
+        done.append(complain(refused(error)))
+    finally:
+        sys.argv = before
+    return done[-1]
+
+
 @piped()
 def main() -> None:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come here, instead of being printed as tracebacks
@@ -57,9 +75,13 @@ def main() -> None:
         if sweep and any(sweep.jobs):
             submit([(job, run) for job, (_, run) in zip(sweep.jobs, sweep.runs, strict=True)], sweep.folder / "jobs")
         else:
-            hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="train")(
+            compose_and_run = hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="train")(
                 lambda config: done.append(job(config, sweep))
-            )()
+            )
+            if isinstance(sweep, Search):
+                sweep.run_trials(partial(alone, compose_and_run, done))
+            else:
+                compose_and_run()
         successful = all(done)
     except (HydraException, OmegaConfBaseException) as error:
         complain(refused(error))
