@@ -176,7 +176,7 @@ class Card(Schema):
 def markdown_cell(text: object) -> str:
     """Text that stays in its cell and place in Markdown, whatever it is."""
     flat = " ".join(str(text).split())
-    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", flat)
+    return re.sub(r"([\\`*\[\]<>|#]|\b_|_\b)", r"\\\1", flat)
 
 
 def largest_difference(one: object, other: object) -> float:

@@ -9,19 +9,24 @@ from statistics import fmean, stdev
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from ensembles import reports
 from ensembles.errors import UserError
-from ensembles.reports import page as runs_page
 from ensembles.reports.runs_table import gather
 from ensembles.reports.schema import column, number
 from ensembles.zoo.card import CARD, Card, markdown_cell
 
+ABOUT = (
+    "Each row is a run, or the mean ± standard deviation over seeds; the best of a column is bold. Verified: somebody "
+    "has evaluated the weights again and found these digits. Reported: as who measured it says. Written by `ensembles "
+    "leaderboard`."
+)
 ROWS = "leaderboard"  # the name of a folder of rows alone
 
 COLUMNS = (
     *("test/acc", "test/rmse", "test/nll", "test/ece", "corrupted/acc", "corrupted/ece"),
     *("cost/params", "cost/mult_adds"),
 )
-HERE = Path(__file__).parent
+HERE, PAGE = Path(__file__).parent, Path(reports.__file__).parent  # whose style and sorting the page over runs has, too
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,7 @@ def read_cards(folders: Iterable[Path]) -> tuple[list[Card], list[UserError]]:
             if (run.folder / CARD).is_file():
                 continue  # the card says more
             try:
-                card = Card.of_run(run)
+                card = Card.of_run(run, measured_by=run.provenance.get("by") or str(run.folder.parent))
                 cards.setdefault(card.to_json(), card)
             except UserError as error:
                 wrong.append(error)
@@ -147,8 +152,8 @@ def html(found: Mapping[str, Sequence[Entry]]) -> str:
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     files = {
-        "css": (runs_page.HERE / "page.css", HERE / "leaderboard.css"),
-        "js": (runs_page.HERE / "page.js",),
+        "css": (PAGE / "page.css", HERE / "leaderboard.css"),
+        "js": (PAGE / "page.js",),
     }
     code = {
         kind: Markup("\n".join(path.read_text(encoding="utf-8") for path in paths)) for kind, paths in files.items()
@@ -160,7 +165,7 @@ def html(found: Mapping[str, Sequence[Entry]]) -> str:
 
 def markdown(found: Mapping[str, Sequence[Entry]]) -> str:
     """The same as tables in Markdown, a data set each."""
-    parts = ["# Leaderboard\n"]
+    parts = [f"# Leaderboard\n\n{ABOUT}\n"]
     for data, rows in found.items():
         keys = filled(rows)
         heads = [

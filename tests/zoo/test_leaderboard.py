@@ -118,7 +118,7 @@ def test_studies_and_folders_without_runs(call, tmp_path):
     ended = call(program, ROOT / "results/digits_wrn", tmp_path / "none", "--markdown", "table.md")
     assert ended.code == 0 and "of 10 runs on 1 data sets" in ended.out
     lines = [line for line in Path("table.md").read_text().splitlines() if line.startswith("| ") and "wrn" in line]
-    assert len(lines) == 10 and lines[0].startswith("| deep\\_ensemble | wrn | 4 | **99.7** |")
+    assert len(lines) == 10 and lines[0].startswith("| deep_ensemble | wrn | 4 | **99.7** |")
     assert all(" reported " in line for line in lines)
     ended = call(program, tmp_path / "none")
     assert ended.code == 1 and "There is no card and no run in" in ended.err
