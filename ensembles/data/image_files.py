@@ -67,14 +67,17 @@ class ImageFiles(ImageSource):
         """
         if not len(index):
             return self.gather(torch.zeros(1, dtype=torch.int64))[:0]
-        squares = []
+        pixels = None
         for number, position in enumerate(index.tolist()):
             image = open_rgb(Path(os.fsdecode(self.paths[position])))
             if self.border:
                 image = ImageOps.crop(image, self.border)
             image = self.view(image) if drawn is None else self.augmented(image, drawn[number])
-            squares.append(torch.from_numpy(np.array(image)).view(*reversed(image.size), -1))
-        return torch.stack(squares).movedim(-1, 1).contiguous()
+            square = np.asarray(image).reshape(*reversed(image.size), -1)
+            if pixels is None:
+                pixels = np.empty((len(index), *square.shape), np.uint8)
+            pixels[number] = square
+        return torch.from_numpy(pixels).movedim(-1, 1)
 
     def prefetch(self, loader: Iterable[BatchIndices], workers: int) -> "PrefetchLoader":
         return PrefetchLoader(self, loader, workers)

@@ -1,5 +1,6 @@
 """What a network sees of an ImageNet photograph: its centre in evaluation, a random piece in training."""
 
+import math
 import random
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,9 @@ from ensembles.errors import UserError
 from ensembles.limits import require
 
 MEAN = (124, 116, 104)  # what RandAugment fills with
+RATIO = 3 / 4, 4 / 3  # of a piece's width to its height
+LOG_RATIO = tuple(torch.log(torch.tensor(RATIO)).tolist())
+RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
 def centre(size: int, crop_ratio: float = 0.875, interpolation: str = "bilinear") -> Callable:
@@ -64,32 +68,59 @@ class InceptionCrop:
 
     def at(self, size: int) -> Callable[[Image.Image, Tensor], Image.Image]:
         """Make the augmentation to squares of so many pixels, of an image and the seed that was drawn for it, (1,)."""
-        crop = v2.RandomResizedCrop(size, self.scale, interpolation=v2.InterpolationMode(self.interpolation))
-        steps = [crop, v2.RandomHorizontalFlip()] if self.flip else [crop]
+        randomly_changed = None
         if self.rand_augment:
             from timm.data.auto_augment import rand_augment_transform
 
-            steps.append(
-                rand_augment_transform(self.rand_augment, {"translate_const": int(0.45 * size), "img_mean": MEAN})
-            )
-        return partial(_seeded_call, v2.Compose(steps))
+            settings = {"translate_const": int(0.45 * size), "img_mean": MEAN}
+            randomly_changed = rand_augment_transform(self.rand_augment, settings)
+        return partial(self._seen, size=size, randomly_changed=randomly_changed)
+
+    def _seen(self, image: Image.Image, seed: Tensor, size: int, randomly_changed: Callable | None) -> Image.Image:
+        """Draw what torchvision's RandomResizedCrop and RandomHorizontalFlip do after this seed, at less cost.
+
+        They draw from the program's own generator, and seeding and restoring that takes as long as the piece.
+        """
+        drawing = torch.Generator().manual_seed(seed.item())
+        piece = image.crop(piece_of(*image.size, self.scale, drawing))
+        piece = piece.resize((size, size), RESAMPLING[self.interpolation])
+        if self.flip and torch.rand(1, generator=drawing).item() < 0.5:
+            piece = piece.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        if randomly_changed is None:
+            return piece
+        with _seeded(seed.item()):
+            return randomly_changed(piece)
 
 
-def _seeded_call(steps: Callable, image: Image.Image, seed: Tensor) -> Image.Image:
-    with _seeded(seed.item()):
-        return steps(image)
+def piece_of(
+    width: int, height: int, scale: tuple[float, float], drawing: torch.Generator
+) -> tuple[int, int, int, int]:
+    """Draw a piece's left, top, right and bottom: its share of the area evenly, its shape evenly on a log scale.
+
+    Ten times at most; where none lies within the image it is the largest allowed shape in the middle.
+    """
+    for _ in range(10):
+        area = width * height * torch.empty(1).uniform_(*scale, generator=drawing).item()
+        ratio = torch.empty(1).uniform_(*LOG_RATIO, generator=drawing).exp_().item()
+        w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if 0 < w <= width and 0 < h <= height:
+            top = torch.randint(height - h + 1, (1,), generator=drawing).item()
+            left = torch.randint(width - w + 1, (1,), generator=drawing).item()
+            return left, top, left + w, top + h
+    w = min(width, round(height * RATIO[1]))
+    h = min(height, round(width / RATIO[0]))
+    left, top = (width - w) // 2, (height - h) // 2
+    return left, top, left + w, top + h
 
 
 @contextmanager
 def _seeded(seed: int):
-    """Have all that the libraries draw follow from the seed, and nothing outside of it."""
+    """Have what Python and NumPy draw follow from the seed, and nothing outside of it."""
     ours, numpys = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        random.seed(seed)
-        np.random.seed(seed % 2**32)
-        try:
-            yield
-        finally:
-            random.setstate(ours)
-            np.random.set_state(numpys)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    try:
+        yield
+    finally:
+        random.setstate(ours)
+        np.random.set_state(numpys)

@@ -116,7 +116,7 @@ def _rgb(image: Image.Image, path: Path) -> Image.Image:
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     elif image.mode in ("I", "F"):
         raise UserError(f"The image {path} has pixels of 32 bits, whose range is unknown: save it with 8 or 16 bits.")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 DRAFT = re.compile(r"\..+\.[0-9a-f]{32}")
