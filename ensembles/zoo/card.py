@@ -166,11 +166,16 @@ class Card(Schema):
         )
         environment.filters["cell"] = markdown_cell
         rows = [
-            (column(key).full or column(key).label, column(key).unit, column(key).show(number(self.results, key)))
+            (_label(key), column(key).unit, column(key).show(number(self.results, key)))
             for key in SHOWN
             if number(self.results, key) is not None
         ]
         return environment.get_template("README.md.jinja").render(card=self, rows=rows)
+
+
+def _label(key: str) -> str:
+    label = column(key).full or column(key).label
+    return f"members' {label}" if key.startswith("members/") and "members" not in label else label
 
 
 def markdown_cell(text: object) -> str:
