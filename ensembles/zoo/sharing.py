@@ -26,7 +26,10 @@ CONFIG, RESULTS, PROVENANCE = "config.yaml", "results.json", "provenance.json"
 NEEDED = (WEIGHTS, CONFIG, RESULTS, PROVENANCE)
 FILES = (*NEEDED, README)  # nothing else is taken
 TOLD = ("data", "model", "method", "recipe", "evaluation", "seed", "test_on")  # of a run's config
-PLACES = {"root", "cache_dir", "sets_root", "num_workers", "download", "skip_broken", "ood", "shift"}
+PLACES = {  # of data's settings
+    *("root", "cache_dir", "sets_root", "train", "val", "test", "ood", "shift"),
+    *("num_workers", "download", "skip_broken", "in_memory"),
+}
 LARGEST_TEXT = 2**24  # bytes
 ZOO = "zoo"
 

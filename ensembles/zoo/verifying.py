@@ -11,7 +11,7 @@ from ensembles.cli.overrides import check, combinations
 from ensembles.errors import UserError
 from ensembles.experiment import run_experiment
 from ensembles.predictor import load
-from ensembles.reports.runs_table import FinishedRun, gather
+from ensembles.reports.runs_table import gather
 from ensembles.runs import Run, network_file
 from ensembles.studies.study import Study
 from ensembles.zoo.card import CARD, Card, largest_difference
@@ -105,18 +105,18 @@ def _claim(source: str, row: str | None, seed: int) -> Iterator[tuple[Path, Mapp
         yield network_file(run), said, settings
     elif "://" in source or (path / CARD).is_file():
         with fetched(source) as (folder, card):
-            yield network_file(folder), card.results, _settings(gather([folder])[0][0])
+            yield network_file(folder), card.results, _settings(gather([folder])[0][0].settings)
     elif path.is_file() and path.suffix == ".json":
         claimed = Card.of_json(path.read_bytes(), path)
         if claimed.weights is None:
             raise UserError(f"{path} does not say where its weights are, so it cannot be verified: add weights.")
         with fetched(claimed.weights) as (folder, _):
-            yield network_file(folder), claimed.results, _settings(gather([folder])[0][0])
+            yield network_file(folder), claimed.results, _settings(gather([folder])[0][0].settings)
     elif path.is_dir():
         runs, _ = gather([path])
         if len(runs) > 1:
             raise UserError(f"{path} holds {len(runs)} runs: name one of them by its folder, or a study's with --row.")
-        yield network_file(runs[0].folder), runs[0].results, _settings(runs[0])
+        yield network_file(runs[0].folder), runs[0].results, _settings(runs[0].settings)
     else:
         raise UserError(f"There is no {source}: name a run's folder, a URL, hf://user/name or a leaderboard's row.")
 
@@ -126,11 +126,10 @@ def _of_many(path: Path, row: str, seed: int) -> tuple[Path, Mapping, list[str]]
     runs, _ = gather([path])
     for run in runs:
         if run.name == row and not run.provenance.get("row"):
-            return _folder(Path("runs") / row, row), run.results, _settings(run)
+            return _folder(Path("runs") / row, row), run.results, _settings(run.settings)
         if run.provenance.get("row") == row and run.provenance.get("seed") == seed:
-            study = Study.of(path if path.is_dir() else path.parent).run(row, seed)
-            settings = [f"evaluation.{key}={_text(value)}" for key, value in study.config["evaluation"].items()]
-            return _folder(study.folder, row), run.results, settings
+            planned = Study.of(path if path.is_dir() else path.parent).run(row, seed)
+            return _folder(planned.folder, row), run.results, _settings(planned.config)
     names = sorted({str(run.provenance.get("row") or run.name) for run in runs})
     raise UserError(f"{path} has no {row} with seed {seed}: there are {', '.join(names)}.")
 
@@ -141,16 +140,13 @@ def _folder(folder: Path, row: str) -> Path:
     return folder
 
 
-def _settings(run: FinishedRun) -> list[str]:
-    """A run's evaluation, as overrides; the sets come with its data."""
-    evaluation = run.settings.get("evaluation")
-    known = {"temperature_scaling", "restrict_classes"}
-    given = evaluation.items() if isinstance(evaluation, dict) else ()
-    return [f"evaluation.{key}={_text(value)}" for key, value in given if key in known and isinstance(value, bool)]
-
-
-def _text(value: bool) -> str:
-    return str(value).lower()
+def _settings(config: Mapping) -> list[str]:
+    """A config's evaluation as overrides; the sets come with its data."""
+    evaluation = config.get("evaluation")
+    given = dict(evaluation) if isinstance(evaluation, dict) else {}
+    given.pop("save_predictions", None)
+    plain = {key: value for key, value in given.items() if isinstance(value, bool | int | float)}
+    return [f"evaluation.{key}={str(value).lower()}" for key, value in plain.items()]
 
 
 def _evaluated(weights: Path, overrides: Sequence[str], config_dir: str | None) -> dict:
