@@ -50,4 +50,4 @@ def show_help() -> None:
     print("Usage: ensembles COMMAND ...     (ensembles COMMAND --help tells more)\n")
     for name in COMMANDS:
         source = Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
-        print(f"  {name:<11}{ast.get_docstring(ast.parse(source)).splitlines()[0]}")
+        print(f"  {name:<13}{ast.get_docstring(ast.parse(source)).splitlines()[0]}")
