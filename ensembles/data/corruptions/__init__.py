@@ -19,6 +19,7 @@ _FUNCTIONS = {
     if hasattr(module, name)
 }
 
+_ON_LEVELS = {"pixelate", "jpeg_compression"}  # functions of uint8; the others' are of numbers in [0, 1]
 _SMALLEST = 8
 _VALUES = 2**19  # of one piece of a batch: bounds the memory, and fits the caches
 
@@ -69,9 +70,13 @@ def corrupt(
     done, out = 0, []
     for piece in pieces:
         draws = Draws(seed, "corrupt", type, severity, start=start + done, size=len(piece), device=piece.device)
-        corrupted = _FUNCTIONS[type](piece.float() / 255, table[type][severity - 1], draws)
-        # The release cuts fractions of a grey level off; the margin keeps a whole level whole through rounding errors.
-        out.append((corrupted.clamp(0, 1) * 255 + 1e-3).floor().byte())
+        constants = table[type][severity - 1]
+        if type in _ON_LEVELS:
+            out.append(_FUNCTIONS[type](piece, constants, draws))
+        else:
+            corrupted = _FUNCTIONS[type](piece.float().div_(255), constants, draws)
+            # Fractions of a level are cut off, as in the release; a margin keeps whole levels through rounding errors.
+            out.append(corrupted.clamp(0, 1).mul_(255).add_(1e-3).byte())
         done += len(piece)
     return torch.cat(out)
 

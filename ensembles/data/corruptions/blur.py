@@ -9,6 +9,8 @@ from torch.nn import functional
 
 from ensembles.data.corruptions.ops import Draws, clipped_zoom, gaussian_blur_of
 
+_ADJACENT = 16
+
 
 def gaussian_blur(x: Tensor, sigma: float, draws: Draws) -> Tensor:
     return gaussian_blur_of(x, sigma)
@@ -16,10 +18,16 @@ def gaussian_blur(x: Tensor, sigma: float, draws: Draws) -> Tensor:
 
 def defocus_blur(x: Tensor, constants: tuple[float, float], draws: Draws) -> Tensor:
     """Convolution with a disk whose edge is softened."""
-    kernel = _disk(*constants).to(x.device)
-    padded = functional.pad(x, (len(kernel) // 2,) * 4, mode="reflect")
-    channels = x.shape[1]
-    return functional.conv2d(padded, kernel.expand(channels, 1, -1, -1), groups=channels)
+    kernel = _disk(*constants)
+    side, width = len(kernel), x.shape[-1]
+    padded = functional.pad(x, (side // 2,) * 4, mode="reflect").flatten(0, 1).unsqueeze(1)
+    padded = functional.pad(padded, (0, -width % _ADJACENT))
+    # As many pixels that stand side by side are as many output channels, which fill a processor's vectors.
+    shifted = torch.zeros(_ADJACENT, 1, side, side + _ADJACENT - 1)
+    for pixel in range(_ADJACENT):
+        shifted[pixel, 0, :, pixel : pixel + side] = kernel
+    blurred = functional.conv2d(padded, shifted.to(x.device), stride=(1, _ADJACENT))  # (N * C, _ADJACENT, H, ...)
+    return blurred.permute(0, 2, 3, 1).flatten(-2)[..., :width].unflatten(0, x.shape[:2])
 
 
 def motion_blur(x: Tensor, constants: tuple[int, float], draws: Draws) -> Tensor:

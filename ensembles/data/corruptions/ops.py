@@ -1,7 +1,7 @@
-"""What several corruptions are made of: random draws, blurring and resampling one axis after the other, grey.
+"""What several corruptions are made of: random draws, blurring one axis after the other, zooming, grey.
 
-Blurs and box resizing are matrices for the rows and for the columns: any border and any width is one matrix product.
-The products are in double precision: the last step rounds down to whole grey levels, and an image should not come out
+Gaussian blurs are matrix products along one axis and then the other, with any border and width. They are in double
+precision: the last step rounds down to whole grey levels, and an image should not come out
 another way for having been in a larger batch, or on a device that multiplies in TF32.
 """
 
@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from ensembles.rng import generator
+
+_PIECE = 32  # pixels of an axis that are blurred by one matrix
 
 
 class Draws:
@@ -49,17 +51,13 @@ class Draws:
 
 def gaussian_blur_of(x: Tensor, sigma: float, border: str = "nearest", truncate: float = 4) -> Tensor:
     """Gaussian blur of x (N, C, H, W), cut off at ``truncate`` standard deviations."""
-    rows, columns = (_gaussian(size, sigma, border, truncate).to(x.device) for size in x.shape[-2:])
-    return (rows @ x.double() @ columns.T).to(x.dtype)
-
-
-def box_resize(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize x (N, C, H, W) as Pillow's box filter does, columns first, rounded to grey levels after each pass."""
-    height, width = x.shape[-2:]
-    rows, columns = (_box(old, new).to(x.device) for old, new in zip((height, width), size, strict=True))
-    levels = (255 * x.double()).round()
-    levels = (levels @ columns.T + 0.5).floor()
-    return ((rows @ levels + 0.5).floor() / 255).to(x.dtype)
+    radius = int(truncate * sigma + 0.5)
+    offsets = torch.arange(-radius, radius + 1)
+    weights = torch.exp(-(offsets.double() ** 2) / (2 * sigma**2))
+    blurred = x.double()
+    for _ in range(2):
+        blurred = _blurred_rows(blurred, weights / weights.sum(), border).transpose(-1, -2)
+    return blurred.to(x.dtype)
 
 
 def clipped_zoom(x: Tensor, factor: float) -> Tensor:
@@ -77,27 +75,20 @@ def clipped_zoom(x: Tensor, factor: float) -> Tensor:
     return zoomed[..., top : top + shape[0], left : left + shape[1]]
 
 
-def _gaussian(size: int, sigma: float, border: str, truncate: float) -> Tensor:
-    radius = int(truncate * sigma + 0.5)
-    offsets = torch.arange(-radius, radius + 1)
-    weights = torch.exp(-(offsets.double() ** 2) / (2 * sigma**2))
-    source = torch.arange(size)[:, None] + offsets
+def _blurred_rows(x: Tensor, weights: Tensor, border: str) -> Tensor:
+    """Convolve the last axis of x, piece by piece: of a whole axis' matrix most would be zeros."""
+    size, radius = x.shape[-1], len(weights) // 2
+    more = radius + -size % _PIECE
     if border == "nearest":
-        source = source.clamp(0, size - 1)
+        seen = functional.pad(x, (radius, more, 0, 0), mode="replicate")
     else:  # "mirror": c b a | a b c
-        source = source % (2 * size)
-        source = torch.minimum(source, 2 * size - 1 - source)
-    matrix = torch.zeros(size, size, dtype=torch.double)
-    return matrix.scatter_add_(1, source, (weights / weights.sum()).expand(size, -1))
-
-
-def _box(old: int, new: int) -> Tensor:
-    scale = old / new
-    middle = (torch.arange(new, dtype=torch.double)[:, None] + 0.5) * scale
-    distance = torch.arange(old) + 0.5 - middle
-    reach = max(scale, 1) / 2
-    inside = ((distance > -reach) & (distance <= reach)).double()
-    return inside / inside.sum(1, keepdim=True)
+        source = torch.arange(-radius, size + more) % (2 * size)
+        seen = x.index_select(-1, torch.minimum(source, 2 * size - 1 - source).to(x.device))
+    matrix = torch.zeros(_PIECE, _PIECE + 2 * radius, dtype=x.dtype)
+    for shift, weight in enumerate(weights):
+        matrix.diagonal(shift).fill_(weight)
+    blurred = seen.unfold(-1, _PIECE + 2 * radius, _PIECE).flatten(0, -2) @ matrix.T.to(x.device)
+    return blurred.view(*x.shape[:-1], -1)[..., :size]
 
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601

@@ -1,7 +1,7 @@
 """Weather and spatter on x in [0, 1], shape (N, C, H, W), by a severity's constants and draws; not clipped."""
 
 import math
-from functools import cache
+from functools import cache, partial
 from importlib import resources
 
 import torch
@@ -123,6 +123,8 @@ def _photographs() -> list[Tensor]:
 
 _WATER = (175 / 255, 238 / 255, 238 / 255)
 _MUD = (63 / 255, 42 / 255, 20 / 255)
+_SMOOTH = ((-1, 1), (0, 2), (1, 1))  # Sobel's, across its slope: where, weight
+_EMBOSS = ((-2, -1, -1), (-1, -1, 0), (-1, 0, -1), (1, 0, 0), (1, 0, 1), (1, 1, 0), (2, 1, 1))  # weight, down, right
 _FARTHEST = 20
 
 
@@ -141,26 +143,20 @@ def spatter(x: Tensor, constants: tuple, draws: Draws) -> Tensor:
 
 
 def _texture(levels: Tensor) -> Tensor:
-    emboss = torch.tensor([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]], dtype=levels.dtype, device=levels.device)
     near = _mean_3x3(_distance(_edges(levels))).floor()
-    relief = functional.conv2d(_pad(_equalise(near)), emboss[None, None]).clamp(0, 255)
-    return _mean_3x3(relief).round()
+    around = _pad(_equalise(near))
+    relief = sum(weight * _beside(around, down, right) for weight, down, right in _EMBOSS)
+    return _mean_3x3(relief.clamp(0, 255)).round()
 
 
 def _edges(levels: Tensor, low: float = 50, high: float = 150) -> Tensor:
     """Canny's edges (1986), as booleans: Sobel gradients, thinned, kept where strong or linked to strong ones."""
-    smooth, slope = torch.tensor([1.0, 2, 1]), torch.tensor([-1.0, 0, 1])
-    sobel = torch.stack([torch.outer(smooth, slope), torch.outer(slope, smooth)])[:, None].to(levels)
-    padded = functional.pad(levels, (1, 1, 1, 1), mode="replicate")
-    gx, gy = functional.conv2d(padded, sobel).split(1, 1)
+    at = partial(_beside, functional.pad(levels, (1, 1, 1, 1), mode="replicate"))
+    gx = sum(weight * (at(side, 1) - at(side, -1)) for side, weight in _SMOOTH)
+    gy = sum(weight * (at(1, side) - at(-1, side)) for side, weight in _SMOOTH)
     strength = gx.abs() + gy.abs()
 
-    around = functional.pad(strength, (1, 1, 1, 1))
-    height, width = levels.shape[-2:]
-
-    def at(down: int, right: int) -> Tensor:
-        return around[..., 1 + down : 1 + down + height, 1 + right : 1 + right + width]
-
+    at = partial(_beside, functional.pad(strength, (1, 1, 1, 1)))
     flat = gy.abs() < gx.abs() * 0.41421356  # below 22.5 degrees
     steep = gy.abs() > gx.abs() * 2.41421356
     falling = gx * gy < 0
@@ -173,25 +169,43 @@ def _edges(levels: Tensor, low: float = 50, high: float = 150) -> Tensor:
     weak = ridge & (strength > low)
     edges = weak & (strength > high)
     while True:
-        linked = weak & (functional.max_pool2d(edges.to(levels.dtype), 3, stride=1, padding=1) > 0)
+        linked = weak & _spread(edges)
         if torch.equal(linked, edges):
             return edges
         edges = linked
 
 
+def _spread(mask: Tensor) -> Tensor:
+    """Where a mask (N, 1, H, W) or one of its eight neighbours is true."""
+    for dim in (-2, -1):
+        size, spread = mask.shape[dim] - 1, mask.clone()
+        spread.narrow(dim, 0, size).logical_or_(mask.narrow(dim, 1, size))
+        spread.narrow(dim, 1, size).logical_or_(mask.narrow(dim, 0, size))
+        mask = spread
+    return mask
+
+
 def _distance(edges: Tensor) -> Tensor:
     """Euclidean distance to the nearest edge, at most 20: squares add up, so one axis after the other."""
-    squares = torch.where(edges, 0.0, float(_FARTHEST**2))
-    for dim in (-2, -1):
-        size = squares.shape[dim]
-        nearest = squares.clone()
-        for step in range(1, min(_FARTHEST, size)):
-            ahead, behind = squares.narrow(dim, step, size - step), squares.narrow(dim, 0, size - step)
-            for part, other in ((0, ahead), (step, behind)):
-                into = nearest.narrow(dim, part, size - step)
-                torch.minimum(into, other + step**2, out=into)
-        squares = nearest
-    return squares.sqrt()
+    down = torch.where(edges, 0, _FARTHEST).to(torch.int16)
+    for step in (1, 2, 4, 8, 4):  # along one axis steps add up to any distance of at most 19
+        down = _nearer(down, down, step, step, dim=-2)
+    nearest = squares = down**2
+    for step in range(1, _FARTHEST):
+        nearest = _nearer(nearest, squares, step, step**2, dim=-1)
+    return nearest.sqrt()
+
+
+def _nearer(nearest: Tensor, distances: Tensor, step: int, cost: int, dim: int) -> Tensor:
+    """Take the distance at ``step`` pixels before or after, and what it costs to go there, where that is less."""
+    beyond = nearest.shape[dim] - step
+    if beyond <= 0:
+        return nearest
+    nearest, there = nearest.clone(), distances + cost
+    for here, other in ((0, step), (step, 0)):
+        part = nearest.narrow(dim, here, beyond)
+        torch.minimum(part, there.narrow(dim, other, beyond), out=part)
+    return nearest
 
 
 def _equalise(levels: Tensor) -> Tensor:
@@ -205,8 +219,16 @@ def _equalise(levels: Tensor) -> Tensor:
 
 
 def _mean_3x3(layer: Tensor) -> Tensor:
-    return functional.avg_pool2d(_pad(layer), 3, stride=1)
+    around = _pad(layer)
+    rows = around[..., :-2, :] + around[..., 1:-1, :] + around[..., 2:, :]
+    return (rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]) / 9
 
 
 def _pad(layer: Tensor) -> Tensor:
     return functional.pad(layer, (1, 1, 1, 1), mode="reflect")
+
+
+def _beside(around: Tensor, down: int, right: int) -> Tensor:
+    """The neighbours, so many pixels away, of all pixels of a map that is padded by one."""
+    height, width = (size - 2 for size in around.shape[-2:])
+    return around[..., 1 + down : 1 + down + height, 1 + right : 1 + right + width]
