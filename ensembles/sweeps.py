@@ -28,21 +28,29 @@ class Sweep:
         arguments: the overrides that it was started with.
         runs: for each run what the sweep varies, as override -> value, and the run.
         jobs: for each run of a planned sweep what its job asks its cluster for, or None if it is no cluster's job.
+        by_plugin: whether a launcher or sweeper of Hydra's that is none of ours, such as joblib's, runs them.
     """
 
     folder: Path
     arguments: list[str]
     runs: list[tuple[dict[str, str], Run]]
     jobs: list[dict | None] = field(default_factory=list)
+    by_plugin: bool = False
 
     @classmethod
-    def begin(cls, arguments: list[str], runs: list[tuple[dict[str, str], Run]], jobs: list[dict | None]) -> "Sweep":
+    def begin(
+        cls,
+        arguments: list[str],
+        runs: list[tuple[dict[str, str], Run]],
+        jobs: list[dict | None],
+        by_plugin: bool = False,
+    ) -> "Sweep":
         """Make the folder of a command's sweep, which follows from its arguments.
 
         Raises:
             UserError: it cannot be written.
         """
-        sweep = cls(cls.folder_of(arguments, runs[0][1].config["sweeps_dir"]), arguments, runs, jobs)
+        sweep = cls(cls.folder_of(arguments, runs[0][1].config["sweeps_dir"]), arguments, runs, jobs, by_plugin)
         sweep.write_index()
         return sweep
 

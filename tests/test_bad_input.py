@@ -187,14 +187,6 @@ def test_a_sweep_whose_table_cannot_be_written(tiny, monkeypatch):
     assert "done" in ended.out
 
 
-def test_a_folder_in_which_hydra_cannot_write(tiny, monkeypatch):
-    def save(config, path, *_, **__):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-
-    monkeypatch.setattr("omegaconf.OmegaConf.save", save)
-    assert "multirun.yaml cannot be written (No space left on device): set sweeps_dir" in tiny("-m", "seed=0,1").err
-
-
 @pytest.mark.parametrize("milliseconds", [250, 400])
 def test_ctrl_c_while_the_program_starts(milliseconds, tmp_path):
     root = Path(__file__).parents[1]

@@ -14,12 +14,16 @@ from ensembles.cli import paper_rows
 from ensembles.cli.composing import checked
 from ensembles.cli.overrides import check, combinations
 from ensembles.cli.search import ASKED, SPACE, Search, is_search
-from ensembles.cluster.settings import job_settings
+from ensembles.cluster.settings import CLUSTERS, job_settings
 from ensembles.errors import UserError, complain
 from ensembles.recipes import CONFIGS
 from ensembles.runs import Run
 from ensembles.sweeps import Sweep
 
+BASIC = {  # Hydra's own, in whose place a sweep runs its runs itself: Hydra would compose each anew
+    "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
+    "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",
+}
 GROUPS = {
     "method": "how M networks are had for less than M networks",
     "model": "the backbone",
@@ -125,13 +129,14 @@ def plan_sweep(arguments: list[str], config_dir: str | None = None) -> Sweep:
     Raises:
         UserError: a combination that cannot work, or a folder that cannot be written.
     """
-    runs, jobs = [], []
+    runs, jobs, by_plugin = [], [], False
     for varied, config in combinations(arguments, config_dir):
         choices = config.hydra.runtime.choices
         jobs.append(job_settings(config))
+        by_plugin |= not {config.hydra.launcher._target_, config.hydra.sweeper._target_} <= BASIC | CLUSTERS.keys()
         del config.hydra
         runs.append((varied, Run.of(checked(config), choices)))
-    return Sweep.begin(arguments, runs, jobs)
+    return Sweep.begin(arguments, runs, jobs, by_plugin)
 
 
 def _sweeps_group(override: str) -> bool:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
@@ -93,6 +94,19 @@ def composed(overrides: list[str]) -> DictConfig:
         raise refused(error) from error
     except (ValueError, TypeError, AttributeError, AssertionError) as error:  # of files that hold no settings, say
         raise UserError(f"The configs do not fit together: {reason(error)}.") from error
+
+
+def set_values(config: DictConfig, overrides: list[str]) -> None:
+    """Set keys of a composed config to values, as Hydra does by an override of a key that is there.
+
+    Raises:
+        UserError: a value that does not fit its key.
+    """
+    try:
+        for override in OverridesParser.create().parse_overrides(overrides):
+            OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
+    except OmegaConfBaseException as error:
+        raise refused(error) from error
 
 
 def refused(error: Exception) -> UserError:

@@ -3,6 +3,7 @@
 import difflib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from copy import deepcopy
 from itertools import product
 
 from hydra.core.global_hydra import GlobalHydra
@@ -14,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ensembles.cli.as_trained import as_trained
-from ensembles.cli.composing import composed, composing
+from ensembles.cli.composing import composed, composing, set_values
 from ensembles.errors import UserError, reason
 from ensembles.renamed import require_present
 
@@ -129,16 +130,28 @@ def combinations(arguments: list[str], config_dir: str | None = None) -> list[tu
     Raises:
         UserError: a combination that cannot be composed.
     """
-    found = []
+    found, bases = [], {}
     with composing(config_dir):
         overrides = parsed(arguments)
+        times = Counter(override.key_or_group for override in overrides)
+        plain = [_is_plain_value(override) and times[override.key_or_group] == 1 for override in overrides]
         varied = [override.get_key_element() for override in overrides if override.is_sweep_override()]
         for combination in product(*map(_choices, overrides)):
             values = dict(text.split("=", 1) for text in combination)
-            config = composed(list(combination))
+            fixed = tuple(text for text, is_plain in zip(combination, plain, strict=True) if not is_plain)
+            if fixed not in bases:  # Hydra takes a tenth of a second, so what differs in values alone is composed once
+                bases[fixed] = composed(list(fixed))
+            config = deepcopy(bases[fixed])
+            set_values(config, [text for text, is_plain in zip(combination, plain, strict=True) if is_plain])
             config, _ = as_trained(config, config.hydra.runtime.choices, combination)
             found.append(({key: values[key] for key in varied}, config))
     return found
+
+
+def _is_plain_value(override: Override) -> bool:
+    """Whether an override sweeps the values of a key that is there, and no option of a group follows from it."""
+    is_key = override.is_sweep_override() and not override.is_add() and not override.is_force_add()
+    return is_key and not _is_group(override.key_or_group) and not override.key_or_group.startswith("hydra")
 
 
 def _choices(override: Override) -> list[str]:

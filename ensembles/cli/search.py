@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 from ensembles.cli.composing import checked, composed, composing
 from ensembles.cli.overrides import check, parsed
 from ensembles.cluster.settings import CLUSTERS
-from ensembles.errors import UserError, reason
+from ensembles.errors import UserError, complain, reason
 from ensembles.files import held
 from ensembles.reports.schema import quantity
 from ensembles.reports.terminal import RunRow, short
@@ -87,41 +87,47 @@ class Search(Sweep):
             folder = cls.folder_of(plan, config.sweeps_dir)
         check([*fixed, *(f"{key}={text}" for key, text in space.items())], config_dir)
         known = Sweep.in_folder(folder).runs if (folder / "index.json").is_file() else []
-        return cls(folder, arguments, known, [], fixed, space, settings, config_dir)
+        return cls(folder, arguments, known, fixed=fixed, space=space, settings=settings, config_dir=config_dir)
 
-    def run_trials(self, run: Callable[[list[str]], bool]) -> bool:
+    def run_trials(self, carry_out: Callable[[Run], bool]) -> bool:
         """Run what is left of the study: a trial that was interrupted first, then new ones; returns whether all worked.
 
         Args:
-            run: runs a command line's overrides, and returns whether there are results.
+            carry_out: runs what is left of a run, and returns whether there are results.
 
         Raises:
             Busy: another process is at the study.
-            UserError: the folder cannot be written.
+            OSError, UserError: the folder cannot be written.
         """
-        self.write_index()
+        self.folder.mkdir(parents=True, exist_ok=True)
         with held(self.folder):
-            return self._run_trials(run)
-
-    def _run_trials(self, run: Callable[[list[str]], bool]) -> bool:
-        study, space = self._study(), _distributions(self.space)
-        left = self.settings["n_trials"] - len([trial for trial in study.trials if trial.state.is_finished()])
-        begun = [trial for trial in study.trials if not trial.state.is_finished()][: max(left, 0)]
-        asked = ((trial.number, trial.params) for trial in begun)
-        successful = True
-        for _ in range(left):
-            number, values = next(asked, None) or self._ask(study, space)
-            chosen = {key: _text(value) for key, value in values.items()}
-            words = [f"{key}={text}" for key, text in chosen.items()]
-            planned = self._planned(words)
-            if planned is not None and all(planned.folder != known.folder for _, known in self.runs):
-                self.runs.append((chosen, planned))
-                self.write_index()
-            done = run([*self.fixed, *words]) and planned is not None
-            value = self.objective(planned) if done else None
-            study.tell(number, value, state=None if done else _optuna().trial.TrialState.FAIL)
-            successful = successful and done
+            self.write_index()
+            study, space = self._study(), _distributions(self.space)
+            begun = [(trial.number, trial.params) for trial in study.trials if not trial.state.is_finished()]
+            left = self.settings["n_trials"] - (len(study.trials) - len(begun))
+            successful = True
+            for _ in range(left):
+                number, values = begun.pop(0) if begun else self._ask(study, space)
+                value = self._tried({key: _text(value) for key, value in values.items()}, carry_out)
+                study.tell(number, value, state=_optuna().trial.TrialState.FAIL if value is None else None)
+                successful = successful and value is not None
         return successful
+
+    def _tried(self, chosen: dict[str, str], carry_out: Callable[[Run], bool]) -> float | None:
+        """What a trial with these values is judged by; None where they cannot work, which has been said then."""
+        try:
+            with composing(self.config_dir):
+                config = composed([*self.fixed, *(f"{key}={text}" for key, text in chosen.items())])
+            choices = config.hydra.runtime.choices
+            del config.hydra
+            run = Run.of(checked(config), choices)
+        except UserError as error:
+            complain(error)
+            return None
+        if all(run.folder != known.folder for _, known in self.runs):
+            self.runs.append((chosen, run))
+            self.write_index()
+        return self.objective(run) if carry_out(run) else None
 
     def objective(self, run: Run) -> float:
         """What a finished run is judged by: the objective in the epoch that was tested.
@@ -185,17 +191,6 @@ class Search(Sweep):
         study.sampler = _optuna().samplers.TPESampler(seed=drawn, n_startup_trials=self.settings["startup_trials"])
         trial = study.ask(space)
         return trial.number, trial.params
-
-    def _planned(self, words: list[str]) -> Run | None:
-        """The trial's run; None where its values fit nothing, of which its own attempt will tell why."""
-        try:
-            with composing(self.config_dir):
-                config = composed([*self.fixed, *words])
-                choices = config.hydra.runtime.choices
-                del config.hydra
-                return Run.of(checked(config), choices)
-        except UserError:
-            return None
 
 
 def _require(settings: Mapping, space: Mapping, config: DictConfig) -> None:

@@ -6,11 +6,8 @@ ensembles train method=packed model=resnet50 data=cifar100
 import os
 import signal
 import sys
-from collections.abc import Callable
-from functools import partial
 
 import hydra
-from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig
@@ -30,40 +27,33 @@ from ensembles.runs import Run
 from ensembles.sweeps import Sweep
 
 
-def job(config: DictConfig, sweep: Sweep | None) -> bool:
-    """Show a configuration's results, after running what is left of it; returns whether there are any.
-
-    Args:
-        sweep: that it is of, which has a line for each run.
-    """
-    run = None
+def alone(config: DictConfig, sweep: Sweep | None = None) -> bool:
+    """Carry out the run of a config that Hydra has composed; returns whether there are results."""
     try:
         of_hydra = HydraConfig.get()
         config, choices = as_trained(config, of_hydra.runtime.choices, of_hydra.overrides.task)
         run = Run.of(checked(config), choices)
-        if config.force and leads():
+    except Exception as error:
+        return complain(error)
+    return carry_out(run, sweep)
+
+
+def carry_out(run: Run, sweep: Sweep | None = None) -> bool:
+    """Show a run's results, after running what is left of it; returns whether there are any.
+
+    Args:
+        sweep: that it is of, which has a line for each run.
+    """
+    try:
+        if run.config["force"] and leads():
             run.set_aside()
         run_experiment(run, brief=sweep is not None)
         successful = True
     except Exception as error:
-        successful = complain(error, run and run.error_log)
-    if run and sweep and leads():
+        successful = complain(error, run.error_log)
+    if sweep and leads():
         sweep.tell(run)
     return successful
-
-
-def alone(compose_and_run: Callable[[], None], done: list[bool], overrides: list[str]) -> bool:
-    """Run one run of a search as if the command line had only its overrides; returns whether there are results."""
-    given = get_args_parser().parse_args()
-    folder = ["--config-dir", given.config_dir] if given.config_dir else []
-    before, sys.argv = sys.argv, [sys.argv[0], *folder, *overrides]
-    try:
-        compose_and_run()
-    except (HydraException, OmegaConfBaseException) as error:
-        done.append(complain(refused(error)))
-    finally:
-        sys.argv = before
-    return done[-1]
 
 
 @piped()
@@ -74,14 +64,14 @@ def main() -> None:
         sweep = planned_sweep()
         if sweep and any(sweep.jobs):
             submit([(job, run) for job, (_, run) in zip(sweep.jobs, sweep.runs, strict=True)], sweep.folder / "jobs")
+        elif isinstance(sweep, Search):
+            done.append(sweep.run_trials(lambda run: carry_out(run, sweep)))
+        elif sweep and not sweep.by_plugin:
+            done.extend(carry_out(run, sweep) for _, run in sweep.runs)
         else:
-            compose_and_run = hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="train")(
-                lambda config: done.append(job(config, sweep))
-            )
-            if isinstance(sweep, Search):
-                sweep.run_trials(partial(alone, compose_and_run, done))
-            else:
-                compose_and_run()
+            hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="train")(
+                lambda config: done.append(alone(config, sweep))
+            )()
         successful = all(done)
     except (HydraException, OmegaConfBaseException) as error:
         complain(refused(error))
