@@ -115,7 +115,7 @@ def entries(cards: Sequence[Card]) -> dict[str, list[Entry]]:
     """Rows by data set, the best first; cards that differ in their seed alone are one row."""
     alike: dict[str, list[Card]] = {}
     for card in cards:
-        same = [card.data, card.model, card.method, card.members, card.settings, card.measured_by, card.commit]
+        same = [card.data, card.model, card.method, card.members, card.settings, card.measured_by]
         if not card.settings:
             same.append([word for word in (card.command or card.name).split() if not word.startswith("seed=")])
         alike.setdefault(json.dumps(same, sort_keys=True), []).append(card)
