@@ -32,7 +32,7 @@ def description(config: DictConfig, data) -> dict:
         "image_size": data.image_size,
     }
     if "likelihood" in config.data:
-        about["likelihood"] = OmegaConf.to_container(config.data.likelihood, resolve=True)
+        about["likelihood"] = OmegaConf.to_container(config.data.likelihood, resolve=True) | data.target_scale
     try:
         require_plain({key: about[key] for key in ("method", "model", "likelihood") if key in about}, "config")
     except Unfit as error:

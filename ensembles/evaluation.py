@@ -34,8 +34,12 @@ def collecting(trainer: Trainer, data: DataModule, run: Run) -> Iterator[Summary
         UserError: predictions that cannot be measured.
     """
     saves = run.config["evaluation"]["save_predictions"]
-    summary = build.likelihood(run.config["data"]).summary(**_settings(run))
-    kept = {"config": run.config, "class_names": [str(name) for name in data.class_names]}
+    config = run.config
+    if data.target_scale:
+        scaled = config["data"]["likelihood"] | data.target_scale
+        config = {**config, "data": {**config["data"], "likelihood": scaled}}
+    summary = build.likelihood(config["data"]).summary(**_settings(run))
+    kept = {"config": config, "class_names": [str(name) for name in data.class_names]}
     with ExitStack() as stack:
         takers = [summary.add] if trainer.is_global_zero else []
         if saves and trainer.is_global_zero:

@@ -248,6 +248,7 @@ def load(path: str | Path, trust: Sequence[str] = ()) -> Predictor | Regressor:
     """The trained ensemble of a run's folder or a checkpoint, on the CPU; of a regression a `Regressor`.
 
     Args:
+        path: a checkpoint, or the folder of a run or of what `ensembles.pull` has brought.
         trust: packages besides this one whose networks the checkpoint may name, ``["mypackage"]`` for your own.
 
     Raises:

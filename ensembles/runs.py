@@ -20,7 +20,7 @@ from ensembles.data.files.fingerprint import Column, contents_hash, image_hashes
 from ensembles.errors import UserError
 from ensembles.files import held, holder, write_text
 from ensembles.recipes import describe_recipe
-from ensembles.renamed import FORMER, by_former_names
+from ensembles.renamed import FORMER, by_former_names, by_present_names
 
 # What a run computes does not depend on these; all by the names that settings had first (`ensembles.renamed`).
 ELSEWHERE = {
@@ -291,8 +291,11 @@ class Run:
                 ) from error
 
 
+WEIGHTS = "model.safetensors"  # of a folder that was pushed or pulled
+
+
 def network_file(path: str | Path) -> Path:
-    """Find the file that holds a trained network: of a run's folder, that of the network that was tested.
+    """The file that holds a trained network: of a run's or a pulled folder, that of the network that was tested.
 
     Raises:
         UserError: a folder that holds none.
@@ -302,12 +305,13 @@ def network_file(path: str | Path) -> Path:
         return path
     run = Run({}, path)
     try:
-        test_on = yaml.safe_load((path / "config.yaml").read_text())["test_on"]
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        test_on = by_present_names(yaml.safe_load((path / "config.yaml").read_text())).get("test_on")
+    except (OSError, ValueError, TypeError, yaml.YAMLError):
         test_on = "best"
-    found = next((file for file in (run.best, run.last)[test_on != "best" :] if file.is_file()), None)
+    order = (path / WEIGHTS, run.best, run.last) if test_on == "best" else (path / WEIGHTS, run.last)
+    found = next((file for file in order if file.is_file()), None)
     if found is None:
-        raise UserError(f"{path} holds no trained network: name a run's folder or a checkpoint.")
+        raise UserError(f"{path} holds no trained network: name a run's folder, a pulled one or a checkpoint.")
     return found
 
 

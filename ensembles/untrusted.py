@@ -41,6 +41,8 @@ class Schema(BaseModel):
             key = ".".join(map(str, first["loc"]))[:100] or where
             if first["type"] == "missing":
                 raise Unfit(f"{key} is missing") from None
+            if first["type"] == "extra_forbidden":
+                raise Unfit(f"{key} is no key of it") from None
             raise Unfit(re.sub("^(Input|Value error,)", key, first["msg"])) from None
 
 

@@ -9,6 +9,7 @@ _HOMES = {
     "CIFAR10": "cifar",
     "CIFAR100": "cifar",
     "Datasets": "datasets",
+    "Diabetes": "uci",
     "Digits": "digits",
     "ImageDataModule": "image_datamodule",
     "ImageFolder": "folder",
@@ -16,6 +17,7 @@ _HOMES = {
     "ImageTable": "folder",
     "LabelledSet": "labelled_set",
     "SyntheticRegression": "synthetic_regression",
+    "UCI": "uci",
     "from_datasets": "datasets",
 }
 __all__ = list(_HOMES)

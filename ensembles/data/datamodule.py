@@ -5,7 +5,8 @@ process or several see the same examples with the same augmentation. Indices are
 gathered, augmented, normalised, mixed and dealt on the device.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 import torch
 from pytorch_lightning import LightningDataModule
@@ -41,6 +42,7 @@ class DataModule(LightningDataModule):
         mean, std: of each channel, by which inputs are normalised.
         augment, mix: of training batches; None for none.
         view_settings: what `ensembles.data.imagenet_views.centre` is to be told, where image files are seen through it.
+        target_scale: of a regression, what its likelihood is told of the targets: ``target_mean`` and ``target_sd``.
 
     Raises:
         UserError: a setting out of its limits.
@@ -55,6 +57,7 @@ class DataModule(LightningDataModule):
     augment: CropFlip | None = None
     mix: Mix | None = None
     view_settings: dict | None = None
+    target_scale: Mapping[str, float] = MappingProxyType({})
 
     def __init__(self, batch_size: int, seed: int, eval_batch_size: int) -> None:
         super().__init__()
