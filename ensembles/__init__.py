@@ -1,8 +1,8 @@
 """An ensemble's accuracy and calibration at a single network's price.
 
-``load`` reads a trained checkpoint, ``results`` finished runs into a table; ``packed``, ``mimo``, ``mixture`` and the
-other methods turn any network into an ensemble module. Names are imported on first use, because torch takes seconds to
-import.
+``load`` reads a trained checkpoint, ``results`` finished runs into a table; ``push``, ``pull`` and ``verify`` share
+them; ``packed``, ``mimo``, ``mixture`` and the other methods turn any network into an ensemble module. Names are
+imported on first use, because torch takes seconds to import.
 """
 
 from importlib import import_module
@@ -20,6 +20,8 @@ if TYPE_CHECKING:  # what type checkers and editors read
     from ensembles.methods.treenet import treenet
     from ensembles.predictor import Predictor, Regressor, load
     from ensembles.reports.runs_table import results
+    from ensembles.zoo.sharing import pull, push
+    from ensembles.zoo.verifying import verify
 
 __version__ = "0.1.0"
 
@@ -35,8 +37,11 @@ _HOME = {
     "mixture": "ensembles.methods.mixture",
     "naive_multihead": "ensembles.methods.naive_multihead",
     "packed": "ensembles.methods.packed",
+    "pull": "ensembles.zoo.sharing",
+    "push": "ensembles.zoo.sharing",
     "results": "ensembles.reports.runs_table",
     "treenet": "ensembles.methods.treenet",
+    "verify": "ensembles.zoo.verifying",
 }
 
 __all__ = [
@@ -51,8 +56,11 @@ __all__ = [
     "mixture",
     "naive_multihead",
     "packed",
+    "pull",
+    "push",
     "results",
     "treenet",
+    "verify",
 ]
 
 

@@ -1,6 +1,7 @@
 """From a composed config to a method, and back from a checkpoint's description to its network."""
 
 import os
+import re
 import traceback
 from collections.abc import Callable
 from functools import partial
@@ -31,7 +32,7 @@ def description(config: DictConfig, data) -> dict:
         "image_size": data.image_size,
     }
     if "likelihood" in config.data:
-        about["likelihood"] = OmegaConf.to_container(config.data.likelihood, resolve=True)
+        about["likelihood"] = OmegaConf.to_container(config.data.likelihood, resolve=True) | data.target_scale
     try:
         require_plain({key: about[key] for key in ("method", "model", "likelihood") if key in about}, "config")
     except Unfit as error:
@@ -89,7 +90,8 @@ def call(config: dict | DictConfig, **arguments):
             raise cause from cause.__cause__
         if isinstance(cause, MemoryError | RuntimeError) and "memory" in f"{type(cause).__name__} {cause}".lower():
             raise cause from cause.__cause__
-        _explain(config["_target_"], cause, error)
+        nested = re.match(r"Error in call to target '([^']+)'", str(error))
+        _explain(nested[1] if nested else config["_target_"], cause, error)
         raise
 
 

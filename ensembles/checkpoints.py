@@ -1,5 +1,6 @@
 """Reading checkpoints: whole, of this architecture, and without running what they carry."""
 
+import json
 import os
 import pickle
 import warnings
@@ -8,6 +9,8 @@ from collections import Counter
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ensembles.errors import UserError, reason
@@ -15,6 +18,7 @@ from ensembles.renamed import by_present_names
 from ensembles.untrusted import Unfit, refusal, require_network
 
 ABOUT = "ensembles"  # the checkpoint's entry that describes how to build its network again
+SAFETENSORS = ".safetensors"  # the suffix of a file of weights alone, whose description is JSON in its header
 FORMAT = 2  # of what a training needs to go on; the weights of every format can be read
 
 
@@ -37,11 +41,7 @@ def read_checkpoint(path: str | Path, fix: str = "use another one") -> dict:
     if not path.is_file():
         raise UserError(f"There is no checkpoint {path}.")
     try:
-        sizes = _check_parts(path)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            # mapped, a tensor cannot be told to be larger than what the file has for it
-            checkpoint = torch.load(os.fspath(path), map_location="cpu", weights_only=True, mmap=True)
+        checkpoint, sizes = (_safetensors if path.suffix == SAFETENSORS else _pickled)(path)
     except pickle.UnpicklingError as error:
         raise UserError(
             f"{path} carries code or is no checkpoint, so it was not loaded; use one from ensembles train."
@@ -56,6 +56,36 @@ def read_checkpoint(path: str | Path, fix: str = "use another one") -> dict:
     except Unfit as error:
         raise refusal(path, error, fix) from error
     return checkpoint | {ABOUT: by_present_names(checkpoint[ABOUT])}
+
+
+def _pickled(path: Path) -> tuple[object, Counter[int]]:
+    """What a checkpoint of a training holds, and the sizes of its tensors' numbers in bytes."""
+    sizes = _check_parts(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        # mapped, a tensor cannot be told to be larger than what the file has for it
+        return torch.load(os.fspath(path), map_location="cpu", weights_only=True, mmap=True), sizes
+
+
+def _safetensors(path: Path) -> tuple[dict, Counter[int]]:
+    """The same of a .safetensors file, whose reader holds the sizes in its header against the file."""
+    with safe_open(path, framework="pt", device="cpu") as file:
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no dict
+        about = json.loads((file.metadata() or {}).get(ABOUT, "null"))
+    sizes = Counter(value.untyped_storage().nbytes() for value in state.values())
+    return ({"state_dict": state} if about is None else {ABOUT: about, "state_dict": state}), sizes
+
+
+def write_safetensors(path: str | Path, about: dict, state: dict) -> None:
+    """Write a network's description and weights, as `read_checkpoint` has them, to a .safetensors file.
+
+    Raises:
+        UserError: a module of the network keeps something else than tensors.
+    """
+    if other := next((name for name, value in state.items() if not isinstance(value, Tensor)), None):
+        raise UserError(f"{path} can hold tensors alone, and {other} is none: keep the network's state in buffers.")
+    tensors = {name: value.clone().contiguous() for name, value in state.items()}
+    save_file(tensors, path, metadata={ABOUT: json.dumps(about)})
 
 
 def _check_parts(path: Path) -> Counter[int]:

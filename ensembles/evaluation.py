@@ -12,9 +12,10 @@ from ensembles import build, evaluations, predictions
 from ensembles.constructors import construct, require_constructor
 from ensembles.data.datamodule import DataModule
 from ensembles.errors import UserError
-from ensembles.files import write_text
+from ensembles.files import write_rows, write_text
 from ensembles.likelihoods import Categorical, Likelihood, Regression
-from ensembles.metrics import Predicted, RegressionSummary, Summary
+from ensembles.metrics import Predicted, RegressionSummary, Summary, confusion
+from ensembles.metrics.base import log_mean
 from ensembles.provenance import provenance
 from ensembles.reports.plots import save_plots
 from ensembles.runs import Run
@@ -33,8 +34,12 @@ def collecting(trainer: Trainer, data: DataModule, run: Run) -> Iterator[Summary
         UserError: predictions that cannot be measured.
     """
     saves = run.config["evaluation"]["save_predictions"]
-    summary = build.likelihood(run.config["data"]).summary(**_settings(run))
-    kept = {"config": run.config, "class_names": [str(name) for name in data.class_names]}
+    config = run.config
+    if data.target_scale:
+        scaled = config["data"]["likelihood"] | data.target_scale
+        config = {**config, "data": {**config["data"], "likelihood": scaled}}
+    summary = build.likelihood(config["data"]).summary(**_settings(run))
+    kept = {"config": config, "class_names": [str(name) for name in data.class_names]}
     with ExitStack() as stack:
         takers = [summary.add] if trainer.is_global_zero else []
         if saves and trainer.is_global_zero:
@@ -59,11 +64,11 @@ def validates(run: Run) -> bool:
     """Whether the evaluation needs predictions on the validation split."""
     settings = run.config["evaluation"]
     return bool(run.config["data"]["val_fraction"]) and (
-        settings["temperature_scaling"] or settings["save_predictions"]
+        settings["temperature_scaling"] or settings["save_predictions"] or settings.get("conformal") is not None
     )
 
 
-def evaluate_again(folder: Path, changes: dict[str, bool], trust: Sequence[str] = ()) -> dict:
+def evaluate_again(folder: Path, changes: dict[str, bool | float | None], trust: Sequence[str] = ()) -> dict:
     """The results of a run's saved predictions, which stand at the top of its folder then; its costs stay.
 
     Args:
@@ -109,10 +114,22 @@ def write_results(
     results = summary.results() | costs
     run.provenance_file.unlink(missing_ok=True)  # it vouches for the results
     save_plots(summary, run.folder, results, run.history, class_names)
+    if isinstance(summary, Summary):
+        _write_classes(run.folder, summary.test, class_names)
     write_text(run.results_file, json.dumps(results, indent=2) + "\n")
     write_text(run.provenance_file, json.dumps(origin | {"evaluation": run.evaluation}, indent=2) + "\n")
     run.begun_anew.unlink(missing_ok=True)
     return results
+
+
+def _write_classes(folder: Path, test: Predicted, class_names: Sequence[str]) -> None:
+    """Write confusion.csv, how many test images of each class (row) are taken for each (column), and classes.csv."""
+    counts = confusion(log_mean(test.logits), test.labels)
+    rows = [[name, *row] for name, row in zip(class_names, counts.tolist(), strict=True)]
+    write_rows(folder / "confusion.csv", [["class", *class_names], *rows])
+    of_class = zip(class_names, *(x.tolist() for x in (counts.sum(1), counts.sum(0), counts.diag())), strict=True)
+    shares = [(name, of, k / of if of else "", taken, k / taken if taken else "") for name, of, taken, k in of_class]
+    write_rows(folder / "classes.csv", [("class", "images", "accuracy", "predicted", "precision"), *shares])
 
 
 def _likelihood(kept: dict, trust: Sequence[str], path: Path) -> Likelihood:
@@ -137,7 +154,7 @@ def _require_outputs(predicted: Predicted, likelihood: Likelihood, networks: set
         raise UserError(f"{path} cannot be read ({name} {why}); have it written again by ensembles train.")
 
 
-def _settings(run: Run) -> dict[str, bool]:
+def _settings(run: Run) -> dict[str, bool | float | None]:
     return {key: value for key, value in run.config["evaluation"].items() if key != "save_predictions"}
 
 

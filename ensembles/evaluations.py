@@ -18,7 +18,7 @@ RESULTS, PROVENANCE, PREDICTIONS = "results.json", "provenance.json", "predictio
 LISTED = ("ood_sets", "shift_sets")  # of the data's settings, those that list sets,
 NAMED = ("ood", "shift")  # those that name the user's own,
 CORRUPTED = ("corrupt", "corruptions", "corrupted_size")  # and those of corrupted copies
-KEPT = (RESULTS, PROVENANCE, "config.yaml")
+KEPT = (RESULTS, PROVENANCE, "config.yaml", "classes.csv", "confusion.csv")
 
 
 def find(folder: Path, wanted: Mapping, places: Mapping[str, Path]) -> Path | None:

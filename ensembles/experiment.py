@@ -64,6 +64,7 @@ def fit_and_test(run: Run) -> None:
     description = build.description(config, data)
     method = build.method(description)
     method.recipe = build.call(config.recipe)
+    method.setup("fit")  # before the optimiser of what is saved is held against its own
     data.deal = method.deal
     monitor = method.likelihood.monitor if config.data.val_fraction > 0 else None
     trainer = make_trainer(config, run, description, monitor)

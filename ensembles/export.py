@@ -17,7 +17,7 @@ from ensembles.files import replacing
 from ensembles.methods.base import Ensemble, Separate
 from ensembles.methods.folded import Folded
 from ensembles.predictor import Predictor, load
-from ensembles.runs import file_digest
+from ensembles.runs import file_digest, network_file
 
 TOLERANCE = 1e-5  # on probabilities, which differ where libraries sum in another order
 ANY_BATCH = {"images": {0: torch.export.Dim("batch")}}
@@ -99,6 +99,7 @@ def export(
     out = Path(out)
     if out.suffix not in FORMATS:
         raise UserError(f"{out} must end in {' or '.join(FORMATS)}, which says what is written.")
+    checkpoint = network_file(checkpoint)
     predictor = load(checkpoint, trust)
     if not isinstance(predictor, Predictor):
         raise UserError(f"{checkpoint} predicts numbers, and only classifiers are exported: use it by ensembles.load.")

@@ -1,9 +1,10 @@
 """Writing a file so that it is there whole or as it was before, and one process at a time in a folder."""
 
+import csv
 import errno
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -40,6 +41,16 @@ def write_text(path: str | Path, text: str) -> None:
     """
     with replacing(path) as draft:
         draft.write_text(text, encoding="utf-8")
+
+
+def write_rows(path: str | Path, rows: Iterable[Sequence]) -> None:
+    """Write a CSV whole or not at all.
+
+    Raises:
+        UserError: as `replacing`.
+    """
+    with replacing(path) as draft, draft.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+        csv.writer(file).writerows(rows)
 
 
 PATIENCE = 0.5  # seconds: who only asks for the holder has the lock for a moment

@@ -55,13 +55,32 @@ class Likelihood(ABC):
 
 
 class Regression(Likelihood):
-    """A number is the target: outputs have a mean, and where the likelihood says so a variance."""
+    """A number is the target: outputs have a mean, and where the likelihood says so a variance.
+
+    A network's own numbers are targets less their mean, over their deviation; means, variances, losses' targets and
+    results are in the target's unit.
+
+    Args:
+        target_mean, target_sd: of the training targets; a data set that knows them says so.
+
+    Raises:
+        UserError: target_sd is not above 0.
+    """
 
     outputs: int  # of a network
+
+    def __init__(self, target_mean: float = 0.0, target_sd: float = 1.0) -> None:
+        if not 0 < target_sd < float("inf"):
+            raise UserError(f"data.likelihood.target_sd is {target_sd!r}, but must be a number above 0.")
+        self.target_mean, self.target_sd = target_mean, target_sd
 
     @abstractmethod
     def moments(self, outputs: Tensor) -> tuple[Tensor, Tensor | None]:
         """Compute mean and variance of each member's prediction, (..., K) -> (...) each; no variance is None."""
+
+    def mean(self, outputs: Tensor) -> Tensor:
+        """The mean in the target's unit."""
+        return outputs[..., 0] * self.target_sd + self.target_mean
 
     def validation_metrics(self) -> RegressionScores:
         return RegressionScores(self.moments)
@@ -98,8 +117,9 @@ class Gaussian(Regression):
     """Normal distribution around the mean; a member's loss is its negative log-likelihood, in nats.
 
     Args:
-        sd: of the noise; None learns it, point by point, as a second output whose softplus is the variance (Deep
-            Ensembles, Lakshminarayanan et al., 2017, section 2.2.1).
+        sd: of the noise, in the target's unit; None learns it, point by point, as a second output whose softplus is
+            the variance (Deep Ensembles, Lakshminarayanan et al., 2017, section 2.2.1).
+        target_mean, target_sd: see `Regression`.
 
     Raises:
         UserError: sd is no positive number.
@@ -107,16 +127,17 @@ class Gaussian(Regression):
 
     monitor = ("val/nll", "min")
 
-    def __init__(self, sd: float | None = None) -> None:
+    def __init__(self, sd: float | None = None, target_mean: float = 0.0, target_sd: float = 1.0) -> None:
+        super().__init__(target_mean, target_sd)
         if sd is not None and (isinstance(sd, bool) or not isinstance(sd, int | float) or not 0 < sd < float("inf")):
             raise UserError(f"data.likelihood.sd is {sd!r}, but must be a number above 0, or null to learn it.")
         self.sd = sd
         self.outputs = 2 if sd is None else 1
 
     def moments(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
-        mean = outputs[..., 0]
+        mean = self.mean(outputs)
         if self.sd is None:
-            return mean, F.softplus(outputs[..., 1]) + LEAST_VARIANCE
+            return mean, (F.softplus(outputs[..., 1]) + LEAST_VARIANCE) * self.target_sd**2
         return mean, torch.full_like(mean, self.sd**2)
 
     def loss(self, outputs: Tensor, targets: Tensor, criterion: Criterion = F.cross_entropy) -> Tensor:
@@ -126,14 +147,14 @@ class Gaussian(Regression):
 
 
 class SquaredError(Regression):
-    """Mean squared error; it has no density, so there is no NLL among the results."""
+    """Mean squared error of the network's own numbers; it has no density, so there is no NLL among the results."""
 
     monitor = ("val/mse", "min")
     outputs = 1
 
     def moments(self, outputs: Tensor) -> tuple[Tensor, None]:
-        return outputs[..., 0], None
+        return self.mean(outputs), None
 
     def loss(self, outputs: Tensor, targets: Tensor, criterion: Criterion = F.cross_entropy) -> Tensor:
-        mean = outputs[..., 0]
-        return F.mse_loss(mean, targets.expand(mean.shape))
+        mean = self.mean(outputs)
+        return F.mse_loss(mean, targets.expand(mean.shape)) / self.target_sd**2

@@ -41,6 +41,10 @@ def _numbers(length=None):
     return holds, f"a list of {length or ''} numbers".replace("  ", " ")
 
 
+_UNITS = (
+    lambda v: isinstance(v, Sequence) and not isinstance(v, str) and len(v) > 0 and all(map(_integer(1, 10**6)[0], v)),
+    "a list of units, each an integer of at least 1, such as [50]",
+)
 _FLAG = lambda v: isinstance(v, bool), "true or false"
 _PATH = lambda v: isinstance(v, str) and v.strip() != "", "a path"
 _FLAG_OR_PATH = lambda v: isinstance(v, bool) or _PATH[0](v), "true, false or a path"
@@ -95,6 +99,7 @@ LIMITS = {
         "batch_size": _integer(1),
         "optimizer": _BUILT,
         "schedule": _BUILT,
+        "freeze_trunk": _FLAG,
     },
     "trainer": {
         "accelerator": _one_of("auto", "cpu", "gpu", "cuda", "mps"),
@@ -111,11 +116,15 @@ LIMITS = {
         "channels_last": _FLAG,
         "keep_every": _or_null(_integer(1)),
         "save_minutes": _number(0),
+        "patience": _or_null(_integer(1)),
     },
     "evaluation": {
         "temperature_scaling": _FLAG,
         "restrict_classes": _FLAG,
         "save_predictions": _FLAG,
+        "energy": _FLAG,
+        "risk": _or_null(_number(0, 1, open_high=True)),
+        "conformal": _or_null(_number(0, 1, open_low=True, open_high=True)),
     },
     "ensembles.methods": {
         "M": _integer(1, 1000),
@@ -142,6 +151,7 @@ LIMITS = {
     "ensembles.backbones": {
         "width": _number(0, 100, open_low=True),
         "depth": _integer(1, 10_000),
+        "hidden": _UNITS,
         "widen_factor": _integer(1, 1000),
         "ghost_batch": _or_null(_integer(1)),
         "pretrained": _FLAG_OR_PATH,
@@ -164,8 +174,11 @@ LIMITS = {
         "train_size": _or_null(_integer(1, 10_000_000)),
         "test_size": _integer(1, 10_000_000),
         "set_seed": _integer(0),
+        "split": _integer(0, 10_000),
         "noise": _number(0),
         "classes": _or_null(_LIST),
+        "class_names": _or_null(_LIST),
+        "in_memory": _or_null(_FLAG),
         "corrupted": _SETTINGS,
         "interpolation": _one_of("bilinear", "bicubic"),
         "mixup": _number(0, 100),

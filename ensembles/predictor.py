@@ -1,23 +1,31 @@
-"""A trained ensemble for use from Python: ``ensembles.load("runs/.../best.ckpt").predict(images)``."""
+"""A trained ensemble for use from Python: ``ensembles.load("runs/...").predict("photos")``."""
 
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from ensembles.checkpoints import ABOUT, put_weights, read_checkpoint
 from ensembles.constructors import Limited, built_otherwise, construct, require_constructors
+from ensembles.data.files.decode import cover, open_rgb
+from ensembles.data.files.listing import image_files
+from ensembles.data.imagenet_views import centre
+from ensembles.data.sources import pixels_of
 from ensembles.errors import UserError
 from ensembles.likelihoods import Regression
 from ensembles.methods import Method
 from ensembles.methods.base import Ensemble
 from ensembles.metrics.ood import criteria
 from ensembles.metrics.regression import mixture_sd
+from ensembles.runs import network_file
 from ensembles.untrusted import refusal
 
 
@@ -116,18 +124,32 @@ class Prediction:
     mutual_information: Tensor
 
 
+Images: TypeAlias = Tensor | np.ndarray | Image.Image | str | Path | Sequence[Image.Image | str | Path]
+BATCH = 128  # images of files that are in memory at a time
+
+
 class Predictor(nn.Module):
     """An ensemble with its inputs' normalisation: images in, probabilities out.
 
     Attributes:
         ensemble: images normalised (B, C, H, W) -> logits (M, B, K).
         class_names: names of the K classes.
+        view: from an RGB image of PIL's of any size to what the network is shown of it; None scales it until it covers
+            the network's square, and takes its centre.
     """
 
-    def __init__(self, ensemble: Ensemble, mean: list[float], std: list[float], class_names: list[str]) -> None:
+    def __init__(
+        self,
+        ensemble: Ensemble,
+        mean: list[float],
+        std: list[float],
+        class_names: list[str],
+        view: Callable[[Image.Image], Image.Image] | None = None,
+    ) -> None:
         super().__init__()
         self.ensemble = ensemble.eval()
         self.class_names = class_names
+        self.view = view or partial(cover, size=ensemble.input_shape[-1], channels=ensemble.input_shape[0])
         self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(-1, 1, 1))
 
@@ -150,8 +172,38 @@ class Predictor(nn.Module):
         return self.ensemble((x.to(self.mean.device) - self.mean) / self.std)
 
     @torch.inference_mode()
-    def predict(self, images: Tensor | np.ndarray, details: bool = False) -> Tensor | Prediction:
-        """Mean probabilities (B, K); with ``details`` the members' and the uncertainties too, as a `Prediction`."""
+    def predict(self, images: Images, details: bool = False) -> Tensor | Prediction:
+        """Mean probabilities (B, K); with ``details`` the members' and the uncertainties too, as a `Prediction`.
+
+        Args:
+            images: (B, C, H, W), a tensor or array as `forward` takes it; or an image of PIL's, the path of a file or
+                of a folder of files (`image_paths` has their order), or a list of these. Files and PIL's images are of
+                any size, and are seen through ``view``.
+
+        Raises:
+            UserError: what `forward` raises, or a path that is no image.
+        """
+        if isinstance(images, Tensor | np.ndarray):
+            return self._predicted(images, details)
+        parts = [self._predicted(batch, details) for batch in self._seen(images)]
+        if not details:
+            return torch.cat(parts)
+        joined = {field.name: [getattr(part, field.name) for part in parts] for field in fields(Prediction)}
+        return Prediction(**{name: torch.cat(some, dim=int(name == "members")) for name, some in joined.items()})
+
+    def _seen(self, images: Images) -> Iterator[Tensor]:
+        """Show images of PIL's and files as the network takes them, uint8 (b, C, H, W), batch by batch."""
+        if self.ensemble.input_shape[0] not in (1, 3):
+            raise UserError(f"The network takes {self.ensemble.input_shape[0]} channels: give a tensor of images.")
+        found = image_paths(images)
+        with ThreadPoolExecutor() as threads:
+            for start in range(0, len(found), BATCH):
+                yield torch.stack(list(threads.map(self._shown, found[start : start + BATCH])))
+
+    def _shown(self, image: Image.Image | Path) -> Tensor:
+        return pixels_of(self.view(open_rgb(image) if isinstance(image, Path) else image.convert("RGB")))
+
+    def _predicted(self, images: Tensor | np.ndarray, details: bool) -> Tensor | Prediction:
         logits = self(images)
         members = logits.softmax(dim=-1)
         if not details:
@@ -165,22 +217,52 @@ class Predictor(nn.Module):
         return self.ensemble.member(m)
 
 
+def image_paths(images: Images) -> list[Image.Image | Path]:
+    """List images: those of PIL's as they are, and files; of folders all images below them, in the order of names.
+
+    Raises:
+        UserError: a path of nothing, a folder without images, or something else.
+    """
+    if isinstance(images, Image.Image):
+        return [images]
+    if isinstance(images, str | Path):
+        path = Path(images).expanduser()
+        if path.is_dir():
+            found: list[Image.Image | Path] = [Path(file) for file in image_files(path)]
+            if not found:
+                raise UserError(f"{path} holds no image: give a folder of images.")
+            return found
+        if not path.exists():
+            raise UserError(f"There is no {path}: give an image file or a folder of them.")
+        return [path]
+    single = (Image.Image, str, Path)
+    if not isinstance(images, Sequence) or not images or not all(isinstance(one, single) for one in images):
+        raise UserError(
+            f"images are a {type(images).__name__}, but must be a tensor or a numpy array of numbers, an image of "
+            "PIL's, a path, or a list of these two with an entry or more."
+        )
+    return [found for one in images for found in image_paths(one)]
+
+
 def load(path: str | Path, trust: Sequence[str] = ()) -> Predictor | Regressor:
-    """The trained ensemble of a checkpoint, on the CPU; of a regression a `Regressor`.
+    """The trained ensemble of a run's folder or a checkpoint, on the CPU; of a regression a `Regressor`.
 
     Args:
+        path: a checkpoint, or the folder of a run or of what `ensembles.pull` has brought.
         trust: packages besides this one whose networks the checkpoint may name, ``["mypackage"]`` for your own.
 
     Raises:
         UserError: a checkpoint that is missing, damaged, carries code, or names what is not trusted.
     """
+    path = network_file(path)
     checkpoint = read_checkpoint(path)
     about = built_otherwise(checkpoint[ABOUT])
     method = _method(about, trust, checkpoint, path)
     put_weights(method, checkpoint, path)
     if "likelihood" in about:
         return Regressor(method.ensemble, method.likelihood, about["mean"], about["std"])
-    return Predictor(method.ensemble, about["mean"], about["std"], about["class_names"])
+    view = centre(about["image_size"], **about["view"]) if "view" in about else None
+    return Predictor(method.ensemble, about["mean"], about["std"], about["class_names"], view)
 
 
 def _method(about: dict, trust: Sequence[str], checkpoint: dict, path: str | Path) -> Method:

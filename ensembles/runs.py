@@ -16,17 +16,17 @@ from pathlib import Path
 import yaml
 
 from ensembles import evaluations
-from ensembles.data.files.fingerprint import contents_hash, image_hashes, images_unchanged
+from ensembles.data.files.fingerprint import Column, contents_hash, image_hashes, images_unchanged
 from ensembles.errors import UserError
 from ensembles.files import held, holder, write_text
 from ensembles.recipes import describe_recipe
-from ensembles.renamed import FORMER, by_former_names
+from ensembles.renamed import FORMER, by_former_names, by_present_names
 
 # What a run computes does not depend on these; all by the names that settings had first (`ensembles.renamed`).
 ELSEWHERE = {
     "data": {
         *("root", "cache_dir", "num_workers", "eval_batch_size"),
-        *("download", "sets_root", "corrupted_root", "skip_broken"),
+        *("download", "sets_root", "corrupted_root", "skip_broken", "in_memory"),
     },
     "trainer": {"accelerator", "devices", "num_nodes", "progress", "save_minutes", "compile", "channels_last"},
 }
@@ -39,11 +39,13 @@ LATER = {
     },
     "model": {"init": None, "redraw": "bootstrap", "preactivation": True},
 }
+LATER_EVALUATION = {"energy": False, "risk": None, "conformal": None}  # likewise of an evaluation
 # These change how a trained network is evaluated, not what is trained.
 EVALUATION = ("checkpoint", "evaluation")
 # of data's settings
 TEST_SETS = {"ood_sets", "shift_sets", "ood", "shift", "corrupt", "corruptions", "corrupted_size", "extrapolation"}
 OWN_SETS = ("ood", "shift")  # of these, folders of the user's own
+TABLES = ("train", "val", "test")  # of data's settings, CSVs, of which the content counts and not the place
 UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}
 WHOLE = ("method", "model", "recipe", "seed", "train", "ckpt", "content")
 
@@ -56,8 +58,12 @@ def identity(config: dict) -> dict:
         parts[group] = {key: value for key, value in config[group].items() if key not in left_out | TEST_SETS}
     for group, before in LATER.items():
         parts[group] = {key: value for key, value in parts[group].items() if key not in before or value != before[key]}
+    if config.get("content"):
+        parts["data"] = {key: value for key, value in parts["data"].items() if key not in TABLES}
     if not _redraws(config):
         parts["model"].pop("redraw", None)
+    if (patience := config.get("runtime", {}).get("patience")) is not None:
+        parts["patience"] = patience
     for place in _checkpoint_files(config):
         parts.setdefault("files", {})[str(place)] = file_digest(place)
     return parts
@@ -77,6 +83,8 @@ def _redraws(config: dict) -> bool:
 def decides(key: str) -> bool:
     """Whether a setting or group, such as recipe.epochs, can change what a run trains or evaluates."""
     group, _, name = FORMER.get(key, key).partition(".")
+    if key == "runtime.patience":
+        return True
     return group in {*WHOLE, *ELSEWHERE, *EVALUATION, "experiment"} and name not in ELSEWHERE.get(group, ())
 
 
@@ -151,6 +159,11 @@ class Run:
                     for n, place in data[key].items()
                 }
         found = {**{key: config[key] for key in EVALUATION}, "data": data}
+        found["evaluation"] = {
+            key: value
+            for key, value in found["evaluation"].items()
+            if key not in LATER_EVALUATION or value != LATER_EVALUATION[key]
+        }
         if config.get("trainer", {}).get("precision", 32) != 32:
             found["precision"] = 32  # once it was the training's
         return found
@@ -166,8 +179,8 @@ class Run:
         return None if place is None else json.loads((place / evaluations.RESULTS).read_text())
 
     @property
-    def test_images(self) -> dict[str, Path]:
-        """Folders of images to evaluate on that could change unnoticed: the user's own."""
+    def test_images(self) -> dict[str, Path | Column]:
+        """Folders, or columns of CSVs, of images to evaluate on that could change unnoticed: the user's own."""
         data = self.config["data"]
         own = {key: data[key] for key in OWN_SETS if isinstance(data.get(key), dict)}  # else an error says so later
         named = {f"{key}/{name}": place for key, sets in own.items() for name, place in sets.items()}
@@ -175,15 +188,19 @@ class Run:
         return found | self._parts("test")
 
     @property
-    def training_images(self) -> dict[str, Path]:
+    def training_images(self) -> dict[str, Path | Column]:
         """Likewise of those to train on."""
         return self._parts("train", "val") if self.config.get("train") else {}
 
-    def _parts(self, *names: str) -> dict[str, Path]:
-        """The parts of an image folder that are there; nothing for other data."""
+    def _parts(self, *names: str) -> dict[str, Path | Column]:
+        """The parts of an image folder that are there, or of CSVs; nothing for other data."""
+        data = self.config["data"]
         if not self.config.get("content"):
             return {}
-        root = Path(self.config["data"]["root"]).expanduser()
+        if data.get("train"):
+            tables = {name: data[name] for name in names if data.get(name)}
+            return {name: Column(Path(table).expanduser(), data["path_column"]) for name, table in tables.items()}
+        root = Path(data["root"]).expanduser()
         return {name: root / name for name in names if (root / name).is_dir()}
 
     def require_same_images(self) -> None:
@@ -193,8 +210,9 @@ class Run:
             UserError: some are others now.
         """
         if not images_unchanged(self._images_before(), self.training_images):
+            key = "train" if self.config["data"].get("train") else "root"
             raise UserError(
-                f"The training images in data.root={self.config['data']['root']} have changed since {self.folder} was "
+                f"The training images in data.{key}={self.config['data'][key]} have changed since {self.folder} was "
                 "begun, though their names and sizes are the same: train anew with force=true."
             )
 
@@ -271,6 +289,30 @@ class Run:
                     f"{error.filename or self.folder} cannot be written ({error.strerror}): free space or set runs_dir,"
                     " and the same command goes on from the last checkpoint."
                 ) from error
+
+
+WEIGHTS = "model.safetensors"  # of a folder that was pushed or pulled
+
+
+def network_file(path: str | Path) -> Path:
+    """The file that holds a trained network: of a run's or a pulled folder, that of the network that was tested.
+
+    Raises:
+        UserError: a folder that holds none.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return path
+    run = Run({}, path)
+    try:
+        test_on = by_present_names(yaml.safe_load((path / "config.yaml").read_text())).get("test_on")
+    except (OSError, ValueError, TypeError, yaml.YAMLError):
+        test_on = "best"
+    order = (path / WEIGHTS, run.best, run.last) if test_on == "best" else (path / WEIGHTS, run.last)
+    found = next((file for file in order if file.is_file()), None)
+    if found is None:
+        raise UserError(f"{path} holds no trained network: name a run's folder, a pulled one or a checkpoint.")
+    return found
 
 
 def state(run: Run) -> str:

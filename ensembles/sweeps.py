@@ -50,10 +50,14 @@ class Sweep:
         Raises:
             UserError: it cannot be written.
         """
-        digest = hashlib.blake2b(json.dumps(sorted(arguments)).encode(), digest_size=4).hexdigest()
-        sweep = cls(Path(runs[0][1].config["sweeps_dir"]) / digest, arguments, runs, jobs, by_plugin)
-        sweep._write_index()
+        sweep = cls(cls.folder_of(arguments, runs[0][1].config["sweeps_dir"]), arguments, runs, jobs, by_plugin)
+        sweep.write_index()
         return sweep
+
+    @staticmethod
+    def folder_of(arguments: list[str], sweeps_dir: str) -> Path:
+        """Name the folder of a sweep with these arguments, in whatever order."""
+        return Path(sweeps_dir) / hashlib.blake2b(json.dumps(sorted(arguments)).encode(), digest_size=4).hexdigest()
 
     @classmethod
     def in_folder(cls, folder: Path) -> "Sweep":
@@ -74,7 +78,12 @@ class Sweep:
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{folder / 'index.json'} is damaged or old: start the same sweep again.") from error
 
-    def _write_index(self) -> None:
+    def write_index(self) -> None:
+        """Write what `in_folder` reads.
+
+        Raises:
+            UserError: the folder cannot be made or written.
+        """
         runs = [{"varied": varied, "folder": str(run.folder), "config": run.config} for varied, run in self.runs]
         index = {"arguments": self.arguments, "started_in": os.getcwd(), "runs": runs}
         text = json.dumps(index, indent=2) + "\n"
@@ -86,6 +95,11 @@ class Sweep:
         except UserError as error:
             raise UserError(f"{str(error).partition(': ')[0]}: free space or set sweeps_dir.") from error
 
+    @property
+    def total(self) -> int:
+        """The number of runs, also of those that are not known yet."""
+        return len(self.runs)
+
     def rows(self) -> list[RunRow]:
         """For each run what it varies, its state and its results."""
         return [RunRow(varied, state(run), run.results() or {}) for varied, run in self.runs]
@@ -95,7 +109,7 @@ class Sweep:
         places = [place for place, (_, planned) in enumerate(self.runs) if planned.folder == run.folder]
         for place in places[:1]:
             row = RunRow(self.runs[place][0], state(run), run.results() or {})
-            print(f"[{place + 1} of {len(self.runs)}] {line(row)}", flush=True)
+            print(f"[{place + 1} of {self.total}] {line(row)}", flush=True)
 
     def show(self) -> bool:
         """Print the table over the runs and write it as CSV; returns whether every run has results."""

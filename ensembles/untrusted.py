@@ -41,6 +41,8 @@ class Schema(BaseModel):
             key = ".".join(map(str, first["loc"]))[:100] or where
             if first["type"] == "missing":
                 raise Unfit(f"{key} is missing") from None
+            if first["type"] == "extra_forbidden":
+                raise Unfit(f"{key} is no key of it") from None
             raise Unfit(re.sub("^(Input|Value error,)", key, first["msg"])) from None
 
 
@@ -48,10 +50,16 @@ class _Target(Schema):
     target: str = Field(alias="_target_")
 
 
+class _View(Schema):
+    crop_ratio: Annotated[float, Field(gt=0, le=1)]
+    interpolation: Literal["bilinear", "bicubic"]
+
+
 class _Network(Schema):
     method: _Target
     model: _Target
     likelihood: _Target = None
+    view: _View = None
     num_classes: Annotated[int, Field(ge=1, le=MOST_CLASSES)]
     in_channels: Annotated[int, Field(ge=1, le=MOST_CHANNELS)]
     image_size: Annotated[int, Field(ge=1, le=MOST_PIXELS)]
@@ -69,7 +77,10 @@ class _Network(Schema):
 
 class _Config(Schema):
     data: dict
-    evaluation: dict[Literal["temperature_scaling", "restrict_classes", "save_predictions"], bool]
+    evaluation: dict[
+        Literal["temperature_scaling", "restrict_classes", "save_predictions", "energy", "risk", "conformal"],
+        bool | float | None,
+    ]
     seed: int
     test_on: str
     ckpt_path: str | None = None

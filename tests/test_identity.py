@@ -7,7 +7,7 @@ from hydra import compose
 
 from ensembles.cli.composing import checked, composing
 from ensembles.renamed import FORMER
-from ensembles.runs import LATER, identity
+from ensembles.runs import LATER, decides, identity
 
 
 def of(*overrides):
@@ -46,6 +46,11 @@ def test_a_later_setting_counts_at_a_new_value_alone(setting):
     assert key not in before[group] and key in after[group]
     if setting != "model.redraw":
         assert of(*run) == before  # the old value is the default
+
+
+def test_patience_counts_where_there_is_an_end_to_it():
+    before, after = of("method=packed"), of("method=packed", "runtime.patience=3")
+    assert after == before | {"patience": 3} and decides("runtime.patience")
 
 
 @pytest.mark.parametrize(

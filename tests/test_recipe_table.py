@@ -113,8 +113,9 @@ def test_the_table_names_what_there_is():
 def test_a_recipe_is_whole_in_its_file(name):
     text = (CONFIGS / "recipe" / f"{name}.yaml").read_text()
     assert text.startswith("# ") and "defaults:" not in text
-    missing = {"pe_imagenet": {"label_smoothing"}, "mimo_regression": {"loss", "label_smoothing"}}.get(name, set())
-    more = {"airbench": {"norms_lr"}}.get(name, set())
+    of_numbers = {key: {"loss", "label_smoothing"} for key in ("mimo_regression", "uci")}
+    missing = {"pe_imagenet": {"label_smoothing"}, **of_numbers}.get(name, set())
+    more = {"airbench": {"norms_lr"}, "finetune": {"freeze_trunk"}}.get(name, set())
     assert yaml.safe_load(text).keys() == KEYS - missing | more
 
 

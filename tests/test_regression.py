@@ -1,4 +1,4 @@
-"""Regression end to end: ``python train.py data=synthetic_regression``."""
+"""Regression end to end: ``python train.py data=synthetic_regression``, and on tables."""
 
 import json
 from pathlib import Path
@@ -113,3 +113,58 @@ def test_what_a_regression_cannot_do_is_said(regress, tmp_path):
         export(folder / "last.ckpt", tmp_path / "x.pt2")
     with pytest.raises(UserError, match=r"points are \(3, 2\), but the network takes \('B', 1\)"):
         ensembles.load(folder / "last.ckpt").predict(torch.zeros(3, 2))
+
+
+ON_A_TABLE = ["data=diabetes", "recipe.epochs=2", "trainer.accelerator=cpu", "runtime.progress=false"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_that_applies_is_trained_on_a_table(train, method):
+    """Results, the loaded network and what is evaluated again are in the target's own unit."""
+    settings = ["evaluation.save_predictions=true", "data.split=3"] if method == "packed" else []
+    if method == "mixture":
+        refused = train(*ON_A_TABLE, f"method={method}")
+        assert refused.code == 1 and "Nothing of this Sequential would be mixed" in refused.err
+        return
+    ended = train(*ON_A_TABLE, f"method={method}", *settings)
+    assert ended.code == 0, ended.err
+    (folder,) = Path("runs").iterdir()
+    found = results(folder)
+    assert 40 < found["test/rmse"] < 400 and "test/nll" in found and not any("train/" in key for key in found)
+    data = build.call(yaml.safe_load((folder / "config.yaml").read_text())["data"], batch_size=32)
+    data.setup()
+    test = data.sets["test"]
+    rmse = (ensembles.load(folder).predict(test.features) - test.labels).square().mean().sqrt().item()
+    assert rmse == pytest.approx(found["test/rmse"], rel=1e-4)
+    if method == "packed":
+        assert evaluate_again(folder, {}) == found
+        again = train(*ON_A_TABLE[2:], "train=false", f"ckpt_path={folder}", "runs_dir=again")
+        assert again.code == 0, again.err
+        (other,) = Path("again").iterdir()
+        assert results(other)["test/rmse"] == pytest.approx(found["test/rmse"]) and "mlp_50" in other.name
+
+
+def test_a_sweep_over_splits_has_means_and_standard_errors(train):
+    words = ["data.split=0,1,2", "method=deterministic,packed"]
+    ended = train("-m", *ON_A_TABLE, "recipe.epochs=1", *words)
+    assert ended.code == 0, ended.err
+    values = {}
+    for folder in Path("runs").iterdir():
+        values.setdefault(folder.name.split("-")[2], []).append(results(folder)["test/rmse"])
+    text = " ".join(ended.out.split())
+    assert "Mean ± standard error over splits" in text and "RMSE" in text and text.count("3 splits") == 2
+    (path,) = Path("sweeps").glob("*/table.csv")
+    header, *rows = [line.split(",") for line in path.read_text().splitlines()]
+    of = {(row[header.index("method")], row[header.index("data.split")]): row for row in rows}
+    for method, some in values.items():
+        column = header.index("test/rmse")
+        assert float(of[method, "mean"][column]) == pytest.approx(sum(some) / 3)
+        error = torch.tensor(some, dtype=torch.float64).std().item() / 3**0.5
+        assert float(of[method, "standard error"][column]) == pytest.approx(error)
+
+
+def test_a_set_without_its_files_is_refused(train, tmp_path):
+    assert "data.name has no value" in train("data=uci").err
+    ended = train("data=uci", "data.name=yacht", f"data.root={tmp_path}")
+    assert ended.code == 1 and f"There is no {tmp_path}/yacht/data/data.txt" in ended.err
+    assert "data.split is -1" in train("data=diabetes", "data.split=-1").err

@@ -1,13 +1,14 @@
 """The two small networks of MIMO (Havasi et al., 2021); settings as `fit` takes them."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
 
 from torch import nn
 
 from ensembles.backbones.fit import fit, note_initialisers, torch_default
 from ensembles.backbones.trace import LAYERS
 from ensembles.errors import UserError
-from ensembles.limits import settings_of
+from ensembles.limits import require, settings_of
 
 
 @settings_of(fit)
@@ -48,21 +49,25 @@ def mlp(
     num_classes: int,
     in_channels: int = 3,
     image_size: int = 32,
+    hidden: Sequence[int] = (32, 128),
     **settings,
 ) -> nn.Sequential:
     """Build MIMO's MLP (section 2.1) of 32 and 128 units: (B, in_channels, image_size, image_size) -> (B, num_classes).
 
     With an image size of 1 it also takes plain vectors, (B, in_channels).
+
+    Args:
+        hidden: units of each hidden layer.
+
+    Raises:
+        UserError: no layer, or one without units.
     """
-    network = nn.Sequential(
-        OrderedDict(
-            flatten=nn.Flatten(),
-            fc1=nn.Linear(in_channels * image_size**2, 32),
-            relu1=nn.ReLU(inplace=True),
-            fc2=nn.Linear(32, 128),
-            relu2=nn.ReLU(inplace=True),
-            fc=nn.Linear(128, num_classes),
-        )
-    )
+    require("model.", hidden=hidden)
+    layers: dict[str, nn.Module] = {"flatten": nn.Flatten()}
+    before = in_channels * image_size**2
+    for i, units in enumerate(hidden, 1):
+        layers |= {f"fc{i}": nn.Linear(before, units), f"relu{i}": nn.ReLU(inplace=True)}
+        before = units
+    network = nn.Sequential(OrderedDict(layers, fc=nn.Linear(before, num_classes)))
     note_initialisers(network, dict.fromkeys(LAYERS, torch_default))
     return fit(network, num_classes, in_channels, image_size, **settings)

@@ -13,6 +13,7 @@ from rich.text import Text
 from ensembles.cli import paper_rows
 from ensembles.cli.composing import checked
 from ensembles.cli.overrides import check, combinations
+from ensembles.cli.search import ASKED, SPACE, Search, is_search
 from ensembles.cluster.settings import CLUSTERS, job_settings
 from ensembles.errors import UserError, complain
 from ensembles.recipes import CONFIGS
@@ -34,6 +35,8 @@ GROUPS = {
     "logger": "where metrics go besides the run's folder; several at once: logger=[csv,wandb]",
     "cluster": "with -m: each run as a job of a SLURM cluster",
     "hydra/launcher": "with -m: each run as a job, nothing preset",
+    "hydra/sweeper": "with -m: which runs",
+    "search": "with hydra/sweeper=optuna: the values to choose from, by default those of the method",
     "evaluation": "what is measured of a trained network",
     "experiment": "a row of a paper's table, with its own recipe, under one name",
 }
@@ -43,6 +46,7 @@ EXAMPLES = {
     "ensembles train method=mimo method.M=3 method.rho=0.5": "any setting by its key",
     "ensembles train data=image_folder data.root=photos": "your own images",
     "ensembles train -m method=packed method.alpha=1,2,4 method.gamma=1,2": "a sweep, with one table",
+    "ensembles train -m hydra/sweeper=optuna method=packed": "a search, which the same command goes on with",
     "ensembles train -m cluster=slurm_node model=resnet50 data=imagenet": "a job of 8 GPUs on SLURM",
     "ensembles train train=false ckpt_path=runs/<run>/best.ckpt": "evaluate a checkpoint",
     "ensembles train method=mimo --cfg job": "every key and its value",
@@ -99,9 +103,13 @@ def planned_sweep() -> Sweep | None:
         return None
     try:
         check(arguments.overrides, arguments.config_dir, bool(arguments.multirun))
+        if not is_search(arguments.overrides) and (spaces := _of_searches(arguments.overrides)):
+            raise UserError(f"{spaces[0]} is a space for {ASKED} to choose from: add that, and -m.")
         if not arguments.multirun:
             _check_alone(arguments.overrides)
             return None
+        if is_search(arguments.overrides):
+            return Search.plan(arguments.overrides, arguments.config_dir)
         sweep = plan_sweep(arguments.overrides, arguments.config_dir)
     except UserError as error:
         complain(error)
@@ -145,7 +153,13 @@ def _added(override: str) -> str:
     return f"++{override}" if "." in key and key[0] not in "+~" and not key.startswith("hydra.") else override
 
 
+def _of_searches(overrides: list[str]) -> list[str]:
+    return [override for override in overrides if override.startswith(f"{SPACE}=")]
+
+
 def _check_alone(overrides: list[str]) -> None:
     for override in overrides:
+        if override == ASKED:
+            raise UserError(f"{override} chooses the runs of a multirun: add -m.")
         if override.startswith(("cluster=", "hydra/launcher=")):
             raise UserError(f"{override} makes each run of a multirun a job: add -m, also for one run.")

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ensembles.errors import UserError
 from ensembles.renamed import by_present_names
+from ensembles.runs import network_file
 
 NETWORK = ("method", "model")  # a checkpoint says itself what these are; of its data only the run's config.yaml knows
 FREE = {"method.samples"}  # a trained network can be evaluated with another value
@@ -34,7 +35,7 @@ def as_trained(config: DictConfig, choices: Mapping, overrides: Sequence[str]) -
         return config, choices
     if config.train:
         raise UserError(f"ckpt_path={config.ckpt_path} is a checkpoint to evaluate, which needs train=false.")
-    path = Path(str(config.ckpt_path))
+    path = network_file(config.ckpt_path)
     given = {override.key_or_group for override in OverridesParser.create().parse_overrides(list(overrides))}
     wanted = _network(path)
     recorded = _recorded(path)
@@ -51,6 +52,7 @@ def as_trained(config: DictConfig, choices: Mapping, overrides: Sequence[str]) -
     )
     for group, settings in wanted.items():
         _put(found, group, settings, given, path)
+    found.ckpt_path = str(path)
     if found.model.get("pretrained"):
         found.model.pretrained = False  # all weights are in the checkpoint
     if recorded and "seed" not in given:

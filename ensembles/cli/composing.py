@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from yaml import YAMLError
 
-from ensembles.data.files.fingerprint import fingerprint
+from ensembles.data.files.fingerprint import fingerprint, table_fingerprint
 from ensembles.errors import UserError, reason
 from ensembles.limits import require_all
 from ensembles.recipes import CONFIGS
@@ -117,6 +117,7 @@ def refused(error: Exception) -> UserError:
 
 
 OmegaConf.register_new_resolver("fingerprint", fingerprint, replace=True)
+OmegaConf.register_new_resolver("table_fingerprint", table_fingerprint, replace=True)
 
 
 def checked(config: DictConfig) -> dict:
@@ -147,6 +148,10 @@ def checked(config: DictConfig) -> dict:
         _reject_classification_settings(plain)
     if plain["evaluation"]["temperature_scaling"] and not plain["data"]["val_fraction"]:
         raise UserError("evaluation.temperature_scaling needs a validation split: set data.val_fraction above 0.")
+    if plain["runtime"]["patience"] is not None and not plain["data"]["val_fraction"]:
+        raise UserError("runtime.patience needs a validation split: set data.val_fraction above 0.")
+    if plain["recipe"].get("freeze_trunk") and plain["model"].get("pretrained") is False and plain["train"]:
+        raise UserError("recipe.freeze_trunk=true would freeze random numbers: set model.pretrained to true or a file.")
     if not plain["train"] and not plain["ckpt_path"]:
         raise UserError("train=false needs a checkpoint to evaluate: ckpt_path=<path>.")
     return plain
@@ -170,6 +175,9 @@ def _reject_classification_settings(config: dict) -> None:
     """
     asked = {
         "evaluation.temperature_scaling": config["evaluation"]["temperature_scaling"],
+        "evaluation.energy": config["evaluation"]["energy"],
+        "evaluation.risk": config["evaluation"]["risk"] is not None,
+        "evaluation.conformal": config["evaluation"]["conformal"] is not None,
         "recipe.label_smoothing": config["recipe"].get("label_smoothing"),
         "recipe.loss": config["recipe"].get("loss", "cross_entropy") != "cross_entropy",
     }

@@ -32,6 +32,8 @@ ALIASES = {
         "data.eval_batch_size": "testbatchsize valbatchsize",
         "recipe.warmup_epochs": "warmup",
         "recipe.label_smoothing": "smoothing",
+        "recipe.freeze_trunk": "freeze frozen freezebackbone freezeencoder freezetrunk linearprobe",
+        "runtime.patience": "patience earlystopping earlystop earlystoppingpatience",
         "method.M": "members nummembers ensemblesize numestimators nestimators n",
         "method.rate": "dropout dropoutrate",
         "trainer.devices": "gpus ngpus",
@@ -39,6 +41,8 @@ ALIASES = {
         "trainer.num_nodes": "nodes",
         "trainer.precision": "amp fp16",
         "trainer.gradient_clip_val": "gradclip clip",
+        "trainer.accumulate_grad_batches": "accumulategradbatches accumulate accumulation gradaccum gradaccumulation "
+        "gradientaccumulation gradientaccumulationsteps accumulationsteps accumsteps",
         "data.num_workers": "workers",
         "data": "dataset",
         "data.root": "root path datadir dataroot datapath",
@@ -54,6 +58,10 @@ ALIASES = {
     for word in words.split()
 }
 
+ADDED = {  # settings that need not be there
+    "recipe.freeze_trunk": "take recipe=finetune, which has recipe.freeze_trunk, or ",
+    "trainer.accumulate_grad_batches": "",
+}
 IN_FOLDERS = "experiment"
 LISTED = 12  # options in folders that a sentence names
 
@@ -211,6 +219,8 @@ def _hint(key: str, config: DictConfig) -> str:
         if siblings and group
         else _near(key, keys) or [k for k in keys if last[k] in _near(name, last.values(), 0.75)],
     )
+    if alias in ADDED and alias not in keys:
+        return f"{ADDED[alias]}add it, +{alias}=..."
     if near := next(filter(None, guesses), None):
         return f"did you mean {' or '.join(near[:3])}?"
     listed = [k for k in siblings if not k.endswith("_target_")]

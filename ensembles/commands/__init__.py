@@ -13,7 +13,10 @@ from pathlib import Path
 
 from ensembles import __version__
 
-COMMANDS = ("train", "sweep", "report", "describe", "metrics", "export", "corrupt", "study", "reproduce", "claims")
+COMMANDS = (
+    *("train", "predict", "sweep", "report", "describe", "metrics", "export", "corrupt"),
+    *("study", "reproduce", "claims", "push", "pull", "verify", "leaderboard"),
+)
 STOPPED = b"Stopped by Ctrl-C: the same command goes on from what is saved.\n"
 
 
@@ -47,4 +50,4 @@ def show_help() -> None:
     print("Usage: ensembles COMMAND ...     (ensembles COMMAND --help tells more)\n")
     for name in COMMANDS:
         source = Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
-        print(f"  {name:<11}{ast.get_docstring(ast.parse(source)).splitlines()[0]}")
+        print(f"  {name:<13}{ast.get_docstring(ast.parse(source)).splitlines()[0]}")

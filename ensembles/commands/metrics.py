@@ -11,20 +11,24 @@ from ensembles.errors import UserError, complain
 from ensembles.limits import require
 from ensembles.reports.terminal import show
 
-SETTINGS = ("evaluation.temperature_scaling", "evaluation.restrict_classes")
+SETTINGS = tuple(
+    f"evaluation.{name}" for name in ("temperature_scaling", "restrict_classes", "energy", "risk", "conformal")
+)
 
 
-def changes(overrides: list[str]) -> dict[str, bool]:
+def changes(overrides: list[str]) -> dict[str, bool | float | None]:
     """The settings by their names in the group.
 
     Raises:
-        UserError: one that there is not, or another value than true and false.
+        UserError: one that there is not, or a value out of its limits.
     """
     found = {}
     for text in overrides:
         key, _, value = text.partition("=")
         if key not in SETTINGS:
-            raise UserError(f"There is no setting {key} here: {' and '.join(SETTINGS)} can be changed.")
+            raise UserError(
+                f"There is no setting {key} here: {', '.join(SETTINGS[:-1])} and {SETTINGS[-1]} can be changed."
+            )
         name = key.removeprefix("evaluation.")
         found[name] = yaml.safe_load(value)
         require("evaluation.", **{name: found[name]})

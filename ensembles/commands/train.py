@@ -17,6 +17,7 @@ from ensembles.cli import piped
 from ensembles.cli.arguments import planned_sweep
 from ensembles.cli.as_trained import as_trained
 from ensembles.cli.composing import checked, refused
+from ensembles.cli.search import Search
 from ensembles.cluster.submission import submit
 from ensembles.errors import Interrupted, UserError, complain
 from ensembles.experiment import run_experiment
@@ -63,6 +64,8 @@ def main() -> None:
         sweep = planned_sweep()
         if sweep and any(sweep.jobs):
             submit([(job, run) for job, (_, run) in zip(sweep.jobs, sweep.runs, strict=True)], sweep.folder / "jobs")
+        elif isinstance(sweep, Search):
+            done.append(sweep.run_trials(lambda run: carry_out(run, sweep)))
         elif sweep and not sweep.by_plugin:
             done.extend(carry_out(run, sweep) for _, run in sweep.runs)
         else:

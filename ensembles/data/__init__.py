@@ -8,12 +8,17 @@ from importlib import import_module
 _HOMES = {
     "CIFAR10": "cifar",
     "CIFAR100": "cifar",
+    "Datasets": "datasets",
+    "Diabetes": "uci",
     "Digits": "digits",
     "ImageDataModule": "image_datamodule",
     "ImageFolder": "folder",
     "ImageNet": "imagenet",
+    "ImageTable": "folder",
     "LabelledSet": "labelled_set",
     "SyntheticRegression": "synthetic_regression",
+    "UCI": "uci",
+    "from_datasets": "datasets",
 }
 __all__ = list(_HOMES)
 

@@ -4,12 +4,16 @@ An augmentation draws its numbers on the CPU first (``draw``) and applies them l
 looks like is decided once for the step, whichever processes and members then see it.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ensembles.data.rand_augment import RandAugment
+from ensembles.data.sources import pixels_of
 from ensembles.limits import require
+from ensembles.rng import seeded
 
 
 class CropFlip:
@@ -53,3 +57,27 @@ class CropFlip:
         picked = padded.view(-1, padded.shape[3]).index_select(0, rows.flatten()).view(B, C, H, -1)
         columns = left + torch.where(mirrored > 0, W - 1 - across, across)
         return picked.gather(3, columns.view(B, 1, 1, W).expand(B, C, H, W))
+
+
+class Transform:
+    """A random transform of one's own, such as torchvision.transforms.v2's; all that it draws follows from a seed.
+
+    Args:
+        transform: a function of one image, (C, H, W) or of PIL's, to one, uint8 or floats.
+    """
+
+    def __init__(self, transform: Callable) -> None:
+        self.transform = transform
+
+    def draw(self, size: int, generator: torch.Generator) -> Tensor:
+        """Draw a seed for each of so many images, (size, 1)."""
+        return torch.randint(2**62, (size, 1), generator=generator)
+
+    def __call__(self, images: Tensor, drawn: Tensor) -> Tensor:
+        """Change the images (B, C, H, W), each from the seed that was drawn for it."""
+        return torch.stack([self.changed(image, seed) for image, seed in zip(images, drawn, strict=True)])
+
+    def changed(self, image: object, seed: Tensor) -> Tensor:
+        """Change one image from its seed (1,), (C', H', W')."""
+        with seeded(seed.item()):
+            return pixels_of(self.transform(image))

@@ -5,8 +5,9 @@ process or several see the same examples with the same augmentation. Indices are
 gathered, augmented, normalised, mixed and dealt on the device.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
+from types import MappingProxyType
 
 import torch
 from lightning_utilities.core.apply_func import apply_to_collection
@@ -42,6 +43,8 @@ class DataModule(LightningDataModule):
         in_channels, image_size: of an input; a point is an image of one pixel with a channel for each feature.
         mean, std: of each channel, by which inputs are normalised.
         augment, mix: of training batches; None for none.
+        view_settings: what `ensembles.data.imagenet_views.centre` is to be told, where image files are seen through it.
+        target_scale: of a regression, what its likelihood is told of the targets: ``target_mean`` and ``target_sd``.
 
     Raises:
         UserError: a setting out of its limits.
@@ -55,6 +58,8 @@ class DataModule(LightningDataModule):
     std: list[float]
     augment: CropFlip | None = None
     mix: Mix | None = None
+    view_settings: dict | None = None
+    target_scale: Mapping[str, float] = MappingProxyType({})
 
     def __init__(self, batch_size: int, seed: int, eval_batch_size: int) -> None:
         super().__init__()
@@ -89,6 +94,8 @@ class DataModule(LightningDataModule):
         return 0
 
     def train_dataloader(self) -> Iterable[BatchIndices]:
+        """Load the training part as the method that is trained deals it."""
+        self.deal = getattr(getattr(self.trainer, "lightning_module", None), "deal", self.deal)
         return self.sets["train"].images.prefetch(TrainLoader(self), self.workers)
 
     def val_dataloader(self) -> Iterable[BatchIndices]:
@@ -133,8 +140,10 @@ class DataModule(LightningDataModule):
         return images if labelled.transform is None else labelled.transform(images, batch.start)
 
     def normalise(self, images: Tensor) -> Tensor:
-        """Scale to mean 0 and deviation 1 over the training part: float32 from uint8, both (B, C, H, W)."""
-        factor, offset = _normalisation(tuple(self.mean), tuple(self.std), images.device)
+        """Scale to mean 0 and deviation 1 over the training part: float32 from uint8 or floats, (B, C, H, W)."""
+        mean, std, factor, offset = _normalisation(tuple(self.mean), tuple(self.std), images.device)
+        if images.is_floating_point():  # a transform's, on the scale of mean and std
+            return (images - mean) / std
         return images.float().mul_(factor).sub_(offset)
 
     def _mix(self, x: Tensor, mixed: MixedPairs) -> tuple[Tensor, Tensor]:
@@ -146,10 +155,10 @@ class DataModule(LightningDataModule):
 
 
 @cache  # numbers that come from Python wait for a GPU
-def _normalisation(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Compute what pixels are multiplied by, and what is then subtracted, (C, 1, 1) each."""
+def _normalisation(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, ...]:
+    """Give mean, deviation, and what whole pixels are multiplied by and what is then subtracted, (C, 1, 1) each."""
     mean, std = torch.tensor([mean, std], device=device).view(2, -1, 1, 1)
-    return 1 / (255 * std), mean / std
+    return mean, std, 1 / (255 * std), mean / std
 
 
 class TrainLoader:

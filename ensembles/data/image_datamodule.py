@@ -1,7 +1,7 @@
 """What all sets of images do alike: the parts to train and to test on, and the other sets to evaluate on."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ensembles.data.augment import CropFlip
+from ensembles.data.augment import CropFlip, Transform
 from ensembles.data.corrupted import CorruptedCopies
 from ensembles.data.datamodule import DataModule
 from ensembles.data.files.decode import cover
@@ -31,7 +31,8 @@ class ImageDataModule(DataModule):
         download: whether missing files may be downloaded, where their licence allows it.
         num_workers: processes that decode images; None is one per CPU that this process may use, 0 this one alone.
         image_size: pixels to resize to; None keeps the set's own size.
-        augment: applied to training batches; None for none.
+        augment: applied to training batches: one that draws, or any transform of one image, such as
+            torchvision.transforms.v2 has; None for none.
         mix: mixes pairs of training examples; None for not.
         val_fraction: stratified share of the training images held out, unless the set brings its own validation part;
             0 for no validation at all.
@@ -63,7 +64,7 @@ class ImageDataModule(DataModule):
         download: bool = True,
         num_workers: int | None = None,
         image_size: int | None = None,
-        augment: CropFlip | None = None,
+        augment: CropFlip | Callable | None = None,
         mix: Mix | None = None,
         val_fraction: float = 0.1,
         train_size: int | None = None,
@@ -78,7 +79,8 @@ class ImageDataModule(DataModule):
     ) -> None:
         super().__init__(batch_size, seed, eval_batch_size)
         require("data.", image_size=image_size, val_fraction=val_fraction, num_workers=num_workers)
-        self.augment, self.mix = augment, mix
+        self.augment = augment if augment is None or hasattr(augment, "draw") else Transform(augment)
+        self.mix = mix
         self.root, self.download, self.num_workers = Path(root).expanduser(), download, num_workers
         self.image_size = image_size or self.native_size
         self.val_fraction, self.train_size = val_fraction, train_size

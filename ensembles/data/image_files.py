@@ -8,6 +8,7 @@ import io
 import os
 import pickle
 import signal
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ensembles.data.files.decode import open_rgb
-from ensembles.data.sources import BatchIndices, ImageSource, View
+from ensembles.data.sources import BatchIndices, ImageSource, View, pixels_of
 from ensembles.errors import UserError
 from ensembles.processes import end_with_parent, starting
 
@@ -29,55 +30,46 @@ RESERVE = 2**20  # bytes of it that are left to others
 Packed = tuple[bytes, Tensor | None]  # a batch or an error, and the batch's images where they are in shared memory
 
 
-class ImageFiles(ImageSource):
-    """Image files.
+class WorkedImages(ImageSource):
+    """Images that worker processes make, one by one, as they are asked for.
 
-    Args:
-        paths: the files.
-        view: what is seen of an image, as a square of always the same size; None where a data module has yet to say.
-        augmented: the same in training, given what an augmentation drew for the image; None where there is none.
-        border: pixels on each side that are no part of the image.
-        skip_broken: whether in training another image of its batch stands in for one that cannot be decoded.
+    Attributes:
+        skip_broken: whether in training another image of its batch stands in for one that cannot be made.
+        broken: names of those for which that was so.
     """
 
-    def __init__(
-        self,
-        paths: Sequence[str | Path] | np.ndarray,
-        view: View | None = None,
-        augmented: Callable[[Image.Image, Tensor], Image.Image] | None = None,
-        border: int = 0,
-        skip_broken: bool = False,
-    ) -> None:
-        self.paths = np.array([os.fsencode(path) for path in paths])  # one object: a million would be copied on fork
-        self.view, self.augmented, self.border = view, augmented, border
-        self.skip_broken = skip_broken
+    skip_broken = False
+
+    def __init__(self) -> None:
         self.broken: set[str] = set()
 
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def fit(self, size: int, channels: int, view: View) -> "ImageFiles":
-        return self if self.view else ImageFiles(self.paths, view, border=self.border)
-
-    def gather(self, index: Tensor, drawn: Tensor | None = None) -> Tensor:
-        """Decode the images at ``index`` (B,), as uint8 (B, C, H, W); in training with what was ``drawn`` for each.
+    @abstractmethod
+    def image(self, position: int, drawn: Tensor | None) -> Tensor:
+        """Make an image, (C, H, W), in training from what was ``drawn`` for it.
 
         Raises:
-            UserError: a file that is no whole image.
+            UserError: it cannot be made.
+        """
+
+    def name(self, position: int) -> str:
+        """Say which image it is."""
+        return str(position)
+
+    def gather(self, index: Tensor, drawn: Tensor | None = None) -> Tensor:
+        """Make the images at ``index`` (B,), (B, C, H, W); in training with what was ``drawn`` for each.
+
+        Raises:
+            UserError: one that cannot be made.
         """
         if not len(index):
             return self.gather(torch.zeros(1, dtype=torch.int64))[:0]
-        pixels = None
+        made = None
         for number, position in enumerate(index.tolist()):
-            image = open_rgb(Path(os.fsdecode(self.paths[position])))
-            if self.border:
-                image = ImageOps.crop(image, self.border)
-            image = self.view(image) if drawn is None else self.augmented(image, drawn[number])
-            square = np.asarray(image).reshape(*reversed(image.size), -1)
-            if pixels is None:
-                pixels = np.empty((len(index), *square.shape), np.uint8)
-            pixels[number] = square
-        return torch.from_numpy(pixels).movedim(-1, 1)
+            image = self.image(position, None if drawn is None else drawn[number])
+            if made is None:  # channels last, as files are decoded
+                made = torch.empty(len(index), *image.shape[1:], len(image), dtype=image.dtype).movedim(-1, 1)
+            made[number] = image
+        return made
 
     def prefetch(self, loader: Iterable[BatchIndices], workers: int) -> "PrefetchLoader":
         return PrefetchLoader(self, loader, workers)
@@ -99,7 +91,7 @@ class ImageFiles(ImageSource):
             except UserError as failure:
                 error = failure
                 images.append(None)
-                broken.append(os.fsdecode(self.paths[position]))
+                broken.append(self.name(position))
         sound = [u for u, image in enumerate(images) if image is not None]
         if not sound:
             return error
@@ -108,10 +100,52 @@ class ImageFiles(ImageSource):
         return batch.with_stand_ins(stand_in)._replace(pixels=pixels, broken=tuple(broken))
 
 
+class ImageFiles(WorkedImages):
+    """Image files.
+
+    Args:
+        paths: the files.
+        view: what is seen of an image, as a square of always the same size; None where a data module has yet to say.
+        augmented: the same in training, given what an augmentation drew for the image; None where there is none.
+        border: pixels on each side that are no part of the image.
+        skip_broken: whether in training another image of its batch stands in for one that cannot be decoded.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[str | Path] | np.ndarray,
+        view: View | None = None,
+        augmented: Callable[[Image.Image, Tensor], Image.Image] | None = None,
+        border: int = 0,
+        skip_broken: bool = False,
+    ) -> None:
+        super().__init__()
+        self.paths = np.array([os.fsencode(path) for path in paths])  # one object: a million would be copied on fork
+        self.view, self.augmented, self.border = view, augmented, border
+        self.skip_broken = skip_broken
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def fit(self, size: int, channels: int, view: View) -> "ImageFiles":
+        return self if self.view else ImageFiles(self.paths, view, border=self.border)
+
+    def image(self, position: int, drawn: Tensor | None) -> Tensor:
+        """Decode an image, uint8 (C, H, W)."""
+        image = open_rgb(Path(self.name(position)))
+        if self.border:
+            image = ImageOps.crop(image, self.border)
+        return pixels_of(self.view(image) if drawn is None else self.augmented(image, drawn))
+
+    def name(self, position: int) -> str:
+        """Say which file it is."""
+        return os.fsdecode(self.paths[position])
+
+
 class PrefetchLoader:
     """A loader's batches, in its order, with their images decoded ahead by worker processes."""
 
-    def __init__(self, files: ImageFiles, loader: Iterable[BatchIndices], workers: int) -> None:
+    def __init__(self, files: WorkedImages, loader: Iterable[BatchIndices], workers: int) -> None:
         self.files, self.loader, self.workers = files, loader, workers
 
     def __len__(self) -> int:

@@ -66,7 +66,8 @@ class ImageNet(ImageDataModule):
         super().__init__(batch_size, seed, root=root, augment=augment, **settings)
         self.train_image_size = train_image_size or self.image_size
         self.skip_broken = skip_broken
-        self._centre = centre(self.image_size, crop_ratio, interpolation)
+        self.view_settings = {"crop_ratio": crop_ratio, "interpolation": interpolation}
+        self._centre = centre(self.image_size, **self.view_settings)
 
     @property
     def names(self) -> Sequence[str]:

@@ -1,12 +1,9 @@
 """What a network sees of an ImageNet photograph: its centre in evaluation, a random piece in training."""
 
 import math
-import random
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
 from functools import partial
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -14,6 +11,7 @@ from torchvision.transforms import v2
 
 from ensembles.errors import UserError
 from ensembles.limits import require
+from ensembles.rng import seeded
 
 MEAN = (124, 116, 104)  # what RandAugment fills with
 RATIO = 3 / 4, 4 / 3  # of a piece's width to its height
@@ -88,7 +86,7 @@ class InceptionCrop:
             piece = piece.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         if randomly_changed is None:
             return piece
-        with _seeded(seed.item()):
+        with seeded(seed.item(), with_torch=False):
             return randomly_changed(piece)
 
 
@@ -111,16 +109,3 @@ def piece_of(
     h = min(height, round(width / RATIO[0]))
     left, top = (width - w) // 2, (height - h) // 2
     return left, top, left + w, top + h
-
-
-@contextmanager
-def _seeded(seed: int):
-    """Have what Python and NumPy draw follow from the seed, and nothing outside of it."""
-    ours, numpys = random.getstate(), np.random.get_state()
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    try:
-        yield
-    finally:
-        random.setstate(ours)
-        np.random.set_state(numpys)

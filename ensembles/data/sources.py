@@ -153,6 +153,30 @@ class ImageArray(ImageSource):
         return images if self.shape is None else resize(images, *self.shape)
 
 
+def pixels_of(image: object) -> Tensor:
+    """Take an image of PIL's, a tensor (C, H, W) or (H, W) or an array as (C, H, W): uint8, or floats as they are.
+
+    An array's channels are its first axis where that has 1 or 3 entries, else its last.
+
+    Raises:
+        UserError: something else.
+    """
+    if isinstance(image, Image.Image):
+        image = torch.from_numpy(np.array(image if image.mode in ("L", "RGB") else image.convert("RGB")))
+        image = image.movedim(-1, 0) if image.dim() == 3 else image
+    if isinstance(image, np.ndarray) and image.dtype.kind in "fu":
+        image = torch.from_numpy(np.array(image, image.dtype.newbyteorder("=")))
+        image = image.movedim(-1, 0) if image.dim() == 3 and len(image) not in (1, 3) else image
+    if not isinstance(image, Tensor):
+        kind = f"an array of {image.dtype}" if isinstance(image, np.ndarray) else f"a {type(image).__name__}"
+        raise UserError(f"an image is {kind}, but must be PIL's, a tensor or an array, of uint8 or floats.")
+    if image.dim() not in (2, 3) or not (image.dtype == torch.uint8 or image.is_floating_point()):
+        kind = str(image.dtype).removeprefix("torch.")
+        raise UserError(f"an image is {kind} {tuple(image.shape)}, but must be uint8 or floats of shape (C, H, W).")
+    image = image if image.dim() == 3 else image[None]
+    return image if image.dtype == torch.uint8 else image.float()
+
+
 def resize(images: Tensor, size: int, channels: int) -> Tensor:
     """Resize uint8 images (N, C, H, W) to so many pixels a side and channels: grey from colour, colour from grey."""
     from torchvision.transforms.v2 import functional as F

@@ -1,6 +1,7 @@
 """What all methods share: M networks of one architecture, and a LightningModule that trains them."""
 
 import copy
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
@@ -8,7 +9,9 @@ from typing import TYPE_CHECKING, TypeAlias
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from ensembles.backbones.dimensions import ends
 from ensembles.backbones.resize import is_pretrained, parameter_count, redraw, require_room
 from ensembles.backbones.trace import LAYERS
 from ensembles.deal import Deal
@@ -55,6 +58,12 @@ class Ensemble(nn.Module, ABC):
     def predict(self, x: Tensor) -> Tensor:
         """Compute predictive probabilities (B, K), the mean of the members' softmax."""
         return torch.softmax(self(x), dim=-1).mean(dim=0)
+
+    def head(self) -> list[nn.Module]:
+        """List what gives the logits, in all members: the modules that are trained where the trunk is frozen."""
+        _, last = ends(self.member(0), self.input_shape)
+        named = re.compile(rf"(network|networks\.\d+)\.({'|'.join(map(re.escape, last))})")
+        return [module for name, module in self.named_modules() if named.fullmatch(name)]
 
 
 class Separate(Ensemble):
@@ -119,12 +128,14 @@ class Method(LightningModule):
         recipe: optimiser and schedule; set before training.
         memory_format: layout of images; channels-last is the faster one for convolutions.
         keeps_pretrained: whether members start from the backbone's numbers, so that pretrained ones are of use.
+        frozen_norms: batch norms of a frozen trunk.
     """
 
     likelihood: Likelihood = Categorical()
     recipe: "Recipe | None" = None
     memory_format = torch.channels_last
     keeps_pretrained = True
+    frozen_norms: Sequence[nn.Module] = ()
 
     def __init__(self, ensemble: Ensemble, deal: Deal | None = None, reduction: str = "sum") -> None:
         super().__init__()
@@ -133,6 +144,41 @@ class Method(LightningModule):
         self.ensemble = channels_last(ensemble)
         self.deal = deal or Deal()
         self.reduction = reduction
+
+    def setup(self, stage: str) -> None:
+        if stage == "fit" and self.recipe and self.recipe.freeze_trunk:
+            self.freeze_trunk()
+
+    def freeze_trunk(self) -> None:
+        """Train nothing but the `Ensemble.head` from now on; the trunk's batch norms keep the statistics they have.
+
+        Raises:
+            UserError: a method that starts from no pretrained numbers, or an ensemble in which no last layer is found.
+        """
+        if not self.keeps_pretrained:
+            raise UserError(
+                f"{type(self).__name__} draws its weights anew, so a frozen trunk would stay at random numbers: set "
+                "recipe.freeze_trunk=false."
+            )
+        head = self.ensemble.head()
+        if not head:
+            raise UserError(
+                f"{type(self.ensemble).__name__} has no last layer to train: set recipe.freeze_trunk=false."
+            )
+        self.requires_grad_(False)
+        for module in head:
+            module.requires_grad_(True)
+        trained = {inner for module in head for inner in module.modules()}
+        norms = (module for module in self.ensemble.modules() if isinstance(module, _BatchNorm))
+        self.frozen_norms = [norm for norm in norms if norm not in trained]
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "Method":
+        """Set the mode of all modules but frozen batch norms, which stay in evaluation."""
+        super().train(mode)
+        for norm in self.frozen_norms:
+            norm.eval()
+        return self
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute logits (M, B, K) of a common batch (B, *input_shape), or each member's own (M, B, *input_shape)."""
@@ -160,6 +206,13 @@ class Method(LightningModule):
         return self.recipe.optimizers(self.parameter_groups(), self.trainer.estimated_stepping_batches)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        gathered = self.trainer.accumulate_grad_batches
+        if rest := self.trainer.fit_loop.epoch_loop.batch_progress.current.ready % gathered:
+            # the epoch's last group has fewer batches than Lightning has divided the losses by
+            for group in optimizer.param_groups:
+                for parameter in group["params"]:
+                    if parameter.grad is not None:
+                        parameter.grad.mul_(gathered / rest)
         self.recipe.penalise(optimizer)
 
     def parameter_groups(self) -> list[dict]:

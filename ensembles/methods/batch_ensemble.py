@@ -93,6 +93,11 @@ class BatchEnsembleNetwork(Folded):
         """Yield all members' biases (M, outputs)."""
         yield from (fast.bias for fast in self.fast if fast.bias is not None)
 
+    def head(self) -> list[nn.Module]:
+        found = super().head()
+        layers = [self.network.get_submodule(layer.name) for layer in self.layers]
+        return found + [fast for layer, fast in zip(layers, self.fast, strict=True) if layer in found]
+
     def own_parameters(self) -> Iterator[nn.Parameter]:
         yield from self.fast.parameters()
         yield from self.norms.parameters() if self.norms else ()

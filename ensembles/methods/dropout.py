@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from ensembles.backbones.dimensions import ends
 from ensembles.backbones.trace import first_layers, inner_layers, trace
 from ensembles.errors import UserError
 from ensembles.limits import require, settings_of
@@ -75,6 +76,10 @@ class DropoutNetwork(Ensemble):
             return self.network(x)
         finally:
             self._draw.keys = None
+
+    def head(self) -> list[nn.Module]:
+        _, last = ends(self.member(0), self.input_shape)
+        return [self.get_submodule(name.removeprefix("ensemble.")) for name in last]
 
     def member(self, m: int) -> nn.Module:
         """Give sample m as a network: its weights are the stored ones, its masks its own."""

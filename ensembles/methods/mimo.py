@@ -62,6 +62,10 @@ class MIMONetwork(Ensemble):
             keep_outputs(network.get_submodule(name), m, self.M)
         return network
 
+    def head(self) -> list[nn.Module]:
+        """List the last layers, and the first, by which subnetworks tell their own input from the others'."""
+        return super().head() + [self.network.get_submodule(name) for name in self.first if self.M > 1]
+
     def own_parameters(self) -> Iterable[nn.Parameter]:
         for name in self.first:
             yield self.network.get_submodule(name).weight

@@ -9,8 +9,11 @@ from ensembles.metrics.classification import (
     AdaptiveECE,
     BrierScore,
     ClasswiseECE,
+    CoverageAtRisk,
+    confusion,
     scores,
 )
+from ensembles.metrics.conformal import ConformalSets
 from ensembles.metrics.diversity import Diversity
 from ensembles.metrics.ood import OODDetection, OODScores
 from ensembles.metrics.regression import RegressionSummary
@@ -24,12 +27,15 @@ __all__ = [
     "AdaptiveECE",
     "BrierScore",
     "ClasswiseECE",
+    "ConformalSets",
+    "CoverageAtRisk",
     "Diversity",
     "OODDetection",
     "OODScores",
     "Predicted",
     "RegressionSummary",
     "Summary",
+    "confusion",
     "scores",
     "summarise",
 ]

@@ -10,6 +10,7 @@ is off by up to 1e-4 at 50,000 examples; Brier score, AURC and the other calibra
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, NamedTuple
 
 import torch
@@ -131,6 +132,27 @@ def aurc(of: Statistics) -> Tensor:
     return (errors / torch.arange(1, len(errors) + 1)).mean()
 
 
+def coverage_at_risk(of: Statistics, risk: float) -> Tensor:
+    """Largest share of examples, the surest ones, of which a share ``risk`` at most is wrong; 0 where there is none.
+
+    Confidence is the maximum probability (Geifman & El-Yaniv, 2017). As by a threshold, examples of equal confidence
+    are decided together.
+    """
+    confidence, correct = ranked(of.confidence, of.correct)
+    count = torch.arange(1, len(confidence) + 1, device=confidence.device)
+    is_last = torch.ones_like(confidence, dtype=torch.bool)
+    is_last[:-1] = confidence[1:] != confidence[:-1]
+    errors = (1 - correct).cpu().cumsum(0).to(count.device)  # CUDA has no deterministic cumsum of floats
+    within = is_last & (errors <= risk * count + 1e-9)
+    return (count * within).max() / len(confidence)
+
+
+def confusion(log_p: Tensor, labels: Tensor) -> Tensor:
+    """Count how often a class (row) is taken for each (column), from log-probabilities (N, K) and labels: (K, K)."""
+    K = log_p.shape[1]
+    return torch.bincount(labels * K + log_p.argmax(-1), minlength=K * K).view(K, K)
+
+
 def classwise_bins(log_p: Tensor, labels: Tensor) -> Bins:
     """Bins of each class's probability and of whether it is the label, (N, K) and (N,) -> (bins, K)."""
     classes = torch.arange(log_p.shape[1], device=log_p.device)
@@ -210,7 +232,7 @@ class _PerExample(EnsembleMetric):
     def compute(self) -> Tensor:
         """The metric, float64."""
         joined = [dim_zero_cat(getattr(self, name)).view(-1, int(self.predictors)) for name in Statistics._fields]
-        each = [type(self).reduce(Statistics(*columns)) for columns in zip(*(s.unbind(1) for s in joined), strict=True)]
+        each = [self.reduce(Statistics(*columns)) for columns in zip(*(s.unbind(1) for s in joined), strict=True)]
         return each[0] if self.of == "ensemble" else torch.stack(each)
 
 
@@ -248,6 +270,17 @@ class AURC(_PerExample):
     __doc__ = aurc.__doc__
     higher_is_better = False
     reduce = staticmethod(aurc)
+
+
+class CoverageAtRisk(_PerExample):
+    __doc__ = coverage_at_risk.__doc__
+    higher_is_better = True
+
+    def __init__(self, risk: float = 0.05, of: Literal["ensemble", "members"] = "ensemble", **settings) -> None:
+        super().__init__(of, **settings)
+        if isinstance(risk, bool) or not isinstance(risk, int | float) or not 0 <= risk < 1:
+            raise UserError(f"risk is {risk!r}, but must be a number from 0 to 1, 1 itself left out.")
+        self.reduce = partial(coverage_at_risk, risk=risk)
 
 
 class ClasswiseECE(EnsembleMetric):

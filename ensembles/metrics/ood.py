@@ -8,7 +8,8 @@ from torchmetrics.utilities import dim_zero_cat
 from ensembles.errors import UserError
 from ensembles.metrics.base import EnsembleMetric, chunks, require_finite
 
-CRITERIA = ("max_probability", "max_logit", "entropy", "mutual_information", "variance")
+CRITERIA = ("max_probability", "max_logit", "energy", "entropy", "mutual_information", "variance")
+OF_ONE = CRITERIA[:4]  # that a single network has
 
 
 def _criteria(logits: Tensor) -> dict[str, Tensor]:
@@ -19,6 +20,7 @@ def _criteria(logits: Tensor) -> dict[str, Tensor]:
     found = {
         "max_probability": -mean.amax(-1),
         "max_logit": -logits.mean(0).amax(-1),
+        "energy": -logits.mean(0).logsumexp(-1),
         "entropy": entropy,
     }
     if len(logits) > 1:
@@ -31,9 +33,10 @@ def _criteria(logits: Tensor) -> dict[str, Tensor]:
 def criteria(logits: Tensor) -> dict[str, Tensor]:
     """Each criterion's score of each example, (M, N, K) -> name: (N,), float64; the higher, the likelier out.
 
-    ``max_probability``: minus the mean softmax's maximum; ``max_logit``: minus the mean logits' maximum; ``entropy`` of
-    the mean softmax, nats; and for M > 1 ``mutual_information`` between prediction and member (that entropy minus the
-    members' mean entropy, nats) and ``variance`` of the members' probabilities, summed over classes.
+    ``max_probability``: minus the mean softmax's maximum; ``max_logit``: minus the mean logits' maximum; ``energy``:
+    minus the mean logits' log-sum-exp (Liu et al., 2020, at T = 1); ``entropy`` of the mean softmax, nats; and for
+    M > 1 ``mutual_information`` between prediction and member (that entropy minus the members' mean entropy, nats) and
+    ``variance`` of the members' probabilities, summed over classes.
 
     Raises:
         UserError: NaN or an infinity among the logits.
@@ -74,7 +77,7 @@ class OODScores(EnsembleMetric):
 
     def __init__(self, M: int, **settings) -> None:
         super().__init__(**settings)
-        self.names = CRITERIA if M > 1 else CRITERIA[:3]
+        self.names = CRITERIA if M > 1 else OF_ONE
         for name in self.names:
             self.add_state(name, [], dist_reduce_fx="cat")
 
@@ -105,7 +108,7 @@ class OODDetection(EnsembleMetric):
 
     def __init__(self, M: int, criterion: str = "max_probability", **settings) -> None:
         super().__init__(**settings)
-        known = CRITERIA if M > 1 else CRITERIA[:3]
+        known = CRITERIA if M > 1 else OF_ONE
         if criterion not in known:
             raise UserError(f"criterion is {criterion!r}, but must be one of {', '.join(known)} where M is {M}.")
         self.criterion = criterion

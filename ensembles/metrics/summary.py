@@ -7,8 +7,9 @@ from torchmetrics import Metric, MetricCollection
 
 from ensembles.errors import UserError
 from ensembles.metrics import temperature
-from ensembles.metrics.base import Predicted, prefixed
-from ensembles.metrics.classification import ECE, METRICS, NLL, Accuracy, scores
+from ensembles.metrics.base import Predicted, log_mean, prefixed
+from ensembles.metrics.classification import ECE, METRICS, NLL, Accuracy, coverage_at_risk, scores, statistics
+from ensembles.metrics.conformal import conformal
 from ensembles.metrics.diversity import diversity
 from ensembles.metrics.ood import OODScores, criteria, detection
 from ensembles.metrics.shift import mean_corruption_error, overall, shifted
@@ -23,6 +24,10 @@ class Summary:
     Args:
         temperature_scaling: fit temperatures to the set ``val``, and measure the test set at them too.
         restrict_classes: whether a shifted set that covers some of the classes is predicted among these only.
+        energy: whether the energy score is among the criteria that tell out-of-distribution examples.
+        risk: the error rate at which the largest share of examples that can be decided is told; None for not.
+        conformal: the share of prediction sets that may miss their label, calibrated on the set ``val``, or on half of
+            the test set where there is none; None for no sets.
 
     Attributes:
         test: the test set's predictions, once they are there.
@@ -30,11 +35,21 @@ class Summary:
             `ensembles.metrics.ood.criteria`.
     """
 
-    def __init__(self, *, temperature_scaling: bool = False, restrict_classes: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        temperature_scaling: bool = False,
+        restrict_classes: bool = True,
+        energy: bool = False,
+        risk: float | None = None,
+        conformal: float | None = None,
+    ) -> None:
         self.temperature_scaling, self.restrict_classes = temperature_scaling, restrict_classes
+        self.energy, self.risk, self.conformal = energy, risk, conformal
         self.test: Predicted | None = None
         self.ood_scores: dict[str, dict[str, Tensor]] = {}
         self._temperatures: temperature.Temperatures | None = None
+        self._calibration: tuple[Tensor, Tensor] | None = None
         self._shifted: dict[str, dict[str, float]] = {}
         self._cells: dict[tuple[str, int], dict[str, float]] = {}
 
@@ -49,6 +64,8 @@ class Summary:
         if kind == "val":
             if self.temperature_scaling:
                 self._temperatures = temperature.fit(predicted.logits, predicted.labels)
+            if self.conformal is not None:
+                self._calibration = predicted.logits, predicted.labels
         elif kind == "test":
             self.test = predicted
             self.ood_scores["test"] = criteria(predicted.logits)
@@ -88,7 +105,8 @@ class Summary:
         Returns:
             ``test/<metric>`` of the ensemble and ``members/<metric>``, a list, of each member alone, for acc, nll, ece,
             brier, aece (equal-mass bins), cece (class-wise) and aurc; ``diversity/disagreement|kl|ratio`` for M > 1;
-            ``scaled/...``, see `ensembles.metrics.temperature.scaled`; ``corrupted/acc|nll|ece|cells``, for all of
+            ``scaled/...``, see `ensembles.metrics.temperature.scaled`; ``selective/coverage`` at the risk asked for;
+            ``conformal/lac|aps/coverage|size|threshold``; ``corrupted/acc|nll|ece|cells``, for all of
             ImageNet-C ``corrupted/mce``, and ``corrupted_extra/...``, see `ensembles.metrics.shift`;
             ``shift/<set>/...``, see `ensembles.metrics.shift`; ``ood/<set>/<criterion>/auroc|aupr|fpr95``;
             ``corrupted/<type>/<severity>/acc|nll|ece``.
@@ -107,6 +125,11 @@ class Summary:
             if self._temperatures is None:
                 raise UserError("evaluation.temperature_scaling needs a validation split: set data.val_fraction.")
             results |= prefixed("scaled", temperature.scaled(logits, labels, self._temperatures))
+        if self.risk is not None:
+            covered = coverage_at_risk(statistics(log_mean(logits), labels), self.risk)
+            results |= {"selective/coverage": covered.item(), "selective/risk": self.risk}
+        if self.conformal is not None:
+            results |= prefixed("conformal", conformal(logits, labels, self.conformal, self._calibration))
         results |= overall(self._cells)
         error = mean_corruption_error(self._cells)
         if error is not None and logits.shape[2] == IMAGENET_CLASSES:
@@ -117,17 +140,16 @@ class Summary:
         for name, outside in self.ood_scores.items():
             if name != "test":
                 for criterion, score in inside.items():
-                    results |= prefixed(f"{name}/{criterion}", detection(score, outside[criterion]))
+                    if criterion != "energy" or self.energy:
+                        results |= prefixed(f"{name}/{criterion}", detection(score, outside[criterion]))
         for (type, severity), values in self._cells.items():
             results |= prefixed(f"corrupted/{type}/{severity}", values)
         return results
 
 
-def summarise(
-    sets: Iterable[tuple[str, Predicted]], *, temperature_scaling: bool = False, restrict_classes: bool = True
-) -> dict[str, float | list[float]]:
-    """The results of named sets; names, arguments, results and errors as `Summary` has them."""
-    summary = Summary(temperature_scaling=temperature_scaling, restrict_classes=restrict_classes)
+def summarise(sets: Iterable[tuple[str, Predicted]], **settings) -> dict[str, float | list[float]]:
+    """The results of named sets; names, settings, results and errors as `Summary` has them."""
+    summary = Summary(**settings)
     for name, predicted in sets:
         summary.add(name, predicted)
     return summary.results()

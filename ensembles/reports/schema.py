@@ -114,6 +114,14 @@ MEASURES = {  # by the last part of a key, or by the whole key
     "ms_per_image": Measure("milliseconds per image"),
     "training": Measure("training step (single network = 1)", better="lower"),
     "inference": Measure("forward pass (single network = 1)", better="lower"),
+    "selective/coverage": _share("coverage at the risk", full="coverage at that error rate, surest first, %"),
+    "selective/risk": _share("risk", None, full="error rate that is allowed, %"),
+    "conformal/lac/coverage": _share("LAC coverage", None, full="labels in their LAC sets, %"),
+    "conformal/lac/size": Measure("LAC size", better="lower", full="classes in a LAC set"),
+    "conformal/lac/threshold": Measure("LAC threshold", full="threshold of LAC's score"),
+    "conformal/aps/coverage": _share("APS coverage", None, full="labels in their APS sets, %"),
+    "conformal/aps/size": Measure("APS size", better="lower", full="classes in an APS set"),
+    "conformal/aps/threshold": Measure("APS threshold", full="threshold of APS's score"),
     "members/acc": _share("members", full="members' accuracy"),
     "corrupted/acc": _share("corrupted", brief="cAcc"),
     "corrupted/nll": Measure("corrupted NLL", "nats", better="lower", brief="cNLL"),
@@ -122,15 +130,19 @@ MEASURES = {  # by the last part of a key, or by the whole key
 CRITERIA = {
     "max_probability": "maximum probability",
     "max_logit": "maximum logit",
+    "energy": "energy",
     "entropy": "entropy",
     "mutual_information": "mutual information",
     "variance": "variance",
 }
+DECISIONS = tuple(key for key in MEASURES if key.startswith(("selective/", "conformal/")))
 OF_WHAT = {
     "test": "ensemble",
     "members": "members' mean",
     "corrupted": "corrupted images",
     "diversity": "",
+    "selective": "",
+    "conformal": "",
     "speed": "",
 }
 

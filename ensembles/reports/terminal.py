@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ensembles.files import replacing
-from ensembles.reports.schema import column, decimal, mean, number, percent, quantity, three_digits
+from ensembles.reports.schema import DECISIONS, column, decimal, mean, number, percent, quantity, three_digits
 
 MEMBERS_SHOWN = 8  # more members than this are shown by their mean alone
 QUALITY = ("acc", "nll", "ece", "brier")
@@ -27,10 +27,12 @@ DETECTION = ("auroc", "aupr", "fpr95")
 DIVERSITY = ("diversity/disagreement", "diversity/kl", "diversity/ratio", "diversity/variance")
 COST = ("cost/params", "cost/mult_adds", "cost/forward_passes", "cost/images_per_second", "cost/ms_per_image")
 COMPARED = (
-    *("test/acc", "test/mse", "test/nll", "test/ece", "corrupted/acc", "corrupted/nll", "corrupted/ece"),
+    *("test/acc", "test/mse", "test/rmse", "test/nll", "test/ece", "corrupted/acc", "corrupted/nll", "corrupted/ece"),
     *("members/acc", "diversity/disagreement", "cost/params"),
 )
 TOLD = ("test/acc", "test/mse", "test/nll", "test/ece", "members/acc")  # of a sweep's run, as soon as it is done
+SPLIT = "data.split"
+REPEATS = ("seed", SPLIT)  # settings by which a run is made again, not another one
 LEAST = ("corrupted/nll", "diversity/disagreement", "corrupted/ece", "members/acc")  # the first is missed least
 
 
@@ -155,6 +157,7 @@ def show(results: Mapping, where: str | Path, console: Console | None = None) ->
         _quality(results),
         _scaled(results),
         _named_numbers("Diversity of the members", results, DIVERSITY),
+        _named_numbers("Decisions", results, DECISIONS),
         _shifted(results),
         _detection(results),
         _named_numbers("Cost", results, COST),
@@ -199,27 +202,47 @@ def line(row: RunRow) -> str:
     return f"{varied or 'the run'}: {told if row.status == 'done' else row.status}"
 
 
-def over_seeds(rows: Sequence[RunRow]) -> list[tuple[RunRow, RunRow]]:
-    """Average finished runs that differ in their seed alone: means and standard deviations, where there are several."""
-    groups: dict[tuple, list[dict]] = {}
+def averaged(rows: Sequence[RunRow]) -> list[tuple[RunRow, RunRow]]:
+    """Average finished runs that differ in their seed or split alone: means and, where there are several, deviations.
+
+    Over seeds the second row has standard deviations; over splits standard errors, of the splits' means over seeds.
+    """
+    groups: dict[tuple, list[RunRow]] = {}
     for row in rows:
-        if row.results and "seed" in row.differs:
-            rest = tuple((key, str(value)) for key, value in row.differs.items() if key != "seed")
-            groups.setdefault(rest, []).append(_scalars(row))
+        if row.results and any(key in row.differs for key in REPEATS):
+            rest = tuple((key, str(value)) for key, value in row.differs.items() if key not in REPEATS)
+            groups.setdefault(rest, []).append(row)
     found = []
     for rest, each in groups.items():
         if len(each) > 1:
-            values = {key: [results.get(key) for results in each] for key in each[0]}
-            known = {key: some for key, some in values.items() if all(isinstance(x, int | float) for x in some)}
-            means, spreads = ({key: of(some) for key, some in known.items()} for of in (fmean, stdev))
-            status = f"{len(each)} seeds"
-            found.append(
-                (
-                    RunRow({**dict(rest), "seed": "mean"}, status, means),
-                    RunRow({**dict(rest), "seed": "std"}, status, spreads),
-                )
-            )
+            parts = _by_split(each)
+            error = len({row.differs.get(SPLIT) for row in each}) > 1
+            known = [key for key in parts[0] if all(key in part for part in parts)]
+            means = {key: fmean(part[key] for part in parts) for key in known}
+            spreads = {key: stdev(part[key] for part in parts) / (len(parts) ** 0.5 if error else 1) for key in known}
+            status = f"{len(parts)} {'splits' if error else 'seeds'}"
+            if len(parts) < len(each):
+                status += f", {len(each)} runs"
+            repeated = [key for key in REPEATS if key in each[0].differs]
+            for_each = ("mean", "standard error" if error else "std")
+            named = [{**dict(rest), **dict.fromkeys(repeated, name)} for name in for_each]
+            found.append((RunRow(named[0], status, means), RunRow(named[1], status, spreads)))
     return found
+
+
+def _by_split(rows: Sequence[RunRow]) -> list[dict[str, float]]:
+    """Each split's numbers, means where it has several seeds; without several splits those of each run."""
+    splits: dict[object, list[dict]] = {}
+    for i, row in enumerate(rows):
+        splits.setdefault(str(row.differs.get(SPLIT, i)), []).append(_scalars(row))
+    parts = list(splits.values())
+    if len(parts) == 1:
+        parts = [[one] for one in parts[0]]
+    numbers = [{key: [one.get(key) for one in some] for key in some[0]} for some in parts]
+    return [
+        {key: fmean(values) for key, values in part.items() if all(isinstance(x, int | float) for x in values)}
+        for part in numbers
+    ]
 
 
 def compare(rows: Sequence[RunRow], columns: Sequence[str] = COMPARED) -> RenderableType:
@@ -247,7 +270,7 @@ class _Comparison(NamedTuple):
             if failed:
                 which = ", ".join(f"{self.differing[key]}={value}" for key, value in row.differs.items())
                 yield Text(f"{which}: {reason.strip()}" if which else reason.strip())
-        if pairs := over_seeds(self.rows):
+        if pairs := averaged(self.rows):
             yield ""
             yield self._fitting(partial(self._means, pairs), (*LEAST, "cost/params", "corrupted/acc"), console, options)
 
@@ -266,9 +289,11 @@ class _Comparison(NamedTuple):
         return table(shown)
 
     def _means(self, pairs: Sequence[tuple[RunRow, RunRow]], columns: Sequence[str]) -> Table:
-        names = {key: head for key, head in self.differing.items() if key != "seed"}
+        names = {key: head for key, head in self.differing.items() if key not in REPEATS}
         heads = [column(key).head(brief=True) for key in columns]
-        table = grid("Mean ± standard deviation", *names.values(), "over", *heads, names=len(names) + 1)
+        error = "standard error" in pairs[0][1].differs.values()
+        title = "Mean ± standard error over splits" if error else "Mean ± standard deviation"
+        table = grid(title, *names.values(), "over", *heads, names=len(names) + 1)
         for center, spread in pairs:
             cells = [*(str(center.differs[key]) for key in names), center.status]
             for key in columns:
@@ -295,13 +320,13 @@ def _scalars(row: RunRow) -> dict[str, object]:
 
 
 def write_csv(path: str | Path, rows: Sequence[RunRow]) -> None:
-    """Write the runs with every scalar among their results and the members' means, one line each, then over seeds.
+    """Write the runs with every scalar among their results and the members' means, a line each, then their averages.
 
     Raises:
         UserError: the file cannot be written.
     """
     differing = _union(row.differs for row in rows)
-    written = [*rows, *chain.from_iterable(over_seeds(rows))]
+    written = [*rows, *chain.from_iterable(averaged(rows))]
     scalars = [_scalars(row) for row in written]
     keys = _union(scalars)
     with replacing(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:

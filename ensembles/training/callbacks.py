@@ -133,6 +133,7 @@ class About(Callback):
             "class_names": [str(name) for name in data.class_names],
             "mean": [float(value) for value in data.mean],
             "std": [float(value) for value in data.std],
+            **({"view": data.view_settings} if data.view_settings else {}),
         }
 
 

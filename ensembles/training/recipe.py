@@ -30,6 +30,7 @@ class Recipe:
         norms_lr: factor on the learning rate of norms and biases; their decay is divided by it, so that its pace stays.
         loss: cross-entropy over the classes, or binary cross-entropy of each class against the rest.
         label_smoothing: share of a label's weight that is spread evenly over all classes.
+        freeze_trunk: whether only the last layer is trained; see `ensembles.methods.base.Method.freeze_trunk`.
     """
 
     optimizer: Callable[[list[dict]], torch.optim.Optimizer]
@@ -43,6 +44,7 @@ class Recipe:
     norms_lr: float = 1
     loss: Literal["cross_entropy", "binary_cross_entropy"] = "cross_entropy"
     label_smoothing: float = 0
+    freeze_trunk: bool = False
 
     def __post_init__(self) -> None:
         settings = ("epochs", "batch_size", "warmup_epochs", "l1", "l2", "norms_lr", "label_smoothing")
@@ -52,8 +54,9 @@ class Recipe:
                 raise UserError(
                     f"recipe.{name} is {getattr(self, name)!r}, but must be {{_target_: ..., its settings}}."
                 )
-        if not isinstance(self.decay_norms, bool):
-            raise UserError(f"recipe.decay_norms is {self.decay_norms!r}, but must be true or false.")
+        for name in ("decay_norms", "freeze_trunk"):
+            if not isinstance(getattr(self, name), bool):
+                raise UserError(f"recipe.{name} is {getattr(self, name)!r}, but must be true or false.")
         if self.loss not in ("cross_entropy", "binary_cross_entropy"):
             raise UserError(f"recipe.loss is {self.loss!r}, but must be cross_entropy or binary_cross_entropy.")
 
@@ -113,7 +116,7 @@ class Recipe:
             changes = {key: value for key, value in given.items() if key not in ("params", "norms")}
             changes["penalised"] = changes.get("weight_decay") != 0
             apart = not self.decay_norms or self.norms_lr != 1
-            params = list(given["params"])
+            params = [p for p in given["params"] if p.requires_grad]
             norms = [p for p in params if apart and given.get("norms", p.dim() <= 1)]
             others = {id(p) for p in norms}
             groups.append({**changes, "params": [p for p in params if id(p) not in others]})

@@ -26,6 +26,7 @@ Count = Annotated[int, Field(ge=0, le=LARGEST)]
 
 class _Best(Schema):
     best: float | None
+    since_best: Count = 0
 
 
 class _Rows(Schema):

@@ -98,11 +98,13 @@ class Checkpoints(Checkpoint):
     Args:
         minutes: between two savings within an epoch.
         monitor: the metric that tells the best epoch, and whether by its ``max`` or ``min``; None where there is none.
+        patience: epochs without a better one after which the training ends; None for never.
     """
 
-    def __init__(self, run: Run, minutes: float, monitor: tuple[str, str] | None) -> None:
-        self.run, self.minutes, self.monitor = run, minutes, monitor
+    def __init__(self, run: Run, minutes: float, monitor: tuple[str, str] | None, patience: int | None = None) -> None:
+        self.run, self.minutes, self.monitor, self.patience = run, minutes, monitor, patience
         self.best: float | None = None
+        self.since_best = 0
         self._saved = time.monotonic()
         self._group: dist.ProcessGroup | None = None
 
@@ -112,6 +114,7 @@ class Checkpoints(Checkpoint):
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         INTERRUPTION.hold()
+        self._stop_if_patience_ends(trainer)  # as it had, where a training goes on that was at its end
 
     def on_test_start(self, trainer: Trainer, module: LightningModule) -> None:
         INTERRUPTION.install()  # Lightning's own handler of SIGTERM has come in between
@@ -134,9 +137,12 @@ class Checkpoints(Checkpoint):
             metric, way = self.monitor
             score = trainer.callback_metrics[metric].item()
             if self.best is None or (score > self.best if way == "max" else score < self.best):
-                self.best = score
+                self.best, self.since_best = score, 0
                 trainer.save_checkpoint(self.run.best)
+            else:
+                self.since_best += 1
         self._save(trainer)
+        self._stop_if_patience_ends(trainer)
         (signum,) = self._agreed(INTERRUPTION.signum or 0)
         if signum:
             raise Interrupted(signum, f"after epoch {trainer.current_epoch + 1} of {trainer.max_epochs}")
@@ -148,10 +154,14 @@ class Checkpoints(Checkpoint):
             progress |= {"total": begun, "current": begun, "is_last_batch": False}
 
     def state_dict(self) -> dict:
-        return {"best": self.best}
+        return {"best": self.best, "since_best": self.since_best}
 
     def load_state_dict(self, state: dict) -> None:
-        self.best = state["best"]
+        self.best, self.since_best = state["best"], state.get("since_best", 0)
+
+    def _stop_if_patience_ends(self, trainer: Trainer) -> None:
+        if self.patience is not None and self.since_best >= self.patience:
+            trainer.should_stop = True
 
     def _save_if_asked(self, trainer: Trainer, where: str) -> None:
         if trainer.state.fn != TrainerFn.FITTING or _gathers(trainer):

@@ -54,7 +54,7 @@ class Progress(RichProgressBar):
 def make_trainer(config: DictConfig, run: Run, about: dict, monitor: tuple[str, str] | None) -> pl.Trainer:
     """A Trainer that keeps its run's folder; only process 0 writes into it."""
     _require_precision(config)
-    saving = Checkpoints(run, config.runtime.save_minutes, monitor)
+    saving = Checkpoints(run, config.runtime.save_minutes, monitor, config.runtime.get("patience"))
     callbacks = [KeyedSteps(config.seed), About(about), Losses(), History(run.history), saving, Form(_form(config))]
     if config.trainer.precision == 32 and not _on_gpu(config):
         callbacks.append(HalfPrecisionHint())
@@ -118,9 +118,10 @@ def _cpu_has_bf16() -> bool:
 
 def _form(config: DictConfig) -> str:
     """The form in which members run; FSDP puts their weights together only for passes of their own."""
-    if _is_fsdp(config) and config.runtime.form == "grouped":
+    form = config.runtime.get("form", "auto")
+    if _is_fsdp(config) and form == "grouped":
         raise UserError("runtime.form=grouped does not work with strategy=fsdp: set it to loop, or take strategy=ddp.")
-    return "loop" if _is_fsdp(config) else config.runtime.form
+    return "loop" if _is_fsdp(config) else form
 
 
 def _compiled(config: DictConfig) -> Compiled | None:

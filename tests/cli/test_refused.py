@@ -56,6 +56,10 @@ OUT_OF_LIMITS = {
     "+trainer.max_steps=1": "trainer.max_steps is not for a run to set, since recipe.epochs says how long",
     "+trainer.max_epochs=1": "recipe.epochs",
     "+trainer.check_val_every_n_epoch=2": "trainer.check_val_every_n_epoch is not for a run to set",
+    "runtime.patience=0": "runtime.patience is 0, but must be an integer of at least 1, or null.",
+    "evaluation.conformal=1": "evaluation.conformal is 1, but must be a number from 0 to 1",
+    "evaluation.risk=1": "evaluation.risk is 1, but must be a number from 0 to 1, 1 itself left out, or null.",
+    "+recipe.freeze_trunk=2": "recipe.freeze_trunk is 2, but must be true or false.",
     "evaluation.restrict_classes=1": "evaluation.restrict_classes is 1, but must be true or false.",
     "~trainer.devices": "trainer.devices has no value",
     "~data.val_fraction": "data.val_fraction has no value",
@@ -117,6 +121,13 @@ MEANT = {
     "root=x": "did you mean data.root?",
     "size=32": "did you mean data.image_size?",
     "Seed=1": "did you mean seed?",
+    "trainer.patience=3": "There is no key trainer.patience: did you mean runtime.patience?",
+    "early_stopping=3": "did you mean runtime.patience?",
+    "gradient_accumulation=2": "add it, +trainer.accumulate_grad_batches=...",
+    "trainer.accumulate_grad_batches=2": "add it, +trainer.accumulate_grad_batches=...",
+    "recipe.batchsize=1": "did you mean recipe.batch_size?",
+    "model.freeze=true": "take recipe=finetune, which has recipe.freeze_trunk, or add it, +recipe.freeze_trunk=...",
+    "recipe.freeze=true": "take recipe=finetune, which has recipe.freeze_trunk",
     "method.minchannels=1": "did you mean method.min_channels?",
     "+foo=1": "There is no key foo: known here: ",
     "+epochs=1": "There is no key epochs: did you mean recipe.epochs?",
@@ -142,6 +153,15 @@ def test_options_of_a_group_all_at_once():
     assert "add -m" in refusal("method=packed,mimo")
     assert len(planned("method=glob(m*)", "model=wrn", multirun=True)) == 3
     assert "There is no method=glob(nothing*)" in refusal("method=glob(nothing*)", multirun=True)
+
+
+def test_what_needs_a_validation_split_or_pretrained_numbers():
+    assert "runtime.patience needs a validation split" in refusal("runtime.patience=2", "data.val_fraction=0")
+    frozen = ("model=timm", "model.name=resnet18", "recipe=finetune", "recipe.freeze_trunk=true")
+    assert "would freeze random numbers: set model.pretrained" in refusal(*frozen)
+    assert "evaluation.conformal=0.1 is about classes" in refusal(
+        "data=synthetic_regression", "evaluation.conformal=0.1"
+    )
 
 
 def test_no_logger():

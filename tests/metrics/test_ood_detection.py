@@ -54,6 +54,7 @@ def test_criteria_agree_with_their_definitions():
     expected = {
         "max_probability": -mean.max(-1),
         "max_logit": -logits.double().mean(0).amax(-1).numpy(),
+        "energy": -np.log(np.exp(logits.double().mean(0).numpy()).sum(-1)),
         "entropy": entropy(mean, axis=-1),
         "mutual_information": entropy(mean, axis=-1) - entropy(p, axis=-1).mean(0),
         "variance": p.var(0, ddof=1).sum(-1),
@@ -83,7 +84,7 @@ def test_certain_members_give_finite_scores():
 
 
 def test_criteria_of_members_need_members():
-    assert set(criteria(torch.randn(1, 5, 3))) == {"max_probability", "max_logit", "entropy"}
+    assert set(criteria(torch.randn(1, 5, 3))) == {"max_probability", "max_logit", "energy", "entropy"}
 
 
 def test_a_hundred_thousand_examples_take_under_a_second():

@@ -5,7 +5,7 @@ import csv
 import pytest
 
 from ensembles.errors import UserError
-from ensembles.reports.terminal import RunRow, compare, line, write_csv
+from ensembles.reports.terminal import RunRow, averaged, compare, line, write_csv
 from tests.reports.printing import printed, results, row
 
 
@@ -89,6 +89,21 @@ def test_runs_that_differ_in_their_seed_are_averaged(tmp_path):
     assert (mean["method"], mean["seed"], mean["status"]) == ("packed", "mean", "2 seeds")
     assert float(mean["test/acc"]) == pytest.approx(0.92) and float(std["test/acc"]) == pytest.approx(0.02 * 2**0.5)
     assert std["seed"] == "std" and float(std["cost/params"]) == 0
+
+
+def test_runs_of_several_splits_are_averaged_with_standard_errors():
+    """Of a split's seeds the mean counts; a split alone is no average over splits."""
+    values = {(0, 0): 1.0, (0, 1): 3.0, (1, 0): 4.0, (1, 1): 6.0, (2, 0): 8.0, (2, 1): 8.0}
+    rows = [
+        RunRow({"data.split": str(split), "seed": str(seed)}, "done", {"test/rmse": rmse})
+        for (split, seed), rmse in values.items()
+    ]
+    ((mean, error),) = averaged(rows)
+    assert mean.results["test/rmse"] == pytest.approx(5) and mean.status == "3 splits, 6 runs"
+    assert error.results["test/rmse"] == pytest.approx(3 / 3**0.5)
+    assert error.differs == {"data.split": "standard error", "seed": "standard error"}
+    ((mean, std),) = averaged(rows[:2])
+    assert mean.status == "2 seeds" and std.results["test/rmse"] == pytest.approx(2**0.5)
 
 
 def test_a_line_says_what_a_run_varied_and_found():

@@ -6,12 +6,12 @@ after copying, contents are compared.
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
-from ensembles.data.files.listing import is_folder, utf8_name, visible, walk
+from ensembles.data.files.listing import is_folder, read_columns, utf8_name, visible, walk
 from ensembles.errors import UserError
 
 LAYOUT = "train/<class>/ and test/<class>/"
@@ -28,10 +28,20 @@ class File(NamedTuple):
 Listing = dict[str, dict[str, list[File]]]  # split -> class -> files, classes and files in sorted order
 
 
+class Column(NamedTuple):
+    """The files that a column of a CSV names, relative to the CSV."""
+
+    table: Path
+    name: str
+
+
 def _files(folder: Path, name: str) -> Iterator[File]:
     for path, entry in walk(folder):
-        stat = entry.stat()
-        yield File(f"{name}{path.removeprefix(str(folder))}", stat.st_size, (stat.st_mtime_ns, stat.st_ctime_ns))
+        yield _file(f"{name}{path.removeprefix(str(folder))}", entry.stat())
+
+
+def _file(path: str, stat: os.stat_result) -> File:
+    return File(path, stat.st_size, (stat.st_mtime_ns, stat.st_ctime_ns))
 
 
 def _classes(folder: Path) -> dict[str, list[File]]:
@@ -77,6 +87,64 @@ def scan(root: str | Path | None) -> Listing:
     return listing
 
 
+def scan_tables(
+    tables: Mapping[str, str | None], path_column: str, label_column: str, class_names: Sequence[str] | None = None
+) -> Listing:
+    """List the files that CSVs name, by split and class; their paths are relative to the CSV.
+
+    Args:
+        tables: of train, val and test; None where there is none.
+        class_names: all classes, which integer labels then number; None for the training labels themselves, in the
+            order of the alphabet, or of numbers where all are.
+
+    Raises:
+        UserError: a CSV that is missing or lacks a column, a file that does not exist, or a label of no class.
+    """
+    rows = {}
+    for split, table in tables.items():
+        if table is not None:
+            found = read_columns(Path(table).expanduser(), path_column, label_column)
+            rows[split] = [(line, *map(str.strip, cells)) for line, cells in found]
+        elif split != "val":
+            raise UserError(f"data.{split} is not set: give it a CSV with columns {path_column} and {label_column}.")
+    labels = {label for _, _, label in rows["train"]}
+    numbered = all(label.isdecimal() for label in labels)
+    names = list(map(str, class_names)) if class_names else sorted(labels, key=int if numbered else str)
+    if len(names) < 2:
+        raise UserError(f"{tables['train']} has one label only, but a classifier needs two or more.")
+    listing: Listing = {}
+    for split, found in rows.items():
+        classes: dict[str, list[File]] = {name: [] for name in names}
+        for line, path, label in found:
+            where = f"{tables[split]}, line {line}"
+            if class_names and numbered and label.isdecimal() and int(label) < len(names):
+                label = names[int(label)]
+            if label not in classes:
+                shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+                known = "data.class_names has" if class_names else "training has"
+                raise UserError(f"{where}: the label {label} is of no class; {known} {shown}.")
+            try:
+                stat = os.stat(Path(tables[split]).expanduser().parent / path)
+            except (OSError, ValueError) as error:
+                raise UserError(f"{where}: there is no file {path}; paths are relative to the CSV.") from error
+            classes[label].append(_file(path, stat))
+        listing[split] = classes
+    return listing
+
+
+def table_fingerprint(*arguments: object) -> str:
+    """Identify what CSVs name by 32 hexadecimal digits: paths as written there, labels and sizes of files.
+
+    Args:
+        arguments: train, val and test, and those of `scan_tables` after them.
+
+    Raises:
+        UserError: as `scan_tables`.
+    """
+    listing = scan_tables(dict(zip(("train", "val", "test"), arguments[:3], strict=True)), *arguments[3:])
+    return digest(listing, *((split, name, len(files)) for split, c in listing.items() for name, files in c.items()))
+
+
 def digest(listing: Listing, *more: object, times: bool = False) -> str:
     """Hash the files' names and sizes, their times of change where asked for, and of ``more``."""
     state = hashlib.blake2b(repr(more).encode(), digest_size=16)
@@ -104,8 +172,8 @@ def contents_hash(folder: str | Path) -> str | None:
     return _hash(folder, lambda file: file.size)
 
 
-def image_hashes(folders: Mapping[str, Path]) -> dict[str, dict[str, str]]:
-    """Hash each folder's times of change and its contents; a folder that cannot be read is left out."""
+def image_hashes(folders: Mapping[str, Path | Column]) -> dict[str, dict[str, str]]:
+    """Hash each folder's, or column's, times of change and contents; one that cannot be read is left out."""
     found = {}
     for name, folder in folders.items():
         times = _times(folder)
@@ -114,7 +182,7 @@ def image_hashes(folders: Mapping[str, Path]) -> dict[str, dict[str, str]]:
     return found
 
 
-def images_unchanged(before: Mapping | None, folders: Mapping[str, Path]) -> bool:
+def images_unchanged(before: Mapping | None, folders: Mapping[str, Path | Column]) -> bool:
     """Tell whether the folders whose hashes were kept hold the same images as then."""
     for name, folder in folders.items():
         if name in (before or {}):
@@ -126,30 +194,36 @@ def images_unchanged(before: Mapping | None, folders: Mapping[str, Path]) -> boo
     return True
 
 
-def _times(folder: Path) -> str | None:
+def _times(folder: Path | Column) -> str | None:
     return _hash(folder, lambda file: f"{file.size}\0{file.changed}")
 
 
 @lru_cache(maxsize=64)
-def _contents(folder: Path, times: str) -> str | None:
+def _contents(folder: Path | Column, times: str) -> str | None:
     """A hash of the files' names and contents, computed once for the same times of change."""
     return _hash(folder, partial(_file_hash, folder))
 
 
-def _hash(folder: str | Path, said_of: Callable[[File], object]) -> str | None:
+def _hash(folder: str | Path | Column, said_of: Callable[[File], object]) -> str | None:
     """A hash of the name of each file below a folder and of something else about it; hidden files are left out."""
     state = hashlib.blake2b(digest_size=8)
     try:
-        for file in _files(Path(folder).expanduser(), ""):
+        for file in _named(folder) if isinstance(folder, Column) else _files(Path(folder).expanduser(), ""):
             state.update(os.fsencode(f"{file.path}\0{said_of(file)}\0"))
     except (OSError, UserError):  # the latter of folders that cannot be walked through
         return None
     return state.hexdigest()
 
 
-def _file_hash(folder: Path, file: File) -> str:
+def _named(column: Column) -> Iterator[File]:
+    for _, (path,) in read_columns(column.table, column.name):
+        yield _file(path, os.stat(column.table.parent / path))
+
+
+def _file_hash(folder: Path | Column, file: File) -> str:
+    place = folder.table.parent / file.path if isinstance(folder, Column) else f"{folder}{file.path}"
     try:
-        with open(f"{folder}{file.path}", "rb") as opened:
+        with open(place, "rb") as opened:
             return hashlib.file_digest(opened, "blake2b").hexdigest()
     except OSError:  # what cannot be read is said where it is decoded
         return "unreadable"

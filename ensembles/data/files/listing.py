@@ -1,5 +1,6 @@
 """What files a folder holds, and what the notes among them say. Torch is not imported."""
 
+import csv
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -103,6 +104,31 @@ def read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read ({reason(error)}): it comes with the set, put it back.") from error
+
+
+def read_columns(path: Path, *columns: str) -> list[tuple[int, list[str]]]:
+    """Read columns of a CSV, by their names in its first line: each row's line number and cells.
+
+    Raises:
+        UserError: a file that cannot be read or holds no row, a column that it lacks, or a row without one of them.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            rows = csv.DictReader(file)
+            names = rows.fieldnames or []
+            for column in columns:
+                if column not in names:
+                    raise UserError(f"{path} has no column {column}: it has {', '.join(names) or 'none'}.")
+            found = [(rows.line_num, [row[column] for column in columns]) for row in rows]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path} cannot be read as a CSV ({reason(error)}): check the file.") from error
+    if not found:
+        raise UserError(f"{path} has no row: give each image one.")
+    for line, cells in found:
+        for column, cell in zip(columns, cells, strict=True):
+            if not (cell or "").strip():
+                raise UserError(f"{path}, line {line}, has no {column}: fill it in or remove the line.")
+    return found
 
 
 def read_json(path: Path):
