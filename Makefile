@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup train test test-fast test-slow test-campaign test-browser test-gpu test-matrix test-slurm lint docs clean
+.PHONY: help setup train test test-fast test-slow test-campaign test-browser test-gpu test-matrix test-slurm bench lint docs clean
 
 FAST := tests/cli tests/methods tests/metrics
 
@@ -44,7 +44,7 @@ test-campaign: setup  ## run random faults and configurations, and what else tak
 test-browser: setup  ## test the page in Chromium (tests/browser/install.sh installs it)
 	$(BIN)/python -m pytest -m browser
 
-test-gpu: setup  ## test precision, compilation and FSDP on a GPU
+test-gpu: setup  ## test precision, compilation, forms, FSDP and waiting on a GPU
 	$(BIN)/python -m pytest -m gpu
 
 test-matrix: setup  ## try every method on every family of backbones, as docs/backbones.md says (an hour)
@@ -52,6 +52,10 @@ test-matrix: setup  ## try every method on every family of backbones, as docs/ba
 
 test-slurm: setup  ## test jobs on a SLURM (tests/slurm/install.sh installs and starts one on this machine)
 	$(BIN)/python -m pytest -m slurm
+
+bench: setup  ## measure what members cost: in each form, thin and wide, and every method (results/benchmarks; an hour)
+	$(BIN)/python benchmarks/forms.py
+	$(BIN)/python benchmarks/members.py
 
 lint: setup  ## check style, the types of what is called from outside, and which room uses which
 	$(BIN)/ruff check .

@@ -20,8 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median, quantiles
 
-import hydra
 import torch
+from hydra import compose
 from members_timing import Timed, batch
 from omegaconf import OmegaConf
 from rich.console import Console
@@ -30,6 +30,7 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without being installed
 
 from ensembles import build, cost
+from ensembles.cli.composing import composing
 from ensembles.processes import keep_freed_memory
 from ensembles.recipes import CONFIGS
 from ensembles.rng import generator
@@ -67,8 +68,8 @@ def main() -> None:
 
 def ours(name: str, batch_size: int, device: str) -> tuple[Clock, dict[str, float]]:
     """A method's clock, and how many of the backbone's passes its multiply-adds come to."""
-    with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        config = hydra.compose("train", [f"method={name}", "model=resnet18", "data=cifar10"])
+    with composing():
+        config = compose("train", [f"method={name}", "model=resnet18", "data=cifar10"])
     about = {group: OmegaConf.to_container(config[group], resolve=True) for group in ("method", "model")}
     about |= {"num_classes": 10, "in_channels": INPUT[0], "image_size": INPUT[1]}
     method = build.method(about).to(device)

@@ -47,9 +47,10 @@ class Artifact(nn.Module):
 
 
 def plain(ensemble: Ensemble) -> Ensemble:
-    """The same members with plain weights, where the ensemble folds them anew at each pass."""
+    """The same members in a loop, with plain weights where the ensemble folds them anew at each pass."""
     if isinstance(ensemble, Folded):
-        return Separate([ensemble.member(m) for m in range(ensemble.M)], ensemble.input_shape).eval()
+        ensemble = Separate([ensemble.member(m) for m in range(ensemble.M)], ensemble.input_shape).eval()
+    ensemble.form = "loop"
     return ensemble
 
 

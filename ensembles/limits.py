@@ -111,6 +111,7 @@ LIMITS = {
     },
     "runtime": {
         "progress": _FLAG,
+        "form": _one_of("auto", "loop", "grouped"),
         "compile": _one_of("auto", True, False),
         "channels_last": _FLAG,
         "keep_every": _or_null(_integer(1)),

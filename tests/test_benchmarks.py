@@ -13,7 +13,7 @@ from PIL import Image
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 TESTED = {"corruptions", "corruptions_reference", "evaluation", "input_pipeline"}
-TESTED |= {"members", "members_reference", "members_timing", "processes"}
+TESTED |= {"forms", "members", "members_reference", "members_timing", "processes"}
 
 
 @pytest.fixture
@@ -49,6 +49,15 @@ def test_evaluation(run):
     rows = run("evaluation", *settings, "--rounds", "1", "--threads", "1", table="evaluation.csv")
     assert [row["method"] for row in rows] == ["deterministic", "packed"]
     assert all(int(row["images"]) > 0 and float(row["ratio"]) > 0 for row in rows)
+
+
+def test_forms(run):
+    small = ("--networks", "wrn16_1", "--methods", "packed", "--batch-size", "2", "--rounds", "2")
+    rows = run("forms", *small, table="forms.csv")
+    assert [row["form"] for row in rows] == ["single", "loop", "grouped", "by hand"]
+    operations = {row["form"]: int(row["operations"]) for row in rows}
+    assert operations["single"] < operations["by hand"] <= operations["grouped"] < operations["loop"]
+    assert "| wrn16_1 | packed | grouped |" in Path("out/forms.md").read_text()
 
 
 def test_input_pipeline(run):

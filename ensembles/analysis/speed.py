@@ -26,8 +26,10 @@ def speed(
     min_channels: int = 64,
     batch_size: int = 128,
     rounds: int = 5,
+    forms: Sequence[str] = ("loop",),
+    bits: Sequence[int] = (32,),
 ) -> Drawing:
-    """A step's time over that of the single network, in training and in inference, against alpha.
+    """A step's time over that of the single network in as many bits, in training and in inference, against alpha.
 
     All networks take their turn in each round, so that what else the machine does falls on all alike; the spread is
     over rounds.
@@ -36,38 +38,59 @@ def speed(
         lines: none, as nothing is trained.
         model: overrides of train.py that choose the network.
         alpha, M, gamma, min_channels: of the ensembles.
+        forms: in which members run, ``loop`` and ``grouped``, the paper's one network of grouped convolutions.
+        bits: of the numbers in most operations, 32 and 16 (bfloat16).
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     images = torch.randn(batch_size, *SHAPE, device=device)
     labels = torch.randint(CLASSES, (batch_size,), device=device)
-    settings = list(product(gamma, M, alpha))
-    grouped = ["method=packed", f"method.min_channels={min_channels}"]
-    packed = [[*grouped, f"method.gamma={g}", f"method.M={m}", f"method.alpha={a}"] for g, m, a in settings]
-    single = _times(["method=deterministic", *model], images, labels)
-    timed = [_times([*setting, *model], images, labels) for setting in packed]
-    taken = [(single(), [times() for times in timed]) for _ in range(rounds + 1)][1:]  # the first warms up
+    settings = list(product(forms, bits, gamma, M, alpha))
+    single = {b: _times(["method=deterministic", *model], images, labels, b) for b in bits}
+    timed = []
+    for form, b, g, m, a in settings:
+        sizes = [f"method.gamma={g}", f"method.M={m}", f"method.alpha={a}", f"method.min_channels={min_channels}"]
+        timed.append(_times(["method=packed", *sizes, *model], images, labels, b, form))
+    taken = []
+    for _ in range(rounds + 1):  # the first warms up
+        alone = {b: times() for b, times in single.items()}
+        taken.append((alone, [times() for times in timed]))
     found = [
-        Point(f"{g}", f"{m}", key, float(a), tuple(packed[i][k] / alone[k] for alone, packed in taken))
+        Point(
+            _panel(g, form, b), f"{m}", key, float(a), tuple(packed[i][k] / alone[b][k] for alone, packed in taken[1:])
+        )
         for k, key in enumerate(KEYS)
-        for i, (g, m, a) in enumerate(settings)
+        for i, (form, b, g, m, a) in enumerate(settings)
     ]
     figure = curves_figure(found, [[key] for key in KEYS], "alpha", heads=("gamma", "M", "alpha"))
     return Drawing(figure, rows(found, "gamma", "M", "alpha"), findings(found, "alpha", ("gamma", "M")))
 
 
-def _times(arguments: list[str], images: torch.Tensor, labels: torch.Tensor) -> Callable[[], tuple[float, float]]:
+def _panel(gamma: int, form: str, bits: int) -> str:
+    """Members in a loop and in 32 bits are those whose panel is called by gamma alone."""
+    how = [form] * (form != "loop") + [f"{bits} bits"] * (bits != 32)
+    return ", ".join([f"gamma = {gamma}", *how]) if how else f"{gamma}"
+
+
+def _times(
+    arguments: list[str], images: torch.Tensor, labels: torch.Tensor, bits: int, form: str = "loop"
+) -> Callable[[], tuple[float, float]]:
     """What takes the seconds of a training step and of a forward pass of a configuration's ensemble."""
     method = _method(arguments).to(images.device)
+    method.ensemble.form = form
+    half = torch.autocast(images.device.type, torch.bfloat16, enabled=bits == 16)
     optimizer = torch.optim.SGD(method.parameters(), lr=1e-3, momentum=0.9, nesterov=True, weight_decay=5e-4)
 
     def train() -> None:
-        method.loss(method(images), labels).backward()
+        with half:
+            loss = method.loss(method(images), labels)
+        loss.backward()
         optimizer.step()
         optimizer.zero_grad()
 
     @torch.inference_mode()
     def infer() -> None:
-        method(images)
+        with half:
+            method(images)
 
     def both() -> tuple[float, float]:
         method.train()

@@ -99,6 +99,7 @@ def _network(config: dict, seed: int) -> tuple[Method, DataModule]:
     torch.manual_seed(seed_of(seed, "initialisation"))
     data = build.call(config.data, batch_size=config.recipe.batch_size, seed=seed)
     method = build.method(build.description(config, data))
+    method.ensemble.form = "loop"
     method.recipe = build.call(config.recipe)
     data.deal = method.deal
     data.setup()

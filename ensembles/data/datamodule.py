@@ -6,9 +6,11 @@ gathered, augmented, normalised, mixed and dealt on the device.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from types import MappingProxyType
 
 import torch
+from lightning_utilities.core.apply_func import apply_to_collection
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
@@ -107,6 +109,12 @@ class DataModule(LightningDataModule):
         """Load any set in its order."""
         return labelled.images.prefetch(EvalLoader(self, name, labelled), self.workers)
 
+    def transfer_batch_to_device(self, batch: object, device: torch.device, dataloader_idx: int) -> object:
+        """Copy a batch from pinned memory where the device is a GPU, since such a copy waits for nothing."""
+        if device.type == "cuda":
+            batch = apply_to_collection(batch, Tensor, Tensor.pin_memory)
+        return super().transfer_batch_to_device(batch, device, dataloader_idx)
+
     def on_after_batch_transfer(self, batch: object, dataloader_idx: int) -> object:
         """Fill the images into a batch of indices, on its device; other batches pass."""
         if not isinstance(batch, BatchIndices):
@@ -133,10 +141,10 @@ class DataModule(LightningDataModule):
 
     def normalise(self, images: Tensor) -> Tensor:
         """Scale to mean 0 and deviation 1 over the training part: float32 from uint8 or floats, (B, C, H, W)."""
-        mean, std = torch.tensor([self.mean, self.std], device=images.device).view(2, -1, 1, 1)
+        mean, std, factor, offset = _normalisation(tuple(self.mean), tuple(self.std), images.device)
         if images.is_floating_point():  # a transform's, on the scale of mean and std
             return (images - mean) / std
-        return images.float().mul_(1 / (255 * std)).sub_(mean / std)
+        return images.float().mul_(factor).sub_(offset)
 
     def _mix(self, x: Tensor, mixed: MixedPairs) -> tuple[Tensor, Tensor]:
         own, partner, labels, drawn = mixed
@@ -144,6 +152,13 @@ class DataModule(LightningDataModule):
         if own is not None:
             x, labels = x.index_select(0, own), labels[own]
         return self.mix(x, others, drawn), self.mix.labels(x, labels, other_labels, drawn, self.num_classes)
+
+
+@cache  # numbers that come from Python wait for a GPU
+def _normalisation(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, ...]:
+    """Give mean, deviation, and what whole pixels are multiplied by and what is then subtracted, (C, 1, 1) each."""
+    mean, std = torch.tensor([mean, std], device=device).view(2, -1, 1, 1)
+    return mean, std, 1 / (255 * std), mean / std
 
 
 class TrainLoader:

@@ -17,6 +17,7 @@ from ensembles.backbones.trace import LAYERS
 from ensembles.deal import Deal
 from ensembles.errors import UserError
 from ensembles.likelihoods import Categorical, Likelihood
+from ensembles.methods.forms import Grouped, grouped_form, side_by_side, sources_of
 from ensembles.methods.layers import channels_last
 
 if TYPE_CHECKING:
@@ -29,10 +30,14 @@ class Ensemble(nn.Module, ABC):
     Attributes:
         M: number of members.
         input_shape: shape of one input, (C, H, W) for images.
+        has_forms: whether members are M networks, which can run in several forms.
+        form: in which members run, ``auto``, ``loop`` or ``grouped``, see `ensembles.methods.forms`.
     """
 
     M: int
     input_shape: tuple[int, ...]
+    has_forms: bool = False
+    form: str = "auto"
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
@@ -64,16 +69,25 @@ class Ensemble(nn.Module, ABC):
 class Separate(Ensemble):
     """M networks side by side: member m's weights are its own."""
 
+    has_forms = True
+
     def __init__(self, networks: Sequence[nn.Module], input_shape: tuple[int, ...]) -> None:
         super().__init__()
         self.M, self.input_shape = len(networks), tuple(input_shape)
         self.networks = nn.ModuleList(networks)
 
     def forward(self, x: Tensor) -> Tensor:
+        if grouped := self._grouped(x):
+            return grouped({}, x, self.networks[0])
         return torch.stack([network(x) for network in self.networks])
 
     def each(self, x: Tensor) -> Tensor:
+        if grouped := self._grouped(x):
+            return grouped({}, side_by_side(x), self.networks[0])
         return torch.stack([network(own) for network, own in zip(self.networks, x, strict=True)])
+
+    def _grouped(self, x: Tensor) -> Grouped | None:
+        return grouped_form(self, self.networks[0], x.device, lambda: (sources_of(self.networks), ()))
 
     def member(self, m: int) -> nn.Module:
         return self.networks[m]

@@ -5,6 +5,7 @@ from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from types import MethodType
 
 import torch
@@ -17,6 +18,7 @@ from ensembles.backbones.trace import trace
 from ensembles.errors import UserError
 from ensembles.limits import require
 from ensembles.methods.base import Ensemble
+from ensembles.methods.forms import Grouped, Source, grouped_form, repeat, side_by_side, sources_of, tensors_of
 from ensembles.methods.layers import Layer
 
 
@@ -35,6 +37,7 @@ class Folded(Ensemble):
         layers: those whose weights differ between members; a subclass sets it.
     """
 
+    has_forms = True
     layers: list[Layer]
 
     def __init__(
@@ -58,11 +61,36 @@ class Folded(Ensemble):
     def folded(self, m: int) -> dict[str, Tensor]:
         """Compute member m's layer weights, by their names in the network, computed from the stored numbers."""
 
+    def folded_together(self) -> dict[str, Tensor]:
+        """Compute all members' layer weights, after each other in the first dimension."""
+        members = [self.folded(m) for m in range(self.M)]
+        return {name: torch.cat([weights[name] for weights in members]) for name in members[0]}
+
+    def layers_together(self) -> dict[nn.Module, Callable[[Tensor], Tensor]]:
+        """Give what computes the layers of members' batches after each other, in the place of their own forwards."""
+        return self.one_by_one(self.folded_together())
+
+    def one_by_one(self, folded: Mapping[str, Tensor]) -> dict[nn.Module, Callable[[Tensor], Tensor]]:
+        """Let layers, and members' own norms, compute each member's part of a batch with its part of these weights."""
+        parts = {name: stacked.chunk(self.M) for name, stacked in folded.items()}
+        if self.norms:
+            of_members = [self.norms.weights(m) for m in range(self.M)]
+            parts |= {name: [weights[name] for weights in of_members] for name in of_members[0]}
+        tensors: dict[str, list[dict[str, Tensor]]] = defaultdict(lambda: [{} for _ in range(self.M)])
+        for name, of_all in parts.items():
+            owner, _, key = name.rpartition(".")
+            for own, tensor in zip(tensors[owner], of_all, strict=True):
+                own[key] = tensor
+        layers = {self.network.get_submodule(name): own for name, own in tensors.items()}
+        return {layer: member_by_member(layer, own) for layer, own in layers.items()}
+
     def weights(self, m: int) -> dict[str, Tensor]:
         """Give member m's plain parameters and buffers by their names in the network, which has all others."""
         return self.folded(m) | (self.norms.weights(m) if self.norms else {})
 
     def forward(self, x: Tensor) -> Tensor:
+        if grouped := self._grouped(x):
+            return grouped(self.folded_together(), x, self.network)
         if self._runs_together():
             return self._together(torch.cat([x] * self.M), common=x)
         first = self.network.get_submodule(self.first)
@@ -70,9 +98,32 @@ class Folded(Ensemble):
             return torch.stack([self._run(m, x) for m in range(self.M)])
 
     def each(self, x: Tensor) -> Tensor:
+        if grouped := self._grouped(x):
+            return grouped(self.folded_together(), side_by_side(x), self.network)
         if self._runs_together():
             return self._together(x.flatten(0, 1))
         return torch.stack([self._run(m, x[m]) for m in range(self.M)])
+
+    def _grouped(self, x: Tensor) -> Grouped | None:
+        return grouped_form(self, self.network, x.device, self._plan)
+
+    def _plan(self) -> tuple[dict[str, Source], list[str]]:
+        """Give the sources of all that is not folded, and the shared batch norms, which run once for all members.
+
+        So does a first layer that all members share.
+        """
+        norms = self._shared_batch_norms()
+        shared = [name for name, module in self.network.named_modules() if module in norms]
+        once = {*shared, *([self.first] if self._shares_first else [])}
+        found: dict[str, Source] = {}
+        for name in tensors_of(self.network):
+            owner, _, key = name.rpartition(".")
+            module = self.network.get_submodule(owner)
+            found[name] = partial(getattr, module, key) if owner in once else partial(_repeated, module, key, self.M)
+        for i, name in enumerate(self.norms.names if self.norms else ()):
+            found |= sources_of((norms[i] for norms in self.norms.members), f"{name}.")
+        folded = self.folded(0)
+        return {name: source for name, source in found.items() if name not in folded}, shared
 
     def _run(self, m: int, x: Tensor) -> Tensor:
         # A module can stand in several places of a network; by one of its names it is given its weights once.
@@ -89,15 +140,7 @@ class Folded(Ensemble):
 
     def _together(self, batch: Tensor, common: Tensor | None = None) -> Tensor:
         """Compute logits (M, B, K) of members' inputs after each other, (M B, ...); ``common`` if each has the same."""
-        tensors: dict[str, list[dict[str, Tensor]]] = defaultdict(lambda: [{} for _ in range(self.M)])
-        for m in range(self.M):
-            for name, tensor in self.weights(m).items():
-                owner, _, key = name.rpartition(".")
-                tensors[owner][m][key] = tensor
-        replaced = {}
-        for name, own in tensors.items():
-            layer = self.network.get_submodule(name)
-            replaced[layer] = member_by_member(layer, own)
+        replaced = self.layers_together()
         if common is not None and self._shares_first:
             first = self.network.get_submodule(self.first)
             replaced[first] = once_for_all(first, common, batch, self.M)
@@ -116,6 +159,10 @@ class Folded(Ensemble):
     def _runs_together(self) -> bool:
         norms = self._shared_batch_norms() if self.M > 1 and self._by_layer else []
         return any(norm.training or norm.running_mean is None for norm in norms)
+
+
+def _repeated(module: nn.Module, key: str, M: int) -> Tensor:
+    return repeat(getattr(module, key), M)
 
 
 def _has_attention(network: nn.Module) -> bool:
@@ -171,7 +218,7 @@ def forwards(replacements: Mapping[nn.Module, Callable[[Tensor], Tensor]]) -> It
             if forward is None and not torch.compiler.is_compiling():
                 del module.forward
             else:  # the compiler cannot take back an attribute that it has set
-                module.forward = forward or _own(module)
+                module.forward = forward or own_forward(module)
 
 
 def once(layer: nn.Module, common: Tensor) -> Callable[[Tensor], Tensor]:
@@ -206,7 +253,7 @@ def member_by_member(layer: nn.Module, tensors: list[dict[str, Tensor]]) -> Call
     """Make a forward for M members' batches after each other: each part with its member's tensors in the layer."""
 
     def forward(x: Tensor) -> Tensor:
-        replaced, layer.forward = layer.forward, _own(layer)
+        replaced, layer.forward = layer.forward, own_forward(layer)
         try:
             parts = zip(tensors, x.chunk(len(tensors)), strict=True)
             return torch.cat([functional_call(layer, own, (part,)) for own, part in parts])
@@ -216,6 +263,6 @@ def member_by_member(layer: nn.Module, tensors: list[dict[str, Tensor]]) -> Call
     return forward
 
 
-def _own(module: nn.Module) -> Callable[[Tensor], Tensor]:
+def own_forward(module: nn.Module) -> Callable[[Tensor], Tensor]:
     """Give the forward of the module's class."""
     return MethodType(type(module).forward, module)

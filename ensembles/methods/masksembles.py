@@ -49,13 +49,20 @@ class MasksemblesNetwork(Folded):
             self.register_buffer(f"mask{index}", masks.to(weight.device, weight.dtype))
 
     def folded(self, m: int) -> dict[str, Tensor]:
+        return self._masked(slice(m, m + 1))
+
+    def folded_together(self) -> dict[str, Tensor]:
+        return self._masked(slice(None))
+
+    def _masked(self, members: slice) -> dict[str, Tensor]:
         weights = {}
         for index, layer in enumerate(self.layers):
             weight = self.network.get_parameter(layer.weight)
-            mask = self.get_buffer(f"mask{index}")[m]
+            masks = self.get_buffer(f"mask{index}")[members]
             # A convolution's groups of outputs each read their own group of inputs.
-            by_group = mask.view(layer.groups, 1, -1).expand(-1, layer.outputs // layer.groups, -1)
-            weights[layer.weight] = weight * by_group.reshape(*weight.shape[:2], *[1] * (weight.dim() - 2))
+            by_group = masks.view(len(masks), layer.groups, 1, -1).expand(-1, -1, layer.outputs // layer.groups, -1)
+            by_weight = by_group.reshape(-1, *weight.shape[:2], *[1] * (weight.dim() - 2))
+            weights[layer.weight] = (weight * by_weight).flatten(0, 1)
         return weights
 
 

@@ -81,6 +81,9 @@ class MixtureNetwork(Folded):
     def folded(self, m: int) -> dict[str, Tensor]:
         return {name: weight for bank in self.banks for name, weight in bank.weights(m).items()}
 
+    def folded_together(self) -> dict[str, Tensor]:
+        return {name: weight for bank in self.banks for name, weight in bank.all_weights().items()}
+
     def mixing_weights(self) -> Iterator[nn.Parameter]:
         for bank in self.banks:
             yield bank.mixing
@@ -187,9 +190,16 @@ class Bank(nn.Module):
 
     def weights(self, m: int) -> dict[str, Tensor]:
         """Mix member m's weights of the group's layers."""
-        mixing = self.mixing[m]
-        dense = mixing.new_zeros(len(mixing), len(self.templates)).scatter(1, self.dealt[m], mixing)
-        mixed = (dense @ self.templates).unbind(0)
+        return self._mixed(slice(m, m + 1))
+
+    def all_weights(self) -> dict[str, Tensor]:
+        """Mix all members' weights of the group's layers, after each other in the first dimension."""
+        return self._mixed(slice(None))
+
+    def _mixed(self, members: slice) -> dict[str, Tensor]:
+        mixing, dealt = (tensor[members].transpose(0, 1) for tensor in (self.mixing, self.dealt))
+        dense = mixing.new_zeros(*mixing.shape[:2], len(self.templates)).scatter(2, dealt, mixing)
+        mixed = (dense.flatten(0, 1) @ self.templates).unflatten(0, dense.shape[:2]).unbind(0)
         return {layer.weight: _shaped(weight, layer) for layer, weight in zip(self.group, mixed, strict=True)}
 
 
@@ -217,6 +227,10 @@ class FlatBank(nn.Module):
                     self.pieces[m] += _pieces(j, t, start + t * layer.size, layer.size, size)
                 if disjoint or m == M - 1:
                     start = (start + each * layer.size) % size
+
+    def all_weights(self) -> dict[str, Tensor]:
+        members = [self.weights(m) for m in range(len(self.mixing))]
+        return {name: torch.cat([weights[name] for weights in members]) for name in members[0]}
 
     def weights(self, m: int) -> dict[str, Tensor]:
         """Mix member m's weights of all layers."""
@@ -281,6 +295,6 @@ def _start(M: int, each: int, weights: list[Tensor], spread: Tensor) -> Tensor:
 
 
 def _shaped(flat: Tensor, layer: Layer) -> Tensor:
-    """Make a weight (outputs, inputs / groups, ...) out of numbers that have the inputs' dimension last."""
-    outputs, inputs, *space = layer.shape
-    return flat.view(outputs, *space, inputs).movedim(-1, 1)
+    """Make members' weights (outputs, inputs / groups, ...) out of numbers that have the inputs' dimension last."""
+    _, inputs, *space = layer.shape
+    return flat.view(-1, *space, inputs).movedim(-1, 1)

@@ -25,7 +25,7 @@ def packed(
     """Make M networks of alpha / M times the backbone's width, gamma groups in their convolutions; -> (M, B, K).
 
     The paper writes them as one network of grouped convolutions (equation 5, Figure 3c). Its block-diagonal weights are
-    M networks' weights, and M thin ordinary convolutions cost no more than the grouped one.
+    M networks' weights; in which of the two forms they run is said in `ensembles.methods.forms`.
 
     Args:
         backbone: a freshly initialised network, or a function that builds one.

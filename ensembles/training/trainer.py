@@ -14,7 +14,18 @@ from ensembles import build
 from ensembles.errors import UserError, reason
 from ensembles.processes import started_by_srun
 from ensembles.runs import Run
-from ensembles.training.callbacks import LONG, About, Compiled, Contiguous, History, KeepEpochs, KeyedSteps, Losses
+from ensembles.training.callbacks import (
+    LONG,
+    About,
+    Compiled,
+    Contiguous,
+    Form,
+    HalfPrecisionHint,
+    History,
+    KeepEpochs,
+    KeyedSteps,
+    Losses,
+)
 from ensembles.training.loggers import make_loggers
 from ensembles.training.saving import Checkpoints, DurableIO
 
@@ -49,7 +60,9 @@ def make_trainer(config: DictConfig, run: Run, about: dict, monitor: tuple[str, 
     """A Trainer that keeps its run's folder; only process 0 writes into it."""
     _require_precision(config)
     saving = Checkpoints(run, config.runtime.save_minutes, monitor, config.runtime.get("patience"))
-    callbacks = [KeyedSteps(config.seed), About(about), Losses(), History(run.history), saving]
+    callbacks = [KeyedSteps(config.seed), About(about), Losses(), History(run.history), saving, Form(_form(config))]
+    if config.trainer.precision == 32 and not _on_gpu(config):
+        callbacks.append(HalfPrecisionHint())
     if not config.runtime.channels_last:
         callbacks.append(Contiguous())
     if compiled := _compiled(config):
@@ -59,7 +72,7 @@ def make_trainer(config: DictConfig, run: Run, about: dict, monitor: tuple[str, 
     if config.runtime.progress:
         callbacks.append(Progress())
     return _lightning(
-        **config.trainer,
+        **{"benchmark": not config.trainer.deterministic, **config.trainer},
         max_epochs=config.recipe.epochs,
         strategy=_strategy(config),
         plugins=[
@@ -106,6 +119,14 @@ def _require_precision(config: DictConfig) -> None:
 def _cpu_has_bf16() -> bool:
     """Whether torch's convolutions on this processor compute in bf16, rather than by a slow stand-in."""
     return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def _form(config: DictConfig) -> str:
+    """The form in which members run; FSDP puts their weights together only for passes of their own."""
+    form = config.runtime.get("form", "auto")
+    if _is_fsdp(config) and form == "grouped":
+        raise UserError("runtime.form=grouped does not work with strategy=fsdp: set it to loop, or take strategy=ddp.")
+    return "loop" if _is_fsdp(config) else form
 
 
 def _compiled(config: DictConfig) -> Compiled | None:

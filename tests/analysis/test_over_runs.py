@@ -149,8 +149,10 @@ def test_speeds_are_ratios_to_the_single_network(monkeypatch):
 
     monkeypatch.setattr("ensembles.analysis.speed._seconds", operations)
     network = ["model=wrn", "model.depth=10", "model.widen_factor=2"]
-    drawing = speed([], network, alpha=[1, 4], M=[4], gamma=[1], batch_size=8, rounds=2)
-    found = {(row["result"], row["alpha"]): row["mean"] for row in drawing.data}
-    assert len(drawing.data) == 4 and {row["seeds"] for row in drawing.data} == {2}
-    for key in ("speed/training", "speed/inference"):
-        assert found[key, 4] == pytest.approx(4) and 0.1 < found[key, 1] < 1
+    forms = {"forms": ["loop", "grouped"], "bits": [32, 16]}
+    drawing = speed([], network, alpha=[1, 4], M=[4], gamma=[1], batch_size=8, rounds=2, **forms)
+    found = {(row["gamma"], row["result"], row["alpha"]): row["mean"] for row in drawing.data}
+    assert len(drawing.data) == 16 and {row["seeds"] for row in drawing.data} == {2}
+    for panel in ("1", "gamma = 1, grouped", "gamma = 1, 16 bits", "gamma = 1, grouped, 16 bits"):
+        for key in ("speed/training", "speed/inference"):
+            assert found[panel, key, 4] == pytest.approx(4, rel=1e-3) and 0.1 < found[panel, key, 1] < 1

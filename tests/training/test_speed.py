@@ -2,11 +2,12 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from ensembles.training.callbacks import Compiled
+from ensembles.training.callbacks import Compiled, HalfPrecisionHint
 
 
 def only(pattern, where="runs"):
@@ -36,6 +37,18 @@ def test_layout_and_compilation_are_the_same_run(tiny, monkeypatch):
     assert ended.code == 0 and (only("*") / "results.json").read_text() == results
     ended = tiny("method=mimo", "train=false", f"ckpt_path={only('*/last.ckpt')}", "test_on=last", "runs_dir=read")
     assert ended.code == 0, ended.err
+
+
+@pytest.mark.parametrize(
+    ("width", "pixels", "computes", "said"),
+    [(256, 32, True, True), (64, 32, True, False), (256, 8, True, False), (256, 32, False, False)],
+)
+def test_half_precision_is_named_where_it_would_gain(monkeypatch, recwarn, width, pixels, computes, said):
+    monkeypatch.setattr("ensembles.training.callbacks.cpu_computes_in_bf16", lambda: computes)
+    module = torch.nn.Sequential(torch.nn.Conv2d(3, width, 3))
+    module.ensemble = SimpleNamespace(input_shape=(3, pixels, pixels))
+    HalfPrecisionHint().on_train_start(SimpleNamespace(is_global_zero=True), module)
+    assert ["trainer.precision=bf16-mixed" in str(warning.message) for warning in recwarn] == [True] * said
 
 
 @pytest.mark.parametrize(
