@@ -173,8 +173,8 @@ def write(rows: list[dict], options: argparse.Namespace) -> None:
         f"Written by `python {shlex.join(sys.argv)}`: images of 32x32 pixels, batches of {options.batch_size}, "
         f"float32, channels-last, four members, {options.rounds} rounds in which every network of a size ran once. "
         "*ms* is the least time, on a CPU of one thread's computing; *ratio* the median over rounds of the time over "
-        "the single network's; *least* the same of the least times. *operations* are what a training step launches, forward and "
-        "backward, views aside. *by hand* is the packed ensemble as one network of plain grouped layers.",
+        "the single network's; *least* the same of the least times. *operations* are what a training step launches, "
+        "forward and backward, views aside. *by hand* is the packed ensemble as one network of plain grouped layers.",
         "",
         f"Machine: {hardware(options.device)}; torch {torch.__version__}.",
         "",

@@ -1,7 +1,7 @@
 """From a trained network, or its saved predictions, to the results and plots in the run's folder."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -16,7 +16,9 @@ from ensembles.files import write_rows, write_text
 from ensembles.likelihoods import Categorical, Likelihood, Regression
 from ensembles.metrics import Predicted, RegressionSummary, Summary, confusion
 from ensembles.metrics.base import log_mean
+from ensembles.metrics.classification import statistics
 from ensembles.provenance import provenance
+from ensembles.reports.per_image import PER_IMAGE, save_per_image
 from ensembles.reports.plots import save_plots
 from ensembles.runs import Run
 from ensembles.training.callbacks import Collector
@@ -102,7 +104,7 @@ def evaluate_again(folder: Path, changes: dict[str, bool | float | None], trust:
 def write_results(
     run: Run, summary: Summary | RegressionSummary, costs: dict, class_names: Sequence[str], origin: dict
 ) -> dict:
-    """Write results.json, provenance.json and the plots; returns the results.
+    """Write results.json, provenance.json, what is found of each test image, and the plots; returns the results.
 
     Args:
         costs: results that do not come from predictions.
@@ -113,13 +115,24 @@ def write_results(
     """
     results = summary.results() | costs
     run.provenance_file.unlink(missing_ok=True)  # it vouches for the results
-    save_plots(summary, run.folder, results, run.history, class_names)
     if isinstance(summary, Summary):
+        of = statistics(log_mean(summary.test.logits), summary.test.labels)
+        save_per_image(
+            run.folder / PER_IMAGE, *(x.cpu().numpy() for x in (of.correct, of.log_likelihood, of.confidence))
+        )
         _write_classes(run.folder, summary.test, class_names)
+    summed = _losses_summed(run.config["method"], len(results.get("members/acc") or [0]))
+    save_plots(summary, run.folder, results, run.history, class_names, summed)
     write_text(run.results_file, json.dumps(results, indent=2) + "\n")
     write_text(run.provenance_file, json.dumps(origin | {"evaluation": run.evaluation}, indent=2) + "\n")
     run.begun_anew.unlink(missing_ok=True)
     return results
+
+
+def _losses_summed(method: Mapping, M: int) -> int:
+    """Over how many members a training's loss is the sum: M, or 1 where it is their mean."""
+    default = "mean" if method["_target_"].startswith("ensembles.") else "sum"  # ours say it where there are several
+    return M if method.get("reduction", default) == "sum" else 1
 
 
 def _write_classes(folder: Path, test: Predicted, class_names: Sequence[str]) -> None:

@@ -13,12 +13,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from ensembles.data.files.fingerprint import images_unchanged
+from ensembles.reports.per_image import PER_IMAGE
 
 RESULTS, PROVENANCE, PREDICTIONS = "results.json", "provenance.json", "predictions.npz"
 LISTED = ("ood_sets", "shift_sets")  # of the data's settings, those that list sets,
 NAMED = ("ood", "shift")  # those that name the user's own,
 CORRUPTED = ("corrupt", "corruptions", "corrupted_size")  # and those of corrupted copies
-KEPT = (RESULTS, PROVENANCE, "config.yaml", "classes.csv", "confusion.csv")
+KEPT = (RESULTS, PROVENANCE, PER_IMAGE, "config.yaml", "classes.csv", "confusion.csv")
 
 
 def find(folder: Path, wanted: Mapping, places: Mapping[str, Path]) -> Path | None:

@@ -45,7 +45,8 @@ def test_a_run_trains_tests_and_reports(tiny, method):
 def test_a_finished_run_shows_its_results_without_training(tiny, plots):
     first = tiny()
     run = only("*")
-    assert {path.stem for path in run.glob("*.png")} == {"confidence", "curves", "disagreement", "reliability"}
+    names = {"confidence", "confusion", "curves", "disagreement", "members", "ood_roc", "reliability", "risk_coverage"}
+    assert {path.stem for path in run.glob("*.png")} == names
     before = {path.name: path.stat().st_mtime_ns for path in run.iterdir()}
     again = tiny("trainer.devices=1", "data.eval_batch_size=100")  # neither changes what is computed
     assert again.code == 0 and again.out.splitlines()[-5:] == first.out.splitlines()[-5:]

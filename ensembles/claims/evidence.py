@@ -17,8 +17,9 @@ from ensembles.errors import UserError, reason
 from ensembles.papers.scales import SMALL
 from ensembles.reports.collected import CollectedRun, collected_runs
 from ensembles.reports.paper_result import FULL
+from ensembles.reports.per_image import images_file, load_per_image
 from ensembles.studies import bootstrap
-from ensembles.studies.collection import TIMES_FILE, images, images_file
+from ensembles.studies.collection import TIMES_FILE
 
 LEVEL = 0.95  # of intervals: one-sided tests at 2.5 %
 POWER = 0.8
@@ -232,7 +233,7 @@ def _numbers(seeds: Mapping[int, Mapping], wanted: Quantity) -> dict[int, float]
 
 @cache
 def _of_images(folder: Path, row: str, seed: int) -> dict[str, np.ndarray]:
-    return images(folder, row, seed)
+    return load_per_image(images_file(folder, row, seed))
 
 
 def sources(evidence: Evidence, folders: Sequence[Path]) -> Iterator[Source]:

@@ -5,8 +5,8 @@
 ``grouped``: one pass for all members, side by side in the channels (Packed-Ensembles, figure 3c): convolutions get M
     times the groups, norms M times the channels, linear layers become a batched product, and all else stays as it is.
     It launches hardly more operations than a single network, so it is right for thin layers.
-``auto``: grouped where `is_thin` says so and the network's code allows it, else the loop, as on a CPU where members share
-    batch norms.
+``auto``: grouped where `is_thin` says so and the network's code allows it, else the loop, as on a CPU where members
+    share batch norms.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

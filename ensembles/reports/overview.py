@@ -1,59 +1,262 @@
-"""The page over many runs: tables, figures, the trade-off between accuracy and speed, and each run's plots."""
+"""The page over many runs: the answer for each data set and network, what it looks like, and each run."""
 
-import io
+import os
+import re
+import statistics
 from collections.abc import Iterator, Sequence
 from numbers import Real
+from typing import NamedTuple
 
-import pandas as pd
+from markupsafe import Markup
+from matplotlib.figure import Figure
 
-from ensembles.reports.page import Shown, page
+from ensembles.reports import comparison
+from ensembles.reports.comparison import Compared
+from ensembles.reports.page import Shown, page, svg
 from ensembles.reports.paper_result import PaperResult
-from ensembles.reports.runs_table import FinishedRun, differing, runs_table
-from ensembles.reports.schema import column, mean
+from ensembles.reports.per_image import PER_IMAGE, images_file, load_per_image
+from ensembles.reports.runs_table import FinishedRun, differing
+from ensembles.reports.schema import MISSING, column, mean, quantity
 from ensembles.reports.terminal import short
-from ensembles.reports.tradeoff import TradeoffPoint, tradeoff
 
-COLUMNS = (
+ANSWER = {  # what a table of methods shows, in parts
+    "test set": ("test/acc", "test/rmse", "test/mse", "test/nll", "test/ece"),
+    "corrupted": ("corrupted/acc", "corrupted/nll", "corrupted/ece"),
+    "out of distribution": (),  # of each set that there is
+    "members": ("members/acc", "diversity/disagreement", "diversity/variance"),
+    "cost": ("cost/params", "cost/mult_adds", "cost/images_per_second"),
+}
+COLUMNS = (  # of the table of all runs
     *("test/acc", "test/mse", "test/nll", "test/ece", "test/brier", "members/acc", "diversity/disagreement"),
     *("corrupted/acc", "corrupted/nll", "corrupted/ece", "cost/params", "cost/mult_adds", "cost/images_per_second"),
 )
-SCATTERED = ("test/acc", "cost/images_per_second", "cost/params")
+JUDGED = ("test set", "corrupted", "out of distribution")  # whose best is bold
+ARROWS = {"higher": " ↑", "lower": " ↓", None: ""}
+CELL = re.compile(r"corrupted/\w+/\d/\w+")
+DETECTED = re.compile(r"ood/(.+)/max_probability/auroc")
+CAPTIONS = {  # of a run's plots whose file's name does not say it
+    "ood_roc": "out-of-distribution images found",
+    "risk_coverage": "risk and coverage",
+    "severity": "corruption by severity",
+    "members": "number of members",
+    "temperature": "temperature scaling",
+    "curves": "training",
+}
+LINES = 12  # more than this cannot be told apart in a plot
+
+
+class Plot(NamedTuple):
+    """A plot of the page."""
+
+    svg: Markup
+    caption: str
+
+
+class Alike(NamedTuple):
+    """Runs that differ in their seed alone."""
+
+    name: str
+    runs: Sequence[FinishedRun]
+
+    def values(self, key: str) -> list[float]:
+        """The seeds' numbers, where there are some."""
+        return [found for run in self.runs if (found := _as_number(run.results.get(key))) is not None]
+
+
+class Group(NamedTuple):
+    """What can be compared: the runs on a data set with a network.
+
+    Attributes:
+        parts: heads over the table's heads, with the number of columns below each.
+        ordered: how the first column of numbers is sorted.
+    """
+
+    data: str
+    title: str
+    anchor: str
+    said: str
+    parts: Sequence[tuple[str, int]]
+    heads: Sequence[str]
+    rows: Sequence[Sequence[Shown]]
+    ordered: str
+    plots: Sequence[Plot]
+    runs: Sequence[tuple[FinishedRun, str]]
 
 
 def overview(runs: Sequence[FinishedRun], papers: Sequence[PaperResult], claims: object = None) -> str:
-    """Fill the page over runs, with the papers' claims, tables and figures before them.
+    """Fill the page over runs, with the papers' claims, tables and figures after them.
 
     Args:
         claims: the ledger, as `ensembles.claims.ledger` has it.
     """
-    tables = sum(paper.KIND == "table" for paper in papers)
-    contents = f"{len(runs)} runs, {tables} tables and {len(papers) - tables} figures of papers."
-    if not runs:
-        return page("Ensembles", papers, contents=contents, claims=claims, runs=[])
-    frame = runs_table(runs).assign(alike=[run.but_for_seed for run in runs])
-    settings, keys = short(differing(runs)), [key for key in COLUMNS if key in frame and frame[key].notna().any()]
+    groups: dict[tuple[str, str], list[FinishedRun]] = {}
+    for run in runs:
+        groups.setdefault((run.data, run.model), []).append(run)
+    shown = [_group(i, _data_name(data, [*groups]), some) for i, ((data, _), some) in enumerate(groups.items())]
+    keys = [key for key in COLUMNS if any(run.results.get(key) is not None for run in runs)]
+    counts = [(len(runs), "run")]
+    counts += [(sum(kind == paper.KIND for paper in papers), f"paper {kind}") for kind in ("table", "figure")]
+    counted = [f"{number} {what}{'s' * (number != 1)}" for number, what in counts if number]
     return page(
         "Ensembles",
         papers,
-        contents=contents,
+        contents=", ".join(counted) + ".",
         claims=claims,
-        compared=_compared(frame, settings, keys),
-        over_seeds=_over_seeds(frame, settings, keys),
-        scatters=_scatters(frame),
-        runs=[(run, _origin(run), _all_results(run)) for run in runs],
+        groups=shown,
+        compared=_compared(shown, keys),
+        origin=_origin,
+        all_results=_all_results,
+        captions=CAPTIONS,
     )
 
 
-def _compared(frame: pd.DataFrame, settings: dict[str, str], keys: Sequence[str]) -> tuple[list, list]:
-    """Heads and rows of the table of runs."""
-    shown = frame.reindex(columns=["run", "seed", *settings, *keys]).astype(object)
+def _data_name(data: str, keys: Sequence[tuple[str, str]]) -> str:
+    """The data set, with its folder only where that tells it apart."""
+    name = data.partition(" (")[0]
+    if len({other for other, _ in keys if other.partition(" (")[0] == name}) == 1:
+        return re.sub(r" \(\)$", "", re.sub(r"root=[^,)]*(, )?", "", data))
+    return data
+
+
+def _group(number: int, data: str, runs: Sequence[FinishedRun]) -> Group:
+    alike: dict[str, list[FinishedRun]] = {}
+    for run in runs:
+        alike.setdefault(run.but_for_seed, []).append(run)
+    keys = [*_keys(runs)]
+    first = keys[0][1] if keys else ""
+    sign = -1 if column(first).better == "higher" else 1
+    rows = [Alike(name, some) for name, some in zip(_names([*alike.values()]), alike.values(), strict=True)]
+    rows.sort(key=lambda row: sign * statistics.fmean(values) if (values := row.values(first)) else float("inf"))
+    said, plots = _plots(rows)
+    recipes = {str(run.provenance.get("recipe") or "") for run in runs}
+    recipe = recipes.pop() if len(recipes) == 1 else ""
+    parts = [part for part, _ in keys]
+    return Group(
+        data=data,
+        title=f"{data}, {runs[0].model}" if runs[0].model else data,
+        anchor=f"group-{number + 1}",
+        said=" ".join([_caption(rows), f"Recipe {recipe}." if recipe else "", said]).strip(),
+        parts=[("", 2), *((part, parts.count(part)) for part in dict.fromkeys(parts))],
+        heads=["method", "seeds", *(_head(part, key) for part, key in keys)],
+        rows=_rows(rows, keys),
+        ordered="descending" if sign < 0 else "ascending",
+        plots=plots,
+        runs=[
+            (run, row.name) for row in rows for run in sorted(row.runs, key=lambda run: str(run.provenance.get("seed")))
+        ],
+    )
+
+
+def _keys(runs: Sequence[FinishedRun]) -> Iterator[tuple[str, str]]:
+    """The results that a table of the runs shows, each with its part of the table."""
+    known = dict.fromkeys(key for run in runs for key in run.results if _as_number(run.results[key]) is not None)
+    for part, keys in ANSWER.items():
+        for key in keys or [key for key in known if DETECTED.fullmatch(key)]:
+            if key in known and not (key == "test/mse" and "test/rmse" in known):  # its square
+                yield part, key
+
+
+def _head(part: str, key: str) -> str:
+    of_set, of = DETECTED.fullmatch(key), quantity(key)
+    if part in JUDGED:
+        return f"{of_set[1] + ' ' if of_set else ''}{of.head()}{ARROWS[of.better]}"
+    return of.head(brief=True)
+
+
+def _names(alike: Sequence[Sequence[FinishedRun]]) -> list[str]:
+    """Each method, and where there are several of its kind the settings in which they differ."""
+    firsts = [some[0] for some in alike]
+    found = []
+    for run in firsts:
+        kin = [other for other in firsts if other.method == run.method]
+        keys = differing(kin) if len(kin) > 1 else []
+        told = [f"{head}={run.computed[key]}" for key, head in short(keys).items() if run.computed.get(key) is not None]
+        found.append(", ".join([run.method, *told]))
+    # where what tells them apart is not known the run's name does
+    return [run.name if found.count(name) > 1 else name for run, name in zip(firsts, found, strict=True)]
+
+
+def _caption(rows: Sequence[Alike]) -> str:
+    several = any(len(row.runs) > 1 for row in rows)
+    parts = ["Mean ± standard deviation over seeds."] if several else []
+    if len(rows) > 1:
+        parts.append("The best of a column is bold, ↑ where higher is better, ↓ where lower is.")
+    return " ".join(parts)
+
+
+def _rows(rows: Sequence[Alike], keys: Sequence[tuple[str, str]]) -> list[list[Shown]]:
+    best = {key: _best(rows, key) for part, key in keys if part in JUDGED}
+    found = []
+    for row in rows:
+        cells = [Shown(row.name, row.name, link=row.runs[0].name), Shown(str(len(row.runs)), len(row.runs))]
+        for part, key in keys:
+            values, show = row.values(key), quantity(key).show
+            center = statistics.fmean(values) if values else None
+            spread = show(statistics.stdev(values)) if len(values) > 1 and part != "cost" else ""
+            text = show(center)
+            cells.append(Shown(text, center, spread=spread, best=center is not None and text == best.get(key)))
+        found.append(cells)
+    return found
+
+
+def _best(rows: Sequence[Alike], key: str) -> str | None:
+    """The best mean as it is shown, so that means that read the same are best together; None of what has no best."""
+    means = [statistics.fmean(values) for row in rows if (values := row.values(key))]
+    of = quantity(key)
+    if len(means) < 2 or of.better is None:
+        return None
+    return of.show(max(means) if of.better == "higher" else min(means))
+
+
+def _plots(rows: Sequence[Alike]) -> tuple[str, list[Plot]]:
+    """The plots that compare the rows, and what is to be said of them."""
+    compared = [Compared(row.name, [_numbers(run) for run in row.runs], [*_per_image(row)]) for row in rows]
+    some = compared[:LINES]
+    images = sorted({len(of["correct"]) for one in compared for of in one.per_image})
+    drawn: list[tuple[Figure | None, str]] = [
+        (comparison.against_cost(compared, "cost/mult_adds", "test/acc"), "Accuracy against the cost of a prediction"),
+        (comparison.against_cost(compared, "cost/mult_adds", "test/mse"), "Error against the cost of a prediction"),
+        (comparison.reliability(some), "Reliability: above the line too cautious, below it too sure"),
+        (comparison.risk_coverage(some), "Risk and coverage: errors where unsure images are left out"),
+        (comparison.severity(some), "Corrupted images: the mean over types, by severity"),
+        (comparison.diversity(compared), "Diversity: what averaging the members gains"),
+    ]
+    said = [f"{' or '.join(map(str, images))} test images."] if images else []
+    if len(compared) > LINES:
+        said.append(f"Plots of lines show the first {LINES} of the table.")
+    if "test/acc" in {key for one in compared for results in one.results for key in results}:
+        without = sum(len(one.results) - len(one.per_image) for one in compared)
+        if without:
+            said.append(
+                f"{without} of {sum(len(one.results) for one in compared)} runs have no {PER_IMAGE}, which reliability "
+                "and risk are drawn from: a run that is evaluated again has it."
+            )
+    return " ".join(said), [Plot(svg(figure), caption) for figure, caption in drawn if figure]
+
+
+def _numbers(run: FinishedRun) -> dict[str, float]:
+    return {key: found for key, value in run.results.items() if (found := _as_number(value)) is not None}
+
+
+def _per_image(row: Alike) -> Iterator[dict]:
+    for run in row.runs:
+        collected = run.provenance.get("row")
+        seed = run.provenance.get("seed")
+        path = images_file(run.folder.parent, collected, seed) if collected else run.folder / PER_IMAGE
+        if os.path.isfile(path):  # whatever stands for row and seed
+            yield load_per_image(path)
+
+
+def _compared(groups: Sequence[Group], keys: Sequence[str]) -> tuple[list, list]:
+    """Heads and rows of the table of all runs."""
     rows = []
-    for name, *values in shown.where(shown.notna(), None).itertuples(index=False, name=None):
-        cells = [Shown("-" if values[0] is None else str(values[0]), values[0])]
-        cells += [Shown("" if value is None else str(value), value) for value in values[1 : len(settings) + 1]]
-        cells += [_cell(key, value) for key, value in zip(keys, values[len(settings) + 1 :], strict=True)]
-        rows.append([Shown(name, name, link=name), *cells])
-    return ["run", "seed", *settings.values(), *(column(key).head() for key in keys)], rows
+    for group in groups:
+        for run, name in group.runs:
+            seed = run.provenance.get("seed")
+            cells = [Shown(name, name, link=run.name), Shown(group.data), Shown(run.model)]
+            cells += [Shown(MISSING if seed is None else str(seed), seed)]
+            rows.append([*cells, *(_cell(key, run.results.get(key)) for key in keys)])
+    return ["method", "data", "network", "seed", *(column(key).head() for key in keys)], rows
 
 
 def _cell(key: str, value: object) -> Shown:
@@ -70,39 +273,6 @@ def _as_number(value: object) -> float | None:
     return mean(numbers) if all(isinstance(one, Real) for one in numbers) else None
 
 
-def _over_seeds(frame: pd.DataFrame, settings: dict[str, str], keys: Sequence[str]) -> tuple[list, list] | None:
-    """Heads and rows of the table of means, where there are runs that differ in their seed alone."""
-    numbers = frame[[*keys]].map(_as_number).astype(float)
-    rows = []
-    for _, some in frame.groupby("alike", sort=False):
-        if len(some) > 1:
-            first, of = some.iloc[0], numbers.loc[some.index]
-            cells = [Shown(f"{first['data']}, {first['method']}", first["run"], link=first["run"])]
-            cells += [Shown(str(len(some)), len(some)), *(Shown(str(first[key]), first[key]) for key in settings)]
-            for key in keys:
-                mean_of, std = (None if pd.isna(value) else value for value in (of[key].mean(), of[key].std()))
-                show = column(key).show
-                cells.append(Shown(f"{show(mean_of)} ± {show(std)}" if std else show(mean_of), mean_of))
-            rows.append(cells)
-    return (["runs", "seeds", *settings.values(), *(column(key).head() for key in keys)], rows) if rows else None
-
-
-def _scatters(frame: pd.DataFrame) -> Iterator[tuple[bytes, str]]:
-    """A picture for each data set; runs that differ in their seed alone are one point, their mean."""
-    numbers = frame.reindex(columns=SCATTERED).map(_as_number).astype(float)
-    shown = frame[numbers.notna().all(axis=1) & (numbers["cost/images_per_second"] > 0)]
-    for data, of_data in shown.groupby("data", sort=False):
-        points = []
-        for _, some in of_data.groupby("alike", sort=False):
-            M = some.iloc[0].get("method.M", pd.NA)
-            label = "" if pd.isna(M) else f"M = {M}"
-            points.append(TradeoffPoint(some.iloc[0]["method"], label, *numbers.loc[some.index].mean()))
-        file = io.BytesIO()
-        tradeoff(points).savefig(file, format="png", dpi=150)
-        caption = f"{data}: accuracy against inference speed; the area of a point is the number of parameters."
-        yield file.getvalue(), caption
-
-
 def _origin(run: FinishedRun) -> list[str]:
     """Where the run comes from, in lines."""
     said = [f"{key}: {run.provenance[key]}" for key in ("command", "commit", "hardware") if run.provenance.get(key)]
@@ -110,11 +280,9 @@ def _origin(run: FinishedRun) -> list[str]:
     return said + [f"{name}: {value} s" for name, value in (seconds if isinstance(seconds, dict) else {}).items()]
 
 
-def _all_results(run: FinishedRun) -> list[list[Shown]]:
-    return [
-        [Shown(key, key), Shown(_number(value), value if isinstance(value, int | float) else None)]
-        for key, value in run.results.items()
-    ]
+def _all_results(run: FinishedRun) -> list[tuple[str, str]]:
+    """Its results but for those of single corruptions, of which there are hundreds."""
+    return [(key, _number(value)) for key, value in run.results.items() if not CELL.fullmatch(key)]
 
 
 def _number(value: object) -> str:

@@ -1,6 +1,6 @@
 // a click on a head sorts by its column, a second one the other way round; cells without a number come last
 for (const table of document.querySelectorAll("table.sortable")) {
-  const heads = table.tHead.rows[0].cells;
+  const heads = [...table.tHead.rows].at(-1).cells;
   for (const head of heads) {
     head.tabIndex = 0;
     head.onclick = () => sort(table, heads, head);
@@ -27,3 +27,11 @@ function sort(table, heads, head) {
   });
   for (const entry of rows) body.appendChild(entry.row);
 }
+// a link to a run opens it
+function reveal() {
+  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const around = target && target.closest("details");
+  if (around && !around.open) { around.open = true; target.scrollIntoView(); }
+}
+addEventListener("hashchange", reveal);
+reveal();

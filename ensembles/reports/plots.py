@@ -1,9 +1,8 @@
 """The plots in a run's folder, of whatever its results were reduced from."""
 
-import csv
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import singledispatch
 from pathlib import Path
 from statistics import fmean
@@ -11,6 +10,7 @@ from statistics import fmean
 import torch
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -19,24 +19,24 @@ from torch import Tensor
 
 from ensembles.files import replacing
 from ensembles.metrics import Predicted, RegressionSummary, Summary
-from ensembles.metrics.base import log_mean
-from ensembles.metrics.classification import BINS, Bins, equal_width, statistics
+from ensembles.metrics.base import chunks, log_mean
+from ensembles.metrics.classification import BINS, Bins, Statistics, aurc, equal_width, ranked, statistics
 from ensembles.metrics.diversity import disagreement_by_class, disagreement_matrix
 from ensembles.reports import style
+from ensembles.reports.curves import curves, read_history
 from ensembles.reports.regression_plots import fit, predicted
 from ensembles.reports.schema import quantity
 
-ALL = {f"{name}.png" for name in ("reliability", "confidence", "disagreement", "curves", "temperature", "severity")}
+NAMES = (
+    *("curves", "reliability", "temperature", "confidence", "ood_roc", "risk_coverage", "severity", "confusion"),
+    *("members", "disagreement"),
+)
 CLASSES_SHOWN = 10
-ANNOTATED = 8  # more members than this and the matrix has no room for numbers
-PANELS = ("loss", "acc", "mse", "nll", "ece", "lr")
-LOOKS = {
-    "train": (style.VERMILLION, "--", "training"),
-    "val": (style.BLUE, "-", "validation"),
-    "": (style.BLACK, "-", ""),
-}
-
-Series = dict[str, dict[int, float]]  # column -> epoch (from 1) -> mean of the values logged in it
+MATRIX = 20  # more classes than this and their matrix of confusions cannot be read
+ANNOTATED = 12  # more rows than this and a matrix has no room for numbers
+FEW = 20  # a bin of fewer images is pale
+STARTS = 8  # sets of m members that are averaged over
+POINTS = 400  # of a curve over images
 EDGES = [i / BINS for i in range(BINS + 1)]  # of the reliability diagram
 FAMILIES = {
     "noise": (style.VERMILLION, "-", ("gaussian_noise", "shot_noise", "impulse_noise")),
@@ -50,41 +50,52 @@ BySeverity = dict[str, dict[int, float]]  # type -> severity -> value
 
 
 @singledispatch
-def save_plots(summary: Summary, folder: Path, results: Mapping, history: Path, class_names: Sequence[str]) -> None:
+def save_plots(
+    summary: Summary, folder: Path, results: Mapping, history: Path, class_names: Sequence[str], summed: int = 1
+) -> None:
     """Write the plots of a run.
 
     Args:
         results: the run's flat results.
         history: the run's metrics.csv, where there is one.
+        summed: over how many members the training's loss is the sum.
 
     Raises:
         UserError: a folder that cannot be written to.
     """
     ood = {name: -scores["max_probability"] for name, scores in summary.ood_scores.items() if name != "test"}
     ood = {name.removeprefix("ood/"): sure for name, sure in ood.items()}
-    save_classification_plots(folder, results, summary.test, ood, history=history, class_names=class_names)
+    save_classification_plots(folder, results, summary.test, ood, history, class_names, summed)
 
 
 @save_plots.register
-def _(summary: RegressionSummary, folder: Path, results: Mapping, history: Path, class_names: Sequence[str]) -> None:
+def _(
+    summary: RegressionSummary,
+    folder: Path,
+    results: Mapping,
+    history: Path,
+    class_names: Sequence[str],
+    summed: int = 1,
+) -> None:
     with rc_context(style.RC):
-        figures = {"predicted.png": predicted(summary)}
+        figures = {"predicted": predicted(summary), "curves": _followed(history, summed)}
         if summary.sets["test"].inputs is not None and summary.sets["test"].inputs.shape[1] == 1:
-            figures["fit.png"] = fit(summary)
-        _save(folder, figures | _followed(history))
+            figures["fit"] = fit(summary)
+        _save(folder, figures)
 
 
-def _save(folder: Path, figures: Mapping[str, Figure]) -> list[Path]:
+def _save(folder: Path, figures: Mapping[str, Figure | None]) -> list[Path]:
+    written = []
     for name, figure in figures.items():
-        with replacing(folder / name) as draft:
-            figure.savefig(draft)
-    return [folder / name for name in figures]
+        if figure is not None:
+            written.append(folder / f"{name}.png")
+            with replacing(written[-1]) as draft:
+                figure.savefig(draft)
+    return written
 
 
-def _followed(history: str | Path | None) -> dict[str, Figure]:
-    """The curves of training, if there is something to show."""
-    series = read_history(history) if history is not None and Path(history).exists() else {}
-    return {"curves.png": curves(series)} if _panels(series) else {}
+def _followed(history: str | Path | None, summed: int) -> Figure | None:
+    return curves(read_history(history), summed) if history is not None and Path(history).exists() else None
 
 
 def save_classification_plots(
@@ -94,9 +105,9 @@ def save_classification_plots(
     ood: Mapping[str, Tensor] | None = None,
     history: str | Path | None = None,
     class_names: Sequence[str] | None = None,
+    summed: int = 1,
 ) -> list[Path]:
-    """Write reliability.png, confidence.png, and where there is what they show disagreement.png (members), curves.png
-    (training), severity.png (corruptions) and temperature.png (temperature scaling).
+    """Write those of the plots `NAMES` for which there is what they show, as PNG.
 
     Args:
         folder: where to write them; it exists.
@@ -104,7 +115,8 @@ def save_classification_plots(
         test: the test set's predictions.
         ood: for each out-of-distribution set the ensemble's confidence in each example, (N,).
         history: the run's metrics.csv; None, a file that is not there or one without numbers means no curves.
-        class_names: the K classes' names, for the classes that members disagree on.
+        class_names: the K classes' names.
+        summed: over how many members the training's loss is the sum.
 
     Returns:
         The files written.
@@ -113,42 +125,177 @@ def save_classification_plots(
         UserError: NaN or an infinity among the logits, or a folder that cannot be written to.
     """
     logits, labels = (tensor.cpu() for tensor in test[:2])
-    figures = {}
+    outside = {name: sure.cpu() for name, sure in (ood or {}).items()}
+    log_p = log_mean(logits)
+    pool = statistics(log_p, labels)
+    members = [statistics(log_mean(member[None]), labels) for member in logits] if len(logits) > 1 else []
     with rc_context(style.RC):
-        figures["reliability.png"] = reliability(logits, labels)
-        figures["confidence.png"] = confidence(logits, {name: sure.cpu() for name, sure in (ood or {}).items()})
-        if len(logits) > 1:
-            figures["disagreement.png"] = disagreement(logits, labels, class_names)
-        figures |= _followed(history)
+        figures = {
+            "curves": _followed(history, summed),
+            "reliability": reliability(pool, members),
+            "confidence": confidence(pool.confidence, outside),
+            "ood_roc": ood_roc(pool.confidence, outside) if outside else None,
+            "risk_coverage": risk_coverage(pool, members),
+            "severity": severity(results),
+            "confusion": confusion(log_p.argmax(-1), labels, log_p.shape[1], class_names),
+        }
+        if members:
+            figures["members"] = number_of_members(*by_number(logits, labels))
+            figures["disagreement"] = disagreement(logits, labels, class_names)
         if "scaled/pool/temperature" in results:
-            figures["temperature.png"] = before_and_after(logits, labels, results["scaled/pool/temperature"])
-        if shown := severity(results):
-            figures["severity.png"] = shown
+            figures["temperature"] = before_and_after(log_p, labels, results["scaled/pool/temperature"])
         written = _save(Path(folder), figures)
-    for name in ALL - figures.keys():  # an earlier evaluation's
-        (Path(folder) / name).unlink(missing_ok=True)
+    for name in {*NAMES} - {path.stem for path in written}:  # an earlier evaluation's
+        (Path(folder) / f"{name}.png").unlink(missing_ok=True)
     return written
 
 
-def _fit(name: str) -> str:
-    return name if len(name) <= 20 else name[:19] + "…"
+def _fit(name: object, longest: int = 20) -> str:
+    return str(name) if len(str(name)) <= longest else f"{str(name)[: longest - 1]}…"
 
 
-def confidence(logits: Tensor, ood: Mapping[str, Tensor]) -> Figure:
-    """How the ensemble's confidence is distributed on the test set and on each out-of-distribution set."""
-    figure = Figure(figsize=(4.8, 3.2))
+def confidence(inside: Tensor, ood: Mapping[str, Tensor]) -> Figure:
+    """How the ensemble's confidence (N,) is distributed on the test set and on each out-of-distribution set."""
+    figure = Figure(figsize=(style.WIDTH, 3.2))
     axes = figure.subplots()
 
     def share(sure: Tensor) -> tuple[ndarray, ndarray]:
-        counts, edges = torch.histogram(sure.clamp(max=1), bins=25, range=(0.0, 1.0))
+        counts, edges = torch.histogram(sure.double().clamp(max=1), bins=25, range=(0.0, 1.0))
         return (100 * counts / counts.sum()).numpy(), edges.numpy()
 
-    axes.stairs(*share(log_mean(logits).amax(-1).exp()), color=style.SKY, fill=True, alpha=0.7, label="in distribution")
+    axes.stairs(*share(inside), color=style.SKY, fill=True, alpha=0.7, label="in distribution")
     for i, (name, out) in enumerate(ood.items()):
-        color, dashes = style.SERIES[i % len(style.SERIES)], style.DASHES[i % len(style.DASHES)]
-        axes.stairs(*share(out), color=color, linestyle=dashes, linewidth=1.6, label=f"out: {_fit(name)}")
+        axes.stairs(*share(out), **_look(i), linewidth=1.6, label=f"out: {_fit(name)}")
     axes.set(xlim=(0, 1), xlabel="confidence (maximum probability)", ylabel="images (%)")
     figure.legend(loc="outside upper center", ncols=2)
+    return figure
+
+
+def _look(i: int) -> dict[str, str]:
+    return {"color": style.SERIES[i % len(style.SERIES)], "linestyle": style.DASHES[i % len(style.DASHES)]}
+
+
+def ood_roc(inside: Tensor, ood: Mapping[str, Tensor]) -> Figure:
+    """How many images of each out-of-distribution set are found, against how many of the test set are taken for such.
+
+    Both by the ensemble's confidence, (N,): the unsure ones are taken for out-of-distribution.
+    """
+    figure = Figure(figsize=(style.WIDTH, 3.8))
+    axes = figure.subplots()
+    axes.plot([0, 100], [0, 100], color=style.GREY, linestyle="--", linewidth=1)
+    for i, (name, out) in enumerate(ood.items()):
+        taken, found = roc(inside, out)
+        area = torch.trapezoid(found, taken).item()
+        label = f"{_fit(name)}, AUROC {100 * area:.1f} %"
+        axes.plot(*(100 * _thinned(x).numpy() for x in (taken, found)), **_look(i), label=label)
+    axes.set(xlim=(0, 100), ylim=(0, 100), xlabel="test images taken for out (%)", ylabel="out images found (%)")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=1 if len(ood) < 3 else 2)
+    return figure
+
+
+def roc(inside: Tensor, outside: Tensor) -> tuple[Tensor, Tensor]:
+    """The shares of test and of out-of-distribution examples that are less sure than each threshold, from 0 to 1."""
+    sure, is_out = torch.cat([inside, outside]).sort()
+    is_out = is_out >= len(inside)
+    last = torch.cat([sure[1:] != sure[:-1], torch.tensor([True])])  # equal confidences are taken together
+    shares = ((~is_out).double().cumsum(0)[last] / len(inside), is_out.double().cumsum(0)[last] / len(outside))
+    return tuple(torch.cat([torch.zeros(1, dtype=torch.float64), share]) for share in shares)
+
+
+def _thinned(values: Tensor) -> Tensor:
+    """Some of the values, the first and the last among them."""
+    return values[torch.linspace(0, len(values) - 1, min(len(values), POINTS)).long()]
+
+
+def risk_coverage(pool: Statistics, members: Sequence[Statistics]) -> Figure:
+    """The error rate among the surest images, against how many are answered; a member's is the mean over members."""
+    figure = Figure(figsize=(style.WIDTH, 3.2))
+    axes = figure.subplots()
+
+    def draw(some: Sequence[Statistics], name: str, **look) -> None:
+        errors = torch.stack([1 - ranked(of.confidence, of.correct)[1].double() for of in some]).mean(0)
+        answered = torch.arange(1, len(errors) + 1)
+        area = sum(aurc(of).item() for of in some) / len(some)
+        x, y = (_thinned(100 * share).numpy() for share in (answered / len(errors), errors.cumsum(0) / answered))
+        axes.plot(x, y, label=f"{name}, AURC {area:.4f}", **look)
+
+    if members:
+        draw(members, "members' mean", color=style.VERMILLION, linestyle=":")
+    draw([pool], "ensemble" if members else "network", color=style.BLUE)
+    axes.set(xlim=(0, 100), xlabel="images answered, the surest first (%)", ylabel="errors among them (%)")
+    axes.set_ylim(bottom=0)
+    figure.legend(loc="outside upper center")
+    return figure
+
+
+def confusion(predicted: Tensor, labels: Tensor, classes: int, class_names: Sequence[str] | None) -> Figure:
+    """How often each class is taken for another; of many classes only the most frequent confusions."""
+    counts = (labels * classes + predicted).bincount(minlength=classes**2).view(classes, classes)
+    names = [_fit(name, 14) for name in class_names or range(classes)]
+    wrong = counts.clone().fill_diagonal_(0)
+    if classes > MATRIX:
+        return _confusions(wrong, names)
+    figure = Figure(figsize=(style.WIDTH, 4.2))
+    axes = figure.subplots()
+    axes.imshow(wrong.numpy(), cmap="Oranges", vmin=0, vmax=max(wrong.max().item(), 1))
+    for true in range(classes if classes <= ANNOTATED else 0):
+        for taken in range(classes):
+            if counts[true, taken]:
+                dark = wrong[true, taken] > 0.6 * wrong.max()
+                color = style.GREY if true == taken else "white" if dark else style.BLACK
+                axes.text(taken, true, f"{counts[true, taken]}", ha="center", va="center", fontsize=8, color=color)
+    long = max(map(len, names)) > 3
+    axes.set_xticks(range(classes), names, rotation=90 if long else 0)
+    axes.set_yticks(range(classes), names)
+    axes.grid(False)
+    axes.set(xlabel="predicted class", ylabel="true class", title=f"{wrong.sum()} errors of {len(labels)} images")
+    return figure
+
+
+def _confusions(wrong: Tensor, names: Sequence[str]) -> Figure:
+    order = wrong.flatten().argsort(descending=True, stable=True)[:CLASSES_SHOWN].flip(0)
+    pairs = [divmod(i, len(names)) for i in order.tolist() if wrong.flatten()[i]]
+    figure = Figure(figsize=(style.WIDTH, 3.2))
+    axes = figure.subplots()
+    axes.barh(range(len(pairs)), [wrong[pair].item() for pair in pairs], height=0.7, color=style.BLUE)
+    axes.set_yticks(range(len(pairs)), [f"{names[true]} → {names[taken]}" for true, taken in pairs])
+    axes.grid(False, axis="y")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set(xlabel="images", title="most frequent confusions: true → predicted")
+    return figure
+
+
+def by_number(logits: Tensor, labels: Tensor) -> tuple[list[float], list[float]]:
+    """Accuracy and NLL of the mean of m members' softmax, m = 1..M: (M, N, K), (N,) -> M numbers each.
+
+    Averaged over sets of m that follow one another in a circle: over all M of them, or `STARTS`.
+    """
+    M, N, _ = logits.shape
+    correct, log_likelihood = torch.zeros(2, M, dtype=torch.float64)
+    starts, done = range(0, M, -(-M // STARTS)), 0
+    sizes = torch.arange(1, M + 1, dtype=torch.float64).log()[:, None, None]
+    for part in chunks(logits):
+        y = labels[done : done + part.shape[1]]
+        done += len(y)
+        log_p = part.log_softmax(-1)
+        for start in starts:
+            mean = log_p.roll(-start, 0).logcumsumexp(0) - sizes
+            correct += (mean.argmax(-1) == y).sum(1)
+            log_likelihood += mean.gather(-1, y.expand(M, -1)[..., None]).sum((1, 2))
+    each = N * len(starts)
+    return (correct / each).tolist(), (-log_likelihood / each).tolist()
+
+
+def number_of_members(accuracy: Sequence[float], nll: Sequence[float]) -> Figure:
+    """What more members bring, from `by_number`."""
+    figure = Figure(figsize=(style.WIDTH, 4))
+    panels = figure.subplots(2, 1, sharex=True)
+    for axes, metric, values in zip(panels, ("acc", "nll"), (accuracy, nll), strict=True):
+        of = quantity(metric)
+        axes.plot(range(1, len(values) + 1), [of.scale * value for value in values], "o-", color=style.BLUE)
+        axes.set_ylabel(of.axis)
+    panels[1].xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
+    panels[1].set_xlabel("members averaged")
     return figure
 
 
@@ -156,127 +303,71 @@ def disagreement(logits: Tensor, labels: Tensor, class_names: Sequence[str] | No
     """On how many images two members differ, and on which classes they differ most."""
     matrix = 100 * disagreement_matrix(logits)
     members = len(matrix)
-    figure = Figure(figsize=(7.2, 3.2))
-    left, right = figure.subplots(1, 2, width_ratios=(1, 1))
+    figure = Figure(figsize=(style.WIDTH, 5.8))
+    top, bottom = figure.subplots(2, 1, height_ratios=(1.3, 1))
     shown = matrix.masked_fill(torch.eye(members, dtype=torch.bool), torch.nan)
-    image = left.imshow(shown.numpy(), cmap="Blues", vmin=0, vmax=max(matrix.max().item(), 1))
+    image = top.imshow(shown.numpy(), cmap="Blues", vmin=0, vmax=max(matrix.max().item(), 1))
     if members <= ANNOTATED:
         for m in range(members):
             for n in range(members):
                 if m != n:
                     dark = matrix[m, n] > matrix.max() / 2
-                    left.text(n, m, f"{matrix[m, n]:.1f}", ha="center", va="center", color="white" if dark else "black")
+                    color = "white" if dark else style.BLACK
+                    size = 9 if members <= ANNOTATED // 2 else 7
+                    top.text(n, m, f"{matrix[m, n]:.1f}", ha="center", va="center", fontsize=size, color=color)
     ticks = range(members) if members <= ANNOTATED else range(0, members, -(-members // ANNOTATED))
-    left.set_xticks(ticks, [m + 1 for m in ticks])
-    left.set_yticks(ticks, [m + 1 for m in ticks])
-    left.grid(False)
-    left.set(xlabel="member", ylabel="member", title="pairs disagree on (% of images)")
-    figure.colorbar(image, ax=left, shrink=0.8)
+    top.set_xticks(ticks, [m + 1 for m in ticks])
+    top.set_yticks(ticks, [m + 1 for m in ticks])
+    top.grid(False)
+    top.set(xlabel="member", ylabel="member", title="pairs disagree on (% of images)")
+    figure.colorbar(image, ax=top, shrink=0.8)
 
     share = 100 * disagreement_by_class(logits, labels).nan_to_num(-1)
-    top = share.argsort(descending=True, stable=True)[:CLASSES_SHOWN]
-    top = top[share[top] >= 0].flip(0)
-    right.barh(range(len(top)), share[top].tolist(), height=0.7, color=style.BLUE)
-    right.set_yticks(range(len(top)), [_fit(str(class_names[k])) if class_names else k for k in top.tolist()])
-    middle, half = (len(top) - 1) / 2, max(len(top), 5) / 2  # room for five, lest two bars look like walls
-    right.set_ylim(middle - half, middle + half)
-    right.grid(False, axis="y")
-    most = "" if len(top) == logits.shape[-1] else f", the {len(top)} highest"
-    right.set_xlim(0, max(1.05 * share.max().item(), 1))
-    right.set(xlabel="images (%)", ylabel="class", title=f"the same by class{most}")
+    highest = share.argsort(descending=True, stable=True)[:CLASSES_SHOWN]
+    highest = highest[share[highest] >= 0].flip(0)
+    bottom.barh(range(len(highest)), share[highest].tolist(), height=0.7, color=style.BLUE)
+    names = [_fit(class_names[k]) if class_names else k for k in highest.tolist()]
+    bottom.set_yticks(range(len(highest)), names)
+    middle, half = (len(highest) - 1) / 2, max(len(highest), 5) / 2  # room for five, lest two bars look like walls
+    bottom.set_ylim(middle - half, middle + half)
+    bottom.grid(False, axis="y")
+    most = "" if len(highest) == logits.shape[-1] else f", the {len(highest)} highest"
+    bottom.set_xlim(0, max(1.05 * share.max().item(), 1))
+    bottom.set(xlabel="images (%)", ylabel="class", title=f"the same by class{most}")
     return figure
 
 
-def read_history(path: str | Path) -> Series:
-    """Read a CSV with an ``epoch`` column (from 0); empty cells, words and numbers that are not finite are left out."""
-    values = defaultdict(lambda: defaultdict(list))
-    with Path(path).open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            epoch = _number(row.pop("epoch", None))
-            for column, cell in row.items():
-                value = _number(cell)
-                if epoch is not None and value is not None:
-                    values[column][int(epoch) + 1].append(value)
-    return {
-        column: {epoch: sum(found) / len(found) for epoch, found in sorted(epochs.items())}
-        for column, epochs in values.items()
-    }
-
-
-def _number(cell: object) -> float | None:
-    try:
-        value = float(cell)
-    except (TypeError, ValueError):
-        return None
-    return value if math.isfinite(value) else None
-
-
-def _panels(series: Series) -> dict[str, dict[str, dict[int, float]]]:
-    """Quantity -> split -> epoch -> value, of those worth a curve."""
-    panels = {}
-    for column, epochs in series.items():
-        split, _, metric = column.rpartition("/")
-        if metric in PANELS and (split in ("train", "val") or metric == "lr") and epochs:
-            panels.setdefault(metric, {})[split] = epochs
-    return {metric: panels[metric] for metric in PANELS if metric in panels}
-
-
-def curves(series: Series) -> Figure:
-    """Training over epochs: a panel for each quantity, a line for each split."""
-    panels = _panels(series)
-    rows = (len(panels) + 1) // 2
-    figure = Figure(figsize=(6.4, 0.3 + 2.1 * rows))
-    grid = figure.subplots(rows, 2, squeeze=False).flatten()
-    for axes, (metric, lines) in zip(grid, panels.items(), strict=False):
-        for split, epochs in lines.items():
-            values = [100 * value if metric == "acc" else value for value in epochs.values()]
-            color, dashes, label = LOOKS[split]
-            marker = "o" if len(epochs) <= 15 else None  # one epoch makes no line
-            axes.plot(list(epochs), values, color=color, linestyle=dashes, marker=marker, label=label)
-        alone = [LOOKS[split][2] for split in lines] if len(lines) == 1 else []
-        axes.set(xlabel="epoch", title=" ".join([*alone, quantity(metric).axis]).strip())
-        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
-        if len(lines) > 1:
-            axes.legend()
-    for axes in grid[len(panels) :]:
-        axes.remove()
-    return figure
-
-
-def reliability(logits: Tensor, labels: Tensor) -> Figure:
+def reliability(pool: Statistics, members: Sequence[Statistics]) -> Figure:
     """The ensemble and all its members; below, how many images are in a bin."""
-    pool = _bins(log_mean(logits), labels)
-    figure = Figure(figsize=(4.2, 4.8))
+    bins = equal_width(pool.confidence, pool.correct)
+    figure = Figure(figsize=(style.WIDTH, 4.8))
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     _diagonal(top)
-    if len(logits) > 1:
-        each = [statistics(log_mean(member[None]), labels)[:2] for member in logits]
-        members = equal_width(*(torch.cat(parts) for parts in zip(*each, strict=True)))
-        ece = sum(equal_width(*one).error.item() for one in each) / len(each)
-        top.plot(*_curve(members), "s:", color=style.VERMILLION, label=f"members, mean ECE {ece:.3f}", clip_on=False)
-        bottom.stairs(
-            (members.count / len(logits)).numpy(), EDGES, color=style.VERMILLION, linestyle=":", linewidth=1.4
-        )
-    name = "ensemble" if len(logits) > 1 else "network"
-    _pool(top, bottom, pool, f"{name}, ECE {pool.error.item():.3f}")
+    if members:
+        joined = equal_width(*(torch.cat([of[i] for of in members]) for i in range(2)))
+        ece = sum(equal_width(*of[:2]).error.item() for of in members) / len(members)
+        _curve(top, joined, f"members, mean ECE {ece:.3f}", style.VERMILLION, "s:")
+        counts = (joined.count / len(members)).numpy()
+        bottom.stairs(counts, EDGES, color=style.VERMILLION, linestyle=":", linewidth=1.4)
+    _pool(top, bottom, bins, f"{'ensemble' if members else 'network'}, ECE {bins.error.item():.3f}")
     top.set_ylabel("accuracy")
-    bottom.set(xlabel="confidence", ylabel="images")
+    bottom.set(xlabel=f"confidence (pale: a bin of fewer than {FEW} images)", ylabel="images")
     figure.legend(loc="outside upper center")
     return figure
 
 
-def before_and_after(logits: Tensor, labels: Tensor, temperature: float) -> Figure:
-    """The ensemble's prediction as it is and at a temperature; below, how many images are in a bin."""
-    log_p = log_mean(logits)
-    figure = Figure(figsize=(6.4, 4.4))
-    axes = figure.subplots(2, 2, sharex=True, sharey="row", height_ratios=(3, 1))
+def before_and_after(log_p: Tensor, labels: Tensor, temperature: float) -> Figure:
+    """The ensemble's prediction (N, K) as it is and at a temperature; below, how many images are in a bin."""
+    figure = Figure(figsize=(style.WIDTH, 3.8))
+    axes = figure.subplots(2, 2, sharex=True, sharey="row", height_ratios=(2, 1))
     for (top, bottom), shown, title in (
         (axes[:, 0], log_p, "as trained"),
-        (axes[:, 1], log_mean(log_p[None], [temperature]), f"at temperature {temperature:.3g}"),
+        (axes[:, 1], log_mean(log_p[None], [temperature]), f"at T = {temperature:.3g}"),
     ):
-        bins = _bins(shown, labels)
+        of = statistics(shown, labels)
+        bins = equal_width(of.confidence, of.correct)
         _diagonal(top)
-        _pool(top, bottom, bins, "ensemble" if len(logits) > 1 else "network")
+        _pool(top, bottom, bins, "prediction")
         top.set_title(f"{title}: ECE {bins.error.item():.3f}")
         bottom.set_xlabel("confidence")
     axes[0, 0].set_ylabel("accuracy")
@@ -285,17 +376,12 @@ def before_and_after(logits: Tensor, labels: Tensor, temperature: float) -> Figu
     return figure
 
 
-def _bins(log_p: Tensor, labels: Tensor) -> Bins:
-    of = statistics(log_p, labels)
-    return equal_width(of.confidence, of.correct)
-
-
 def _diagonal(axes: Axes) -> None:
     axes.plot([0, 1], [0, 1], color=style.GREY, linestyle="--", linewidth=1, label="perfectly calibrated")
 
 
 def _pool(top: Axes, bottom: Axes, bins: Bins, label: str) -> None:
-    top.plot(*_curve(bins), "o-", color=style.BLUE, label=label, clip_on=False)
+    _curve(top, bins, label, style.BLUE, "o-")
     bottom.stairs(bins.count.numpy(), EDGES, color=style.BLUE, fill=True, alpha=0.5)
     top.set(xlim=(0, 1), ylim=(0, 1))
     bottom.set(yscale="log")
@@ -304,10 +390,13 @@ def _pool(top: Axes, bottom: Axes, bins: Bins, label: str) -> None:
     bottom.minorticks_off()
 
 
-def _curve(bins: Bins) -> tuple[ndarray, ndarray]:
-    """Mean confidence and accuracy of the bins that hold examples."""
+def _curve(axes: Axes, bins: Bins, label: str, color: str, look: str) -> None:
+    """Mean confidence and accuracy of the bins that hold examples, pale where these are few."""
     held = bins.count > 0
-    return tuple((total[held] / bins.count[held]).numpy() for total in (bins.confidence, bins.correct))
+    x, y = ((total[held] / bins.count[held]).numpy() for total in (bins.confidence, bins.correct))
+    axes.plot(x, y, look[1:], color=color, linewidth=0.8, label=label)
+    shades = [to_rgba(color, 1 if count >= FEW else 0.25) for count in bins.count[held].tolist()]
+    axes.scatter(x, y, s=20, c=shades, marker=look[0], zorder=3, clip_on=False)
 
 
 def by_severity(results: Mapping[str, float], metric: str) -> BySeverity:
@@ -321,30 +410,67 @@ def by_severity(results: Mapping[str, float], metric: str) -> BySeverity:
 
 
 def severity(results: Mapping[str, float]) -> Figure | None:
-    """Accuracy and ECE against severity, 0 being the test set: each standard type, and their mean.
+    """Accuracy of each standard type, and ECE of each family of types, against severity, 0 being the test set.
 
     None where the results have no standard type of corruption.
     """
-    if not by_severity(results, "acc"):
+    accuracy, ece = (by_severity(results, metric) for metric in ("acc", "ece"))
+    if not accuracy:
         return None
-    figure = Figure(figsize=(7.2, 3.2))
-    for axes, metric in zip(figure.subplots(1, 2), ("acc", "ece"), strict=True):
-        _severity_panel(axes, by_severity(results, metric), results[f"test/{metric}"], quantity(metric).scale)
-        axes.set(xlabel="severity", ylabel=quantity(metric).axis)
+    figure = Figure(figsize=(style.WIDTH, 5.6))
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(1.5, 1))
+    for type, values in accuracy.items():
+        _severity_line(top, {0: results["test/acc"]} | values, 100, *TYPE_LOOKS[type], linewidth=0.9)
+    for color, dashes, types in FAMILIES.values():
+        if of_family := [ece[type] for type in types if type in ece]:
+            _severity_line(bottom, {0: results["test/ece"]} | _mean(of_family), 1, color, dashes)
+    for axes, metric, types in ((top, "acc", accuracy), (bottom, "ece", ece)):
+        points = {0: results[f"test/{metric}"]} | _mean(types.values())
+        _severity_line(axes, points, quantity(metric).scale, style.BLACK, "-", marker="o", linewidth=2, zorder=3)
+        axes.set(ylabel=quantity(metric).axis)
         axes.set_ylim(bottom=0)
-    shown = [family for family in FAMILIES if set(FAMILIES[family][2]) & by_severity(results, "acc").keys()]
-    handles = [Line2D([], [], color=color, linestyle=dashes) for color, dashes, _ in (FAMILIES[f] for f in shown)]
+    severities = sorted({severity for values in accuracy.values() for severity in values})
+    bottom.set_xticks([0, *severities], ["test set", *map(str, severities)])
+    bottom.set_xlabel("severity")
+    _name_lines(top, {type: 100 * values[max(values)] for type, values in accuracy.items()}, severities[-1])
+    shown = {name: looks for name, (*looks, types) in FAMILIES.items() if {*types} & accuracy.keys()}
+    handles = [Line2D([], [], color=color, linestyle=dashes) for color, dashes in shown.values()]
     mean = Line2D([], [], color=style.BLACK, marker="o", linewidth=2)
-    figure.legend([mean, *handles], ["mean over types", *shown], loc="outside upper center", ncols=5)
+    figure.legend([mean, *handles], ["mean", *shown], loc="outside upper center", ncols=5, columnspacing=1)
     return figure
 
 
-def _severity_panel(axes: Axes, types: BySeverity, clean: float, scale: float) -> None:
-    severities = sorted({severity for values in types.values() for severity in values})
-    for type, values in types.items():
-        color, dashes = TYPE_LOOKS[type]
-        points = {0: clean} | values
-        axes.plot(list(points), [scale * v for v in points.values()], color=color, linestyle=dashes, linewidth=0.9)
-    mean = [clean, *(fmean(values[s] for values in types.values() if s in values) for s in severities)]
-    axes.plot([0, *severities], [scale * v for v in mean], "o-", color=style.BLACK, linewidth=2, zorder=3)
-    axes.set_xticks([0, *severities], ["test set", *map(str, severities)])
+def _mean(types: Iterable[Mapping[int, float]]) -> dict[int, float]:
+    """The mean over types at each severity that one of them has."""
+    types = list(types)
+    severities = sorted({severity for values in types for severity in values})
+    return {severity: fmean(values[severity] for values in types if severity in values) for severity in severities}
+
+
+def _severity_line(axes: Axes, points: Mapping[int, float], scale: float, color: str, dashes: str, **look) -> None:
+    axes.plot(list(points), [scale * value for value in points.values()], color=color, linestyle=dashes, **look)
+
+
+def _name_lines(axes: Axes, ends: Mapping[str, float], last: float) -> None:
+    """Write the types' names at the right, in the order of their lines' ends, and no closer than they can be read."""
+    low, high = axes.get_ylim()
+    least, y = 0.067 * (high - low), -math.inf
+    places = {}
+    for type, end in sorted(ends.items(), key=lambda item: item[1]):
+        y = places[type] = max(end, y + least)
+    limit = high
+    for type in reversed(places):  # those above the axes move down, and what is below them
+        limit = places[type] = min(places[type], limit)
+        limit -= least
+    for type, place in places.items():
+        axes.annotate(
+            type.replace("_", " ").replace(" compression", "").replace(" transform", ""),
+            (last, ends[type]),
+            xytext=(1.06, place),
+            textcoords=("axes fraction", "data"),
+            va="center",
+            fontsize=7,
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": TYPE_LOOKS[type][0], "linewidth": 0.5, "relpos": (0, 0.5)}
+            | {"shrinkA": 0, "shrinkB": 1},
+        )

@@ -16,8 +16,16 @@ from ensembles.reports.paper_result import FigureResult, PaperResult
 from ensembles.reports.table_result import TableResult
 
 RESULTS, INDEX = "results.json", "index.json"
+SHOWN_OTHERWISE = ("seed", "method._target_", "model._target_", "data._target_", "method", "model", "data.root")
 MOST = 6  # settings that tell runs apart
 FIRST = ("method.", "model", "recipe.")  # those that are kept when there are more
+RUNNING = (
+    re.compile(  # settings of how and where a run runs, and of results that it has besides, not of what it computes
+        r"(runtime|logger|strategy|cluster)\b|(runs_dir|sweeps_dir|force)$|trainer\.(accelerator|devices|num_nodes)$|"
+        r"data\.(num_workers|eval_batch_size|download|sets_root|ood_sets|shift_sets)$|"
+        r"evaluation\.(save_predictions|temperature_scaling)$"
+    )
+)
 LISTED = re.compile(r"[\w.+]+=[^\s\[{]*,")  # an override with several values
 
 
@@ -56,6 +64,11 @@ class FinishedRun:
             return {}
         return by_present_names(found) if isinstance(found, dict) else {}
 
+    @cached_property
+    def computed(self) -> dict[str, object]:
+        """The dotted settings of what it computes."""
+        return {key: value for key, value in flattened(self.settings).items() if not RUNNING.match(key)}
+
     @property
     def stem(self) -> str:
         """Its name without the digits that tell its settings."""
@@ -63,14 +76,22 @@ class FinishedRun:
 
     @property
     def method(self) -> str:
-        return self.provenance.get("row") or self.stem.rpartition("-")[2]  # a study's row
+        return str(self.provenance.get("row") or "") or self.stem.rpartition("-")[2]  # a study's row
+
+    @property
+    def model(self) -> str:
+        """The network's name; nothing where that is not known."""
+        described = self.settings.get("model")
+        if "row" not in self.provenance:
+            return self.stem.partition("-")[2].rpartition("-")[0]
+        return str(described.get("_target_", "")).rpartition(".")[2] if isinstance(described, dict) else ""
 
     @property
     def but_for_seed(self) -> str:
         """Equal for runs that differ in their seed alone; by the command where there is no config."""
-        known = {key: value for key, value in self.settings.items() if key != "seed"}
+        known = {key: value for key, value in self.computed.items() if key != "seed"}
         if known:
-            return repr(sorted(flattened(known).items()))
+            return repr((self.model, self.method, sorted(known.items())))
         words = [word for word in str(self.provenance.get("command", "")).split() if "=" in word]
         words = sorted(
             word for word in words if not word.startswith(("seed=", "trainer.progress=", "runtime.progress="))
@@ -100,8 +121,8 @@ def results(*folders: str | Path) -> pd.DataFrame:
         folders: of runs, of sweeps, or any that holds such.
 
     Returns:
-        Columns ``run``, ``data``, ``method``, ``seed`` and ``folder``, settings such as ``method.M`` and results such
-        as ``test/acc``; what a run lacks is NA.
+        Columns ``run``, ``data``, ``model``, ``method``, ``seed`` and ``folder``, settings such as ``method.M`` and
+        results such as ``test/acc``; what a run lacks is NA.
 
     Raises:
         UserError: a path that is not there, a damaged file, or folders that hold nothing finished.
@@ -113,17 +134,18 @@ def runs_table(runs: Sequence[FinishedRun]) -> pd.DataFrame:
     """Put runs into a table, as `results` has it."""
     rows = []
     for run in runs:
-        known = {"run": run.name, "data": run.data, "method": run.method, "seed": run.provenance.get("seed")}
+        known = {"run": run.name, "data": run.data, "model": run.model, "method": run.method}
+        known["seed"] = run.provenance.get("seed")
         settings = {key: value for key, value in flattened(run.settings).items() if key not in known}
         rows.append({**known, **settings, **run.results, **known, "folder": str(run.folder)})
     return pd.DataFrame(rows).convert_dtypes()
 
 
 def differing(runs: Sequence[FinishedRun]) -> list[str]:
-    """The dotted settings, other than the seed, in which runs with a config differ; at most `MOST`."""
-    settings = pd.DataFrame([flattened(run.settings) for run in runs if run.settings], dtype=object)
+    """The dotted settings, besides seed, method and model, in which runs with a config differ; at most `MOST`."""
+    settings = pd.DataFrame([run.computed for run in runs if run.computed], dtype=object)
     varied = settings.where(settings.notna(), None).map(repr).nunique() > 1
-    apart = [key for key in settings.columns if varied[key] and key != "seed"]
+    apart = [key for key in settings.columns if varied[key] and key not in SHOWN_OTHERWISE]
     if len(apart) > MOST:
         apart = [key for prefix in FIRST for key in apart if key.startswith(prefix)]
     return apart[:MOST]

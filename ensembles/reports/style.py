@@ -15,6 +15,8 @@ GREY = "#8A8A8A"
 SERIES = (VERMILLION, GREEN, ORANGE, PURPLE, BLUE, BLACK)
 DASHES = ("-", "--", "-.", ":")  # so that lines differ without colour too
 
+WIDTH = 4.4  # inches of every plot of a run or over runs: its text can still be read on a phone
+
 RC = {
     "figure.constrained_layout.use": True,
     "savefig.dpi": 150,

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from ensembles.errors import UserError, reason
-from ensembles.files import replacing, write_text
+from ensembles.files import write_text
 from ensembles.renamed import RENAMED
 from ensembles.reports.collected import RUNS, CollectedRun, collected_runs
+from ensembles.reports.per_image import images_file, load_per_image, save_per_image
 from ensembles.reports.runs_table import flattened
 from ensembles.runs import Run
 from ensembles.studies.study import Study, settings
@@ -91,8 +92,7 @@ class Collection:
         )
         path = images_file(self.folder, row, seed)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as draft, open(draft, "wb") as file:
-            np.savez_compressed(file, **_of_images(place / "predictions.npz"))
+        _save_of_images(place / "predictions.npz", path)
 
     def write(self, study: Study) -> None:
         """Write runs.json, a line a run, in the table's order."""
@@ -107,8 +107,12 @@ class Collection:
         Raises:
             UserError: a file that is missing or damaged.
         """
-        parts = [images(self.folder, row, seed) for seed in seeds]
+        parts = [self.per_image(row, seed) for seed in seeds]
         return {key: np.stack([part[key] for part in parts]) for key in parts[0]}
+
+    def per_image(self, row: str, seed: int) -> dict[str, np.ndarray]:
+        """What one run says of N test images, (N,)."""
+        return load_per_image(images_file(self.folder, row, seed))
 
 
 def _changed(before: Mapping, now: Mapping) -> str:
@@ -118,41 +122,11 @@ def _changed(before: Mapping, now: Mapping) -> str:
     return f"{RENAMED.get(key, key)}: {flat[0].get(key)}, now {flat[1].get(key)}"
 
 
-def _of_images(path: Path) -> dict[str, np.ndarray]:
-    import torch  # which takes seconds
-
-    from ensembles import predictions
+def _save_of_images(predictions_file: Path, path: Path) -> None:
+    from ensembles import predictions  # with torch, which takes seconds
     from ensembles.metrics.base import log_mean
+    from ensembles.metrics.classification import statistics
 
-    predicted = next(found for name, found in predictions.saved(path) if name == "test")
-    log_p = log_mean(predicted.logits)
-    confidence, answer = log_p.exp().max(-1)
-    likelihood = log_p.gather(-1, predicted.labels[:, None])[:, 0]
-    return {
-        "correct": np.packbits((answer == predicted.labels).numpy()),
-        "log_likelihood": likelihood.to(torch.float16).numpy(),
-        "confidence": confidence.to(torch.float16).numpy(),
-    }
-
-
-def images_file(folder: Path, row: str, seed: int) -> Path:
-    """Name the file in a study's folder that says of each test image what a run found."""
-    return folder / "images" / f"{row}-{seed}.npz"
-
-
-def images(folder: Path, row: str, seed: int) -> dict[str, np.ndarray]:
-    """Read what a run says of N test images: correct, log_likelihood, confidence; (N,), float64.
-
-    Raises:
-        UserError: a file that is missing or damaged.
-    """
-    path = images_file(folder, row, seed)
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            count = len(file["confidence"])
-            correct = np.unpackbits(file["correct"], count=count)
-            return {"correct": correct.astype(float)} | {
-                key: file[key].astype(float) for key in ("log_likelihood", "confidence")
-            }
-    except Exception as error:  # whatever a damaged archive makes its reader raise
-        raise UserError(f"{path} cannot be read ({reason(error)}): bring it back, or collect its run again.") from error
+    predicted = next(found for name, found in predictions.saved(predictions_file) if name == "test")
+    of = statistics(log_mean(predicted.logits), predicted.labels)
+    save_per_image(path, of.correct, of.log_likelihood, of.confidence)

@@ -10,7 +10,7 @@ from rich.console import Console
 from ensembles.files import replacing, write_text
 from ensembles.reproduction.running import train
 from ensembles.studies.collection import Collection
-from ensembles.studies.figures import Figures
+from ensembles.studies.figures import figures
 from ensembles.studies.study import Study, settings
 from ensembles.studies.table import QUALITY, SHIFT, comparisons, comparisons_markdown, frame, markdown
 
@@ -53,7 +53,7 @@ def write(folder: Path, plan: Study, collection: Collection) -> None:
         write_text(folder / "comparisons.csv", pairs.to_csv(index=False))
     write_text(folder / "table.md", f"# {plan.title}\n\n" + "\n".join(parts))
     write_text(folder / "table.csv", found.to_csv(index=False))
-    for name, figure in Figures(plan, collection).all().items():
+    for name, figure in figures(plan, collection).items():
         with replacing(folder / f"{name}.png") as draft, open(draft, "wb") as file:
             figure.savefig(file, format="png")
     with pd.option_context("display.width", 200, "display.max_columns", 20):

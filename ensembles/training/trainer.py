@@ -47,6 +47,11 @@ class Progress(RichProgressBar):
     def get_metrics(self, trainer: pl.Trainer, module: pl.LightningModule) -> dict[str, float]:
         return dict(self.known)
 
+    def configure_columns(self, trainer: pl.Trainer) -> list:
+        description, bar, batches, times, _speed = super().configure_columns(trainer)
+        bar.bar_width = 10  # with the numbers beside it a line has less than 80 characters
+        return [description, bar, batches, times]
+
     def _get_train_description(self, current_epoch: int) -> str:
         return f"Epoch {current_epoch + 1}/{self.trainer.max_epochs}"
 

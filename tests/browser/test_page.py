@@ -5,12 +5,14 @@ import shutil
 import struct
 from pathlib import Path
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
 from ensembles.reports import table_result
 from ensembles.reports.overview import overview
 from ensembles.reports.paper_result import FigureResult
+from ensembles.reports.per_image import PER_IMAGE, save_per_image
 from ensembles.reports.runs_table import gather
 
 pytestmark = pytest.mark.browser
@@ -24,12 +26,16 @@ def written(tmp_path):
     for method, accuracy in ACCURACIES.items():
         folder = tmp_path / "runs" / f"digits-net-{method}"
         folder.mkdir(parents=True)
-        results = {"test/acc": accuracy, "cost/images_per_second": 1000 * accuracy, "cost/params": 100}
+        results = {"test/acc": accuracy, "cost/mult_adds": 1000 * accuracy, "cost/params": 100}
+        results |= {f"corrupted/fog/{severity}/acc": accuracy - 0.1 * severity for severity in range(1, 6)}
+        results |= {"members/acc": [accuracy - 0.1, accuracy], "diversity/disagreement": 0.1}
         (folder / "results.json").write_text(json.dumps(results))
         (folder / "provenance.json").write_text(json.dumps({"seed": 0, "command": f"run.py method={'a,' * 200}"}))
         (folder / "config.yaml").write_text(
             f"method: {{_target_: a.{method}, M: 4}}\nnote: <script>alert(1)</script>\n"
         )
+        confidence = np.random.default_rng(0).random(500)
+        save_per_image(folder / PER_IMAGE, confidence > 1 - accuracy, np.log(confidence), confidence)
         for plot in ("curves.png", "reliability.png"):
             Figure(figsize=(2, 1)).savefig(folder / plot)
     texts = {"scale": "smoke", "substitutions": ["digits for data=cifar10"], "paper": "A paper", "cites": "Table 1"}
@@ -78,39 +84,72 @@ def test_the_page_draws_and_sorts(written, browser, tmp_path):
     assert not said
     assert [url for url in asked if not url.startswith("data:")] == [written.as_uri()]
     assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
-    assert page.locator("img").count() == 3 * 2 + 1 + 1  # the runs' plots, the scatter and the figure
+    assert page.locator("img").count() == 3 * 2 + 1  # the runs' plots and the figure
+    assert page.locator(".plots figure svg").count() == 5
     assert page.locator("section.stand-in h2").all_inner_texts() == [
         "SMOKE SCALE, not the paper's setting: A table",
         "SMOKE SCALE, not the paper's setting: A figure",
     ]
 
     of_runs = page.locator("#runs table.sortable")
-    by_accuracy = [f"digits-net-{method}" for method in sorted(ACCURACIES, key=ACCURACIES.get)]
+    by_accuracy = sorted(ACCURACIES, key=ACCURACIES.get)
+    assert names(page.locator("section table.sortable").first) == by_accuracy[::-1]
     for expected in (by_accuracy, by_accuracy[::-1]):
         of_runs.locator("th", has_text="accuracy").click()
         assert names(of_runs) == expected
-    of_runs.locator("th", has_text="run").first.press("Enter")
+    of_runs.locator("th", has_text="method").first.press("Enter")
     assert names(of_runs) == sorted(by_accuracy)
 
     of_paper = page.locator("section.papers table.sortable")
-    for expected in (["First", "Second", "Third"], ["Second", "First", "Third"]):  # what is missing stays last
+    for expected in (["First", "Second"], ["Second", "First"]):
         of_paper.locator("th", has_text="Accuracy").click()
         assert names(of_paper) == expected
-    assert "missing" in of_paper.locator("tbody tr").last.inner_text()
+    assert "Rows without a run: 1" in page.locator("section.papers").first.inner_text()
 
     page.locator("nav a", has_text="a/figure1").click()
     assert page.locator("[id='a/figure1-smoke']").bounding_box()["y"] < 900
-    page.locator("summary", has_text="Configuration").first.click()
-    assert "<script>alert(1)</script>" in page.locator("pre").first.inner_text()
+    of_runs.locator("a", has_text="mimo").click()  # a link opens its run
+    assert page.locator("details.run[open]").count() == 1
+    page.locator("details.run[open] summary", has_text="Configuration").click()
+    assert "<script>alert(1)</script>" in page.locator("details.run[open] pre").first.inner_text()
     shot = page.screenshot(path=tmp_path / "page.png", full_page=True)
     assert struct.unpack(">II", shot[16:24])[0] == 1280 and Path(tmp_path / "page.png").stat().st_size > 10_000
     assert not said
 
 
-def test_nothing_is_wider_than_a_phone(written, browser):
-    page = browser.new_page(viewport={"width": 390, "height": 844}, is_mobile=True)
+OVERLAPS = """() => {
+  const found = [];
+  const clear = elements => elements.forEach((one, i) => elements.slice(i + 1).forEach(other => {
+    const [a, b] = [one, other].map(element => element.getBoundingClientRect());
+    const across = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+    const down = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+    if (across > 2 && down > 3) found.push([one.textContent, other.textContent]);
+  }));
+  for (const svg of document.querySelectorAll("figure svg")) clear([...svg.querySelectorAll("text")]);
+  clear([...document.querySelectorAll("h1, h2, h3, nav a, figure, .scroll, section > p, summary")]
+    .filter(element => element.checkVisibility()));
+  return found;
+}"""
+
+
+@pytest.mark.parametrize("width", [390, 900, 1440])
+def test_nothing_is_too_wide_and_nothing_covers_anything(written, browser, width):
+    page = browser.new_page(viewport={"width": width, "height": 844}, is_mobile=width < 500)
     page.goto(written.as_uri())
-    assert page.evaluate("document.documentElement.scrollWidth <= Math.min(innerWidth, 390)")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(OVERLAPS) == []
+    texts = page.locator("figure svg text").all()
+    assert len(texts) > 50 and min(text.bounding_box()["height"] for text in texts) > 8  # can be read
+
+
+def test_it_is_dark_where_the_reader_s_system_is_and_white_on_paper(written, browser):
+    page = browser.new_page(color_scheme="dark")
+    page.goto(written.as_uri())
+    paper = "getComputedStyle(document.body).backgroundColor"
+    assert page.evaluate(paper) == "rgb(20, 20, 20)"
+    page.emulate_media(media="print")
+    assert page.evaluate(paper) == "rgb(255, 255, 255)"
+    assert page.locator("details.run").first.is_hidden() and page.locator("figure svg").first.is_visible()
 
 
 def test_nothing_of_a_file_runs(browser, tmp_path):

@@ -1,20 +1,27 @@
 """The page over runs, from folders as runs leave them."""
 
 import json
+import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 import yaml
 from matplotlib.figure import Figure
 
 import ensembles
 from ensembles.commands import report
 from ensembles.errors import UserError
+from ensembles.metrics import Predicted
+from ensembles.metrics.summary import CELL
 from ensembles.reports import table_result
 from ensembles.reports.overview import COLUMNS, overview
+from ensembles.reports.per_image import PER_IMAGE, load_per_image, save_per_image
+from ensembles.reports.plots import TYPE_LOOKS, save_classification_plots
 from ensembles.reports.runs_table import FinishedRun, gather
-from ensembles.reports.tradeoff import TradeoffPoint, tradeoff
 
 
 @pytest.fixture
@@ -25,6 +32,7 @@ def run(tmp_path):
         folder = tmp_path / "runs" / name
         folder.mkdir(parents=True)
         found = {"test/acc": 0.9, "members/acc": [0.8, 0.9], "cost/images_per_second": 1000.0, "cost/params": 100}
+        found |= {"cost/mult_adds": 5000}
         (folder / "results.json").write_text(json.dumps(found | results))
         (folder / "provenance.json").write_text(json.dumps({"seed": seed, "command": f"python train.py seed={seed}"}))
         (folder / "config.yaml").write_text(f"method: {{_target_: a.Packed, M: 4}}\nseed: {seed}\nnote: <b>\n")
@@ -43,9 +51,9 @@ def test_the_page_has_each_run_with_config_and_plots(run, tmp_path):
     text = overview(runs, papers)
     for name in (one.name, two.name):
         assert f'id="{name}"' in text
-    assert text.count("data:image/png;base64") == 2 * 3 + 1  # and the scatter
+    assert text.count("data:image/webp;base64") == 2 * 3 and text.count("<svg") == 1  # accuracy against cost
     assert "note: &lt;b&gt;" in text and "python train.py seed=1" in text and "<b>" not in text
-    assert 'data-order="0.8"' in text and "http" not in text.replace("http-equiv", "")
+    assert 'data-order="0.8"' in text and "http" not in text
 
 
 def test_runs_are_a_table_with_settings_and_results_as_columns(run, tmp_path):
@@ -54,20 +62,154 @@ def test_runs_are_a_table_with_settings_and_results_as_columns(run, tmp_path):
             run(f"digits-net-{method}-{len(method)}234567{seed}", seed, **{"test/acc": 0.5 + 0.1 * seed, "extra": None})
     (tmp_path / "runs" / "digits-net-mimo-42345670" / "config.yaml").unlink()
     found = ensembles.results(tmp_path / "runs")
-    assert len(found) == 6 and {"run", "data", "method", "seed", "folder", "method.M", "test/acc"} <= {*found.columns}
+    assert len(found) == 6 and {"run", "data", "model", "method", "seed", "folder", "method.M", "test/acc"} <= {
+        *found.columns
+    }
     assert found["test/acc"].dtype == "Float64" and found["seed"].dtype == "Int64"
     assert found["method.M"].isna().sum() == 1 and found["members/acc"].iloc[0] == [0.8, 0.9]
     over_seeds = found.groupby("method")["test/acc"].agg(["mean", "std"])
     assert over_seeds.loc["packed"].tolist() == pytest.approx([0.6, 0.1])
 
 
-def test_runs_that_differ_in_their_seed_alone_have_a_row_of_their_mean_and_deviation(run, tmp_path):
+class Cells(HTMLParser):
+    """The tables of a page as rows of texts, a bold one between asterisks."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tables: list[list[list[str]]] = []
+        self.inside = False
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+            self.inside = True
+        elif tag == "strong":
+            self.handle_data("*")
+
+    def handle_endtag(self, tag):
+        self.inside = self.inside and tag not in ("td", "th")
+        if tag == "strong":
+            self.handle_data("*")
+
+    def handle_data(self, data):
+        if self.inside:
+            self.tables[-1][-1][-1] += data
+
+
+def named(run, name, method, seed, settings="", **results):
+    folder = run(name, seed, **results)
+    (folder / "config.yaml").write_text(
+        f"method: {{_target_: a.{method}, M: 4{settings}}}\nmodel: {{}}\nseed: {seed}\n"
+    )
+
+
+def test_the_page_opens_with_the_answer_best_first(run, tmp_path):
     for seed, accuracy in enumerate((0.8, 0.9)):
-        run(f"digits-net-packed-1234567{seed}", seed, **{"test/acc": accuracy})
+        named(run, f"digits-net-packed-0000000{seed}", "Packed", seed, **{"test/acc": accuracy, "test/nll": 0.25})
+        named(run, f"digits-net-mimo-0000000{seed}", "MIMO", seed, **{"test/acc": 0.96, "test/nll": 0.5 + seed})
+    named(run, "digits-net-mimo-00000002", "MIMO", 0, ", rho: 0.5", **{"test/acc": 0.5, "test/nll": 0.25})
     text = overview(*gather([tmp_path / "runs"]))
-    assert "85.0 ± 7.1" in text and ">digits, packed</a>" in text and "Over seeds" in text
-    run("digits-net-mimo-1", 7)
-    assert "Over seeds" not in overview(*gather([tmp_path / "runs" / "digits-net-mimo-1"]))
+    parts, heads, *rows = Cells(text).tables[0]
+    assert parts == ["", "test set", "members", "cost"]
+    assert heads == [
+        *("method", "seeds", "accuracy % ↑", "NLL ↓", "acc %"),
+        *("params", "mult-adds", "images per second"),
+    ]
+    assert rows == [
+        ["mimo", "2", "*96.0* ± 0.0", "1.000 ± 0.707", "85.0 ± 0.0", "100", "5.00 k", "1.00 k"],
+        ["packed", "2", "85.0 ± 7.1", "*0.250* ± 0.000", "85.0 ± 0.0", "100", "5.00 k", "1.00 k"],
+        ["mimo, rho=0.5", "1", "50.0", "*0.250*", "85.0", "100", "5.00 k", "1.00 k"],
+    ]
+    assert 'aria-sort="descending"' in text and "Mean ± standard deviation over seeds" in text
+    assert text.index("<h2>digits, net</h2>") < text.index("<svg") < text.index('id="runs"')
+    for label in ("mimo", "packed", "mimo, rho=0.5"):  # at the points
+        assert f">{label}</text>" in text
+
+
+def test_what_cannot_be_compared_has_tables_of_its_own(run, tmp_path):
+    for data, model in (("digits", "net"), ("digits", "wrn"), ("letters", "net")):
+        named(run, f"{data}-{model}-packed-00000000", "Packed", 0)
+    text = overview(*gather([tmp_path / "runs"]))
+    assert re.findall("<h2>(.*?)</h2>", text) == ["digits, net", "digits, wrn", "letters, net", "All runs"]
+    tables = Cells(text).tables
+    assert [len(rows) for rows in tables] == [3, 3, 3, 4]  # heads in two lines and one row each; all runs
+    assert "<strong>" not in text and "best of a column" not in text  # of one there is no best
+    assert [row[:4] for row in tables[-1]] == [
+        ["method", "data", "network", "seed"],
+        ["packed", "digits", "net", "0"],
+        ["packed", "digits", "wrn", "0"],
+        ["packed", "letters", "net", "0"],
+    ]
+
+
+def test_only_what_is_computed_tells_runs_apart(run, tmp_path):
+    for seed in range(2):
+        named(run, f"digits-net-packed-0000000{seed}", "Packed", seed)
+        with (tmp_path / "runs" / f"digits-net-packed-0000000{seed}" / "config.yaml").open("a") as file:
+            file.write(f"runtime: {{progress: {seed}}}\nruns_dir: {seed}\ntrainer: {{devices: {seed}}}\n")
+            file.write(f"evaluation: {{save_predictions: {seed}}}\n")
+    assert [row[:2] for row in Cells(overview(*gather([tmp_path / "runs"]))).tables[0][2:]] == [["packed", "2"]]
+
+
+def test_regressions_are_sorted_by_their_error(run, tmp_path):
+    for method, error in (("packed", 0.5), ("mimo", 0.25)):
+        folder = run(f"sine-mlp-{method}-00000000")
+        results = {"test/mse": error**2, "test/rmse": error, "test/nll": 1.0, "cost/mult_adds": 10, "cost/params": 10}
+        (folder / "results.json").write_text(json.dumps(results))
+    text = overview(*gather([tmp_path / "runs"]))
+    _, heads, *rows = Cells(text).tables[0]
+    assert heads[2:4] == ["RMSE ↓", "NLL ↓"] and [row[0] for row in rows] == ["mimo", "packed"]
+    assert rows[0][2] == "*0.250*" and 'aria-sort="ascending"' in text and "Error against the cost" in text
+
+
+def test_methods_are_compared_by_what_runs_say_of_each_image(run, tmp_path):
+    generator = np.random.default_rng(0)
+    for method in ("packed", "mimo"):
+        folder = run(f"digits-net-{method}-00000000", **{"corrupted/fog/1/acc": 0.5, "diversity/disagreement": 0.1})
+        confidence = generator.random(500)
+        save_per_image(folder / PER_IMAGE, generator.random(500) < confidence, np.log(confidence), confidence)
+    text = overview(*gather([tmp_path / "runs"]))
+    assert text.count("<svg") == 5 and "500 test images" in text and PER_IMAGE not in text
+    (folder / PER_IMAGE).unlink()
+    assert f"1 of 2 runs have no {PER_IMAGE}" in overview(*gather([tmp_path / "runs"]))
+    (folder / PER_IMAGE).write_bytes(b"PK")
+    with pytest.raises(UserError, match=r"per_image\.npz cannot be read"):
+        overview(*gather([tmp_path / "runs"]))
+
+
+def test_what_is_kept_of_each_image_comes_back(tmp_path):
+    confidence = np.linspace(0.1, 1, 11)
+    save_per_image(tmp_path / PER_IMAGE, confidence > 0.5, np.log(confidence), confidence)
+    found = load_per_image(tmp_path / PER_IMAGE)
+    assert (found["correct"] == (confidence > 0.5)).all()
+    assert found["confidence"] == pytest.approx(confidence, rel=1e-3)
+
+
+@pytest.mark.slow
+def test_twenty_runs_with_their_plots_are_less_than_two_megabytes(run, tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    logits, labels = torch.randn(4, 360, 10, generator=generator), torch.randint(10, (360,), generator=generator)
+    (tmp_path / "m.csv").write_text(
+        "epoch,lr,train/loss,val/acc,val/ece,val/nll\n"
+        + "".join(f"{e},{0.1 / (e + 1)},{2 / (e + 1)},{1 - 0.5 / (e + 1)},0.1,0.2\n" for e in range(30))
+    )
+    results = {
+        f"corrupted/{type}/{s}/{metric}": 0.9 - 0.1 * s for type in TYPE_LOOKS for s in range(1, 6) for metric in CELL
+    }
+    results |= {"test/acc": 0.9, "test/ece": 0.1}
+    ood = {name: torch.rand(360, generator=generator) for name in ("photos", "spliced")}
+    plots = save_classification_plots(tmp_path, results, Predicted(logits, labels), ood, tmp_path / "m.csv")
+    assert len(plots) == 9
+    for i in range(20):
+        folder = run(f"digits-net-packed-000000{i:02}", i, **results)
+        for plot in plots:
+            shutil.copy(plot, folder)
+    assert len(overview(*gather([tmp_path / "runs"]))) < 2_000_000
 
 
 def test_a_sweep_names_its_runs_and_each_run_is_there_once(run, tmp_path):
@@ -85,15 +227,16 @@ def test_files_of_many_runs_are_read(tmp_path):
     place.mkdir(parents=True)
     (place / "results.json").write_text(json.dumps({"packed": {"results": {"test/acc": 0.75}, "commit": "abc"}}))
     (place / "corrupted.json").write_text(json.dumps({"packed": {"results": {"corrupted/acc": 0.5}}}))
-    listed = [{"run": "digits-net-mimo-1", "seed": 3, "results": {"test/acc": 0.875}}, {"other": 1}]
+    listed = [{"run": "digits-net-mimo-00000001", "seed": 3, "results": {"test/acc": 0.875}}, {"other": 1}]
     (tmp_path / "results" / "listed.json").write_text(json.dumps(listed))
     runs, papers = gather([tmp_path / "results"])
     assert {run.name: run.results for run in runs} == {
         "cifar10-packed": {"test/acc": 0.75, "corrupted/acc": 0.5},
-        "digits-net-mimo-1": {"test/acc": 0.875},
+        "digits-net-mimo-00000001": {"test/acc": 0.875},
     }
     text = overview(runs, papers)
-    assert "75.0" in text and "50.0" in text and 'data-order="3"' in text
+    _, *rows = Cells(text).tables[-1]  # of all runs
+    assert rows == [["packed", "cifar10", "", "-", "75.0", "50.0"], ["mimo", "digits", "net", "3", "87.5", "-"]]
 
 
 def test_a_study_s_runs_are_rows_and_claims_a_section(tmp_path, call):
@@ -112,7 +255,11 @@ def test_a_study_s_runs_are_rows_and_claims_a_section(tmp_path, call):
     (tmp_path / "results" / "claims.json").write_text(json.dumps({"p": {"cites": "P, 2020", "entries": [entry]}}))
     assert call(report, "results").code == 0
     text = Path("report.html").read_text()
-    assert "92.5 ± 3.5" in text and "does not hold: 1, of 1 claims" in text and "Less &lt;is&gt; more." in text
+    assert (
+        ["mimo-2", "2", "92.5 ± 3.5"] in Cells(text).tables[0]
+        and "does not hold: 1, of 1 claims" in text
+        and "Less &lt;is&gt; more." in text
+    )
     assert "Checked: The seeds." in text and 'href="#claims"' in text
     (tmp_path / "results" / "claims.json").write_text("{")
     assert "claims.json is no ledger" in " ".join(call(report, "results").err.split())
@@ -129,22 +276,12 @@ def test_folders_without_results(tmp_path, run):
         gather([folder])
 
 
-def test_the_area_of_a_point_is_proportional_to_its_parameters():
-    points = [TradeoffPoint("A", "M = 2", 0.5, 100, 1e6), TradeoffPoint("B", "", 0.6, 200, 4e6)]
-    axes = tradeoff(points).axes[0]
-    areas = [collection.get_sizes()[0] for collection in axes.collections]
-    assert areas[1] == pytest.approx(4 * areas[0])
-    assert [collection.get_offsets()[0].tolist() for collection in axes.collections] == [[100, 50], [200, 60]]
-    assert axes.get_xscale() == "log"
-
-
 def test_runs_are_told_apart_by_their_settings(run, tmp_path):
     for M in (2, 4):
-        folder = run(f"digits-net-packed-{M}", **{"test/mse": 0.0125})
+        folder = run(f"digits-net-packed-0000000{M}", **{"test/mse": 0.0125})
         (folder / "config.yaml").write_text(f"method: {{M: {M}}}\nmodel: net\nseed: {M}\n")
-    text = overview(*gather([tmp_path / "runs"]))
-    heads = text.partition("<thead>")[2].partition("</thead>")[0]
-    assert ">M<" in heads and ">model<" not in heads and ">MSE<" in heads and "0.0125" in text
+    rows = Cells(overview(*gather([tmp_path / "runs"]))).tables[0][2:]
+    assert [row[0] for row in rows] == ["packed, M=2", "packed, M=4"] and "*0.0125*" in rows[0]
 
 
 def test_collected_runs_that_differ_in_their_seed_alone_are_alike():

@@ -1,0 +1,239 @@
+"""Plots that compare methods: each has one name and colour in all of them."""
+
+import math
+import re
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import EngFormatter
+from matplotlib.transforms import Bbox
+
+from ensembles.reports import style
+from ensembles.reports.schema import number, quantity, scaled
+
+BINS = 15  # of confidence, equally wide, as the ECE has them
+LEAST = 10  # images below which a bin's accuracy says little
+COVERED = np.linspace(0.02, 1, 99)
+LONGEST = 34  # characters of a name in a legend
+AWAY = (5, 13, 23, 35, 49)  # points between a point and its name: the first is preferred
+SIDES = ((1, 0), (-1, 0), (0, 1), (0, -1), (0.8, 0.7), (-0.8, 0.7), (0.8, -0.7), (-0.8, -0.7))
+
+Line = tuple[Sequence[float], Sequence[float]]
+
+
+class Compared(NamedTuple):
+    """A method, or any runs that differ in their seed alone.
+
+    Attributes:
+        results: flat, of each seed.
+        per_image: what each seed's run says of the test images, as `ensembles.reports.per_image` has it, where that is
+            known.
+    """
+
+    name: str
+    results: Sequence[Mapping]
+    per_image: Sequence[Mapping[str, np.ndarray]] = ()
+
+    def values(self, value: Callable[[Mapping], float | None]) -> list[float]:
+        """The seeds' numbers, where they are numbers."""
+        found = [value(results) for results in self.results]
+        return [number for number in found if number is not None and math.isfinite(number)]
+
+
+class Place(NamedTuple):
+    """A point with a name.
+
+    Attributes:
+        spread: half its bar, as y is measured.
+        radius: points.
+    """
+
+    x: float
+    y: float
+    spread: float
+    name: str
+    colour: str
+    radius: float = 2
+
+
+def against_cost(compared: Sequence[Compared], cost: str, key: str) -> Figure | None:
+    """A result against a cost, both by their keys; the cost's axis is logarithmic. None for fewer than two."""
+    of = quantity(cost)
+    return _points(
+        compared,
+        lambda results: found if (found := number(results, cost) or 0) > 0 else None,  # else there is no logarithm
+        lambda results: scaled(results, key),
+        (of.full or of.label, f"test {quantity(key).axis}"),
+        logarithmic=True,
+    )
+
+
+def diversity(compared: Sequence[Compared]) -> Figure | None:
+    """What averaging the members gains, against how often two of them disagree; None for fewer than two."""
+
+    def gain(results: Mapping) -> float | None:
+        ensemble, members = (scaled(results, key) for key in ("test/acc", "members/acc"))
+        return None if ensemble is None or members is None else ensemble - members
+
+    labels = ("two members disagree on (% of images)", "accuracy gained over a member (points)")
+    return _points(compared, lambda results: scaled(results, "diversity/disagreement"), gain, labels)
+
+
+def _points(
+    compared: Sequence[Compared],
+    x: Callable[[Mapping], float | None],
+    y: Callable[[Mapping], float | None],
+    labels: tuple[str, str],
+    logarithmic: bool = False,
+) -> Figure | None:
+    """A point for each, its mean over seeds, with its name; a bar is one standard deviation up and down."""
+    places = []
+    for i, one in enumerate(compared):
+        xs, ys = one.values(x), one.values(y)
+        if xs and ys:
+            spread = statistics.stdev(ys) if len(ys) > 1 else 0
+            places.append(Place(statistics.fmean(xs), statistics.fmean(ys), spread, one.name, _colour(i)))
+    if len(places) < 2:
+        return None
+    with rc_context(style.RC):
+        figure = Figure(figsize=(style.WIDTH, 3.4))
+        axes = figure.subplots()
+        for place in places:
+            axes.errorbar(place.x, place.y, yerr=place.spread or None, fmt="o", color=place.colour, capsize=2)
+        axes.margins(0.15, 0.12)
+        if logarithmic:
+            style.logarithmic(axes)
+            axes.xaxis.set_major_formatter(EngFormatter())
+        axes.set(xlabel=labels[0], ylabel=labels[1])
+        name_points(axes, places)
+    return figure
+
+
+def name_points(axes: Axes, places: Iterable[Place]) -> None:
+    """Write each name near its point, where it covers no other name or point as far as there is room."""
+    places, figure = sorted(places, key=lambda place: -place.y), axes.figure
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # what has been laid out stays where it is
+    unit = figure.dpi / 72
+    frame = axes.get_window_extent().padded(3 * unit)
+    taken = []
+    for place in places:
+        ends = axes.transData.transform([(place.x, place.y + sign * place.spread) for sign in (-1, 1)])
+        taken.append(Bbox(ends).padded((1 + place.radius) * unit))
+    for place in places:
+        text = axes.annotate(
+            place.name,
+            (place.x, place.y),
+            xytext=(0, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+            arrowprops={"arrowstyle": "-", "color": place.colour, "linewidth": 0.5, "shrinkB": place.radius + 1},
+        )
+        size = Text.get_window_extent(text).size
+        found = []
+        for away in (place.radius + further for further in AWAY):
+            for across, up in SIDES:
+                offset = away * np.array([across, up])
+                corner = axes.transData.transform(place[:2]) + unit * offset - size * [(1 - np.sign(across)) / 2, 0.5]
+                box = Bbox.from_bounds(*corner, *size)
+                inside = Bbox.intersection(box, frame)
+                outside = _area(box) - (_area(inside) if inside else 0)
+                covered = sum(_area(both) for other in taken if (both := Bbox.intersection(box, other)))
+                found.append((covered + 4 * outside, away, offset, box))
+        _, away, offset, box = min(found, key=lambda one: one[:2])
+        taken.append(box)
+        text.set_position(offset)
+        text.set_horizontalalignment(("right", "center", "left")[1 + int(np.sign(offset[0]))])
+        text.arrow_patch.set_visible(away > place.radius + AWAY[0])
+
+
+def _area(box: Bbox) -> float:
+    return max(box.width, 0) * max(box.height, 0)
+
+
+def reliability(compared: Sequence[Compared]) -> Figure | None:
+    """Accuracy minus confidence in each bin of confidence that holds enough images, of all seeds together."""
+
+    def points(one: Compared) -> Line:
+        confidence, correct = (np.concatenate([of[key] for of in one.per_image]) for key in ("confidence", "correct"))
+        bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+        held = [b for b in range(BINS) if (bins == b).sum() >= LEAST]
+        x = [float(confidence[bins == b].mean()) for b in held]
+        return x, [float(correct[bins == b].mean()) - at for b, at in zip(held, x, strict=True)]
+
+    figure = _lines(compared, points, "confidence", "accuracy minus confidence", needs_images=True, marker="o")
+    if figure:
+        figure.axes[0].axhline(0, color=style.BLACK, linewidth=0.8, zorder=1)
+    return figure
+
+
+def risk_coverage(compared: Sequence[Compared]) -> Figure | None:
+    """The error rate among the surest images against how many are answered, the mean over seeds."""
+
+    def points(one: Compared) -> Line:
+        risks = []
+        for of in one.per_image:
+            wrong = 1 - of["correct"][np.argsort(-of["confidence"], kind="stable")]
+            risk = wrong.cumsum() / np.arange(1, len(wrong) + 1)
+            risks.append(risk[np.maximum((COVERED * len(risk)).astype(int), 1) - 1])
+        return 100 * COVERED, 100 * np.mean(risks, axis=0)
+
+    return _lines(compared, points, "images answered, the surest first (%)", "errors among them (%)", True)
+
+
+def severity(compared: Sequence[Compared]) -> Figure | None:
+    """Accuracy against the severity of corruption, 0 being the test set: the mean over types and seeds."""
+
+    def points(one: Compared) -> Line:
+        found = defaultdict(list)
+        for results in one.results:
+            found[0].append(scaled(results, "test/acc"))
+            for key in results:
+                if cell := re.fullmatch(r"corrupted/\w+/(\d)/acc", key):
+                    found[int(cell[1])].append(scaled(results, key))
+        severities = sorted(found) if len(found) > 1 else []
+        return severities, [statistics.fmean(found[at]) for at in severities]
+
+    figure = _lines(compared, points, "severity of corruption (0: test set)", "accuracy (%)", marker="o")
+    if figure:
+        figure.axes[0].xaxis.get_major_locator().set_params(integer=True)
+    return figure
+
+
+def _lines(
+    compared: Sequence[Compared],
+    points: Callable[[Compared], Line],
+    x: str,
+    y: str,
+    needs_images: bool = False,
+    marker: str | None = None,
+) -> Figure | None:
+    """A line for each that has points; None where there is no line."""
+    with rc_context(style.RC):
+        figure = Figure()
+        axes = figure.subplots()
+        for i, one in enumerate(compared):
+            xs, ys = points(one) if one.per_image or not needs_images else ((), ())
+            if len(xs):
+                dashes = style.DASHES[i // len(style.SERIES) % len(style.DASHES)]
+                name = one.name if len(one.name) <= LONGEST else one.name[: LONGEST - 1] + "…"
+                axes.plot(xs, ys, color=_colour(i), linestyle=dashes, marker=marker, markersize=3, label=name)
+        if not axes.lines:
+            return None
+        axes.set(xlabel=x, ylabel=y)
+        columns = 2 if max(len(line.get_label()) for line in axes.lines) <= LONGEST // 2 else 1
+        figure.legend(loc="outside lower center", ncols=columns, fontsize=8)
+        figure.set_size_inches(style.WIDTH, 3.2 + 0.17 * -(-len(axes.lines) // columns))
+    return figure
+
+
+def _colour(i: int) -> str:
+    return style.SERIES[i % len(style.SERIES)]
