@@ -78,6 +78,9 @@ def spatter(image: Image.Image, constants: tuple) -> np.ndarray:
     return np.uint8(cv2.cvtColor(wet, cv2.COLOR_BGRA2BGR) * 255)
 
 
+RELEASED = [pixelate, jpeg_compression, defocus_blur, spatter]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=12)
@@ -90,7 +93,7 @@ def main() -> None:
     images = photographs(options.images)
     batch = torch.from_numpy(np.stack([np.array(image) for image in images])).movedim(-1, 1).contiguous()
     rows = []
-    for released in (pixelate, jpeg_compression, defocus_blur, spatter):
+    for released in RELEASED:
         for severity in SEVERITIES:
             constants = IMAGENET[released.__name__][severity - 1]
             ways = {

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-TESTED = {"corruptions", "corruptions_reference", "evaluation", "input_pipeline"}
+TESTED = {"corruptions", "corruptions_reference", "corruption_speed", "evaluation", "image_files", "input_pipeline"}
 TESTED |= {"forms", "members", "members_reference", "members_timing", "processes"}
 
 
@@ -65,6 +65,29 @@ def test_input_pipeline(run):
     rows = run("input_pipeline", *small, table="input_pipeline.csv", IMAGES=200)
     assert len(rows) == 3 and all(int(row["here"]) > 0 for row in rows)
     assert "torchvision, PIL" in Path("out/input_pipeline.md").read_text()
+
+
+def test_image_files(run):
+    small = ("--images", "8", "--batch-size", "4", "--workers", "0", "--rounds", "1")
+    (row,) = run("image_files", *small, table="image_files.csv")
+    assert row["workers"] == "0" and float(row["ratio, processor"]) > 0
+
+
+def test_corruption_speed(run, monkeypatch):
+    """Those of the released program's corruptions that are Pillow's alone; the others need OpenCV and scikit-image."""
+    filters = SimpleNamespace(gaussian=None)
+    for name, module in (("cv2", SimpleNamespace(setNumThreads=int)), ("skimage.filters", filters)):
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setitem(sys.modules, "skimage", SimpleNamespace(filters=filters))
+    program = importlib.import_module("benchmarks.corruption_speed")
+    own = [program.pixelate, program.jpeg_compression]
+    rows = run("corruption_speed", "--images", "2", "--rounds", "1", table="corruption_speed.csv", RELEASED=own)
+    assert [row["type"] for row in rows] == ["pixelate"] * 5 + ["jpeg_compression"] * 5
+    image = program.photographs(1)[0]
+    pixels = torch.from_numpy(np.array(image)).movedim(-1, 0)[None]
+    for released, constant in ((program.pixelate, 0.4), (program.jpeg_compression, 15)):  # both of severity 3
+        found = program.corrupt(pixels, released.__name__, 3)[0].movedim(0, -1).numpy()
+        assert np.array_equal(found, released(image, constant))
 
 
 @pytest.mark.slow
