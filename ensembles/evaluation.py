@@ -37,8 +37,8 @@ def collecting(trainer: Trainer, data: DataModule, run: Run) -> Iterator[Summary
     """
     saves = run.config["evaluation"]["save_predictions"]
     config = run.config
-    if data.target_scale:
-        scaled = config["data"]["likelihood"] | data.target_scale
+    if target_scale := getattr(data, "target_scale", None):  # a data module of the user's own need not have it
+        scaled = config["data"]["likelihood"] | target_scale
         config = {**config, "data": {**config["data"], "likelihood": scaled}}
     summary = build.likelihood(config["data"]).summary(**_settings(run))
     kept = {"config": config, "class_names": [str(name) for name in data.class_names]}

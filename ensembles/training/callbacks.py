@@ -127,13 +127,14 @@ class About(Callback):
 
     def on_save_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict) -> None:
         data = trainer.datamodule
+        view = getattr(data, "view_settings", None)  # a data module of the user's own need not have it
         checkpoint[ABOUT] = {
             **self.description,
             "format": FORMAT,
             "class_names": [str(name) for name in data.class_names],
             "mean": [float(value) for value in data.mean],
             "std": [float(value) for value in data.std],
-            **({"view": data.view_settings} if data.view_settings else {}),
+            **({"view": view} if view else {}),
         }
 
 
