@@ -114,7 +114,7 @@ class Grouped:
         self.network = on_meta(network)
         first = trace(network, input_shape).first
         for name, module in self.network.named_modules():
-            module.members = M
+            module.M = M
             if name == first and isinstance(module, nn.Conv2d):
                 module.forward = MethodType(_first_convolution, module)
             elif isinstance(module, nn.Conv2d):
@@ -241,7 +241,7 @@ def _at_random(name: str, tensor: Tensor) -> Tensor:
 
 def _first_convolution(layer: nn.Conv2d, x: Tensor) -> Tensor:
     """Convolve a common input with all members' weights as more outputs, or all inputs with common weights."""
-    M, convolve = layer.members, type(layer).forward
+    M, convolve = layer.M, type(layer).forward
     common, shared = x.shape[1] == layer.in_channels, layer.weight.shape[0] == layer.out_channels
     if shared and common:
         return torch.cat([convolve(layer, x)] * M, dim=1)
@@ -258,7 +258,7 @@ def _first_convolution(layer: nn.Conv2d, x: Tensor) -> Tensor:
 
 def _linear(layer: nn.Linear, x: Tensor) -> Tensor:
     """Multiply members' features, side by side in the last dimension, with members' weights."""
-    M, weight, bias = layer.members, layer.weight, layer.bias
+    M, weight, bias = layer.M, layer.weight, layer.bias
     common, shared = x.shape[-1] == layer.in_features, weight.shape[0] == layer.out_features
     if shared and common:
         return torch.cat([F.linear(x, weight, bias)] * M, dim=-1)
@@ -279,5 +279,5 @@ def _shared_norm(norm: _BatchNorm, x: Tensor) -> Tensor:
     if x.shape[1] == norm.num_features:
         return normalise(norm, x)
     last = x.movedim(1, -1)
-    flat = last.unflatten(-1, (norm.members, -1)).flatten(-3, -2)
+    flat = last.unflatten(-1, (norm.M, -1)).flatten(-3, -2)
     return normalise(norm, flat.movedim(-1, 1)).movedim(1, -1).reshape(last.shape).movedim(-1, 1)
