@@ -1,5 +1,6 @@
 """Write one self-contained page: claims, tables, figures, accuracy against speed, each run's config and plots.
 
+ensembles report                                  # of all in the folder runs
 ensembles report runs --out report.html
 ensembles report sweeps/1a2b3c4d results          # a sweep's runs, and the papers' claims, tables and figures
 """
@@ -22,7 +23,11 @@ from ensembles.reports.runs_table import gather
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "folders", nargs="+", type=Path, help="of runs, of sweeps, or of what ensembles reproduce wrote"
+        "folders",
+        nargs="*",
+        type=Path,
+        default=[Path("runs")],
+        help="of runs, of sweeps, or of what ensembles reproduce wrote (default: runs)",
     )
     parser.add_argument("--out", type=Path, default=Path("report.html"), help="the file to write")
     arguments = parser.parse_args()

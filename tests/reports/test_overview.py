@@ -265,6 +265,13 @@ def test_a_study_s_runs_are_rows_and_claims_a_section(tmp_path, call):
     assert "claims.json is no ledger" in " ".join(call(report, "results").err.split())
 
 
+def test_without_a_folder_the_page_is_of_the_folder_runs(run, call):
+    assert "There is no runs" in call(report).err
+    folder = run("digits-net-packed-1")
+    assert call(report).code == 0
+    assert f'id="{folder.name}"' in Path("report.html").read_text()
+
+
 def test_folders_without_results(tmp_path, run):
     with pytest.raises(UserError, match="There is no finished run"):
         gather([tmp_path])
