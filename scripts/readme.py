@@ -64,9 +64,7 @@ def output(command: str, folder: Path) -> str:
         text=True,
         check=True,
     )
-    lines = [
-        line.rstrip() for line in done.stdout.strip().splitlines() if "it/s" not in line
-    ]  # a progress bar's last look
+    lines = [line.rstrip() for line in done.stdout.strip().splitlines() if "━ " not in line]  # no progress bar
     return "\n".join(lines) + "\n"
 
 
