@@ -1,18 +1,14 @@
 """The plots in a run's folder, of whatever its results were reduced from."""
 
-import math
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import singledispatch
 from pathlib import Path
-from statistics import fmean
 
 import torch
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy import ndarray
 from torch import Tensor
@@ -20,12 +16,13 @@ from torch import Tensor
 from ensembles.files import replacing
 from ensembles.metrics import Predicted, RegressionSummary, Summary
 from ensembles.metrics.base import chunks, log_mean
-from ensembles.metrics.classification import BINS, Bins, Statistics, aurc, equal_width, ranked, statistics
+from ensembles.metrics.classification import BINS, Bins, Statistics, aurc, confusion, equal_width, ranked, statistics
 from ensembles.metrics.diversity import disagreement_by_class, disagreement_matrix
 from ensembles.reports import style
 from ensembles.reports.curves import curves, read_history
 from ensembles.reports.regression_plots import fit, predicted
 from ensembles.reports.schema import quantity
+from ensembles.reports.severity import severity
 
 NAMES = (
     *("curves", "reliability", "temperature", "confidence", "ood_roc", "risk_coverage", "severity", "confusion"),
@@ -38,15 +35,6 @@ FEW = 20  # a bin of fewer images is pale
 STARTS = 8  # sets of m members that are averaged over
 POINTS = 400  # of a curve over images
 EDGES = [i / BINS for i in range(BINS + 1)]  # of the reliability diagram
-FAMILIES = {
-    "noise": (style.VERMILLION, "-", ("gaussian_noise", "shot_noise", "impulse_noise")),
-    "blur": (style.BLUE, "--", ("defocus_blur", "glass_blur", "motion_blur", "zoom_blur")),
-    "weather": (style.GREEN, "-.", ("snow", "frost", "fog", "brightness")),
-    "digital": (style.ORANGE, ":", ("contrast", "elastic_transform", "pixelate", "jpeg_compression")),
-}
-TYPE_LOOKS = {type: (color, dashes) for color, dashes, types in FAMILIES.values() for type in types}
-
-BySeverity = dict[str, dict[int, float]]  # type -> severity -> value
 
 
 @singledispatch
@@ -137,7 +125,7 @@ def save_classification_plots(
             "ood_roc": ood_roc(pool.confidence, outside) if outside else None,
             "risk_coverage": risk_coverage(pool, members),
             "severity": severity(results),
-            "confusion": confusion(log_p.argmax(-1), labels, log_p.shape[1], class_names),
+            "confusion": confusions(confusion(log_p, labels), class_names),
         }
         if members:
             figures["members"] = number_of_members(*by_number(logits, labels))
@@ -228,13 +216,13 @@ def risk_coverage(pool: Statistics, members: Sequence[Statistics]) -> Figure:
     return figure
 
 
-def confusion(predicted: Tensor, labels: Tensor, classes: int, class_names: Sequence[str] | None) -> Figure:
-    """How often each class is taken for another; of many classes only the most frequent confusions."""
-    counts = (labels * classes + predicted).bincount(minlength=classes**2).view(classes, classes)
+def confusions(counts: Tensor, class_names: Sequence[str] | None) -> Figure:
+    """How often each class is taken for another, from counts (K, K); of many classes only the most frequent ones."""
+    classes = len(counts)
     names = [_fit(name, 14) for name in class_names or range(classes)]
     wrong = counts.clone().fill_diagonal_(0)
     if classes > MATRIX:
-        return _confusions(wrong, names)
+        return _most_frequent(wrong, names)
     figure = Figure(figsize=(style.WIDTH, 4.2))
     axes = figure.subplots()
     axes.imshow(wrong.numpy(), cmap="Oranges", vmin=0, vmax=max(wrong.max().item(), 1))
@@ -248,11 +236,11 @@ def confusion(predicted: Tensor, labels: Tensor, classes: int, class_names: Sequ
     axes.set_xticks(range(classes), names, rotation=90 if long else 0)
     axes.set_yticks(range(classes), names)
     axes.grid(False)
-    axes.set(xlabel="predicted class", ylabel="true class", title=f"{wrong.sum()} errors of {len(labels)} images")
+    axes.set(xlabel="predicted class", ylabel="true class", title=f"{wrong.sum()} errors of {counts.sum()} images")
     return figure
 
 
-def _confusions(wrong: Tensor, names: Sequence[str]) -> Figure:
+def _most_frequent(wrong: Tensor, names: Sequence[str]) -> Figure:
     order = wrong.flatten().argsort(descending=True, stable=True)[:CLASSES_SHOWN].flip(0)
     pairs = [divmod(i, len(names)) for i in order.tolist() if wrong.flatten()[i]]
     figure = Figure(figsize=(style.WIDTH, 3.2))
@@ -397,80 +385,3 @@ def _curve(axes: Axes, bins: Bins, label: str, color: str, look: str) -> None:
     axes.plot(x, y, look[1:], color=color, linewidth=0.8, label=label)
     shades = [to_rgba(color, 1 if count >= FEW else 0.25) for count in bins.count[held].tolist()]
     axes.scatter(x, y, s=20, c=shades, marker=look[0], zorder=3, clip_on=False)
-
-
-def by_severity(results: Mapping[str, float], metric: str) -> BySeverity:
-    """The metric of each standard type at each severity that the results have."""
-    found: BySeverity = defaultdict(dict)
-    for key, value in results.items():
-        parts = key.split("/")
-        if len(parts) == 4 and parts[0] == "corrupted" and parts[1] in TYPE_LOOKS and parts[3] == metric:
-            found[parts[1]][int(parts[2])] = value
-    return {type: dict(sorted(values.items())) for type, values in found.items()}
-
-
-def severity(results: Mapping[str, float]) -> Figure | None:
-    """Accuracy of each standard type, and ECE of each family of types, against severity, 0 being the test set.
-
-    None where the results have no standard type of corruption.
-    """
-    accuracy, ece = (by_severity(results, metric) for metric in ("acc", "ece"))
-    if not accuracy:
-        return None
-    figure = Figure(figsize=(style.WIDTH, 5.6))
-    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(1.5, 1))
-    for type, values in accuracy.items():
-        _severity_line(top, {0: results["test/acc"]} | values, 100, *TYPE_LOOKS[type], linewidth=0.9)
-    for color, dashes, types in FAMILIES.values():
-        if of_family := [ece[type] for type in types if type in ece]:
-            _severity_line(bottom, {0: results["test/ece"]} | _mean(of_family), 1, color, dashes)
-    for axes, metric, types in ((top, "acc", accuracy), (bottom, "ece", ece)):
-        points = {0: results[f"test/{metric}"]} | _mean(types.values())
-        _severity_line(axes, points, quantity(metric).scale, style.BLACK, "-", marker="o", linewidth=2, zorder=3)
-        axes.set(ylabel=quantity(metric).axis)
-        axes.set_ylim(bottom=0)
-    severities = sorted({severity for values in accuracy.values() for severity in values})
-    bottom.set_xticks([0, *severities], ["test set", *map(str, severities)])
-    bottom.set_xlabel("severity")
-    _name_lines(top, {type: 100 * values[max(values)] for type, values in accuracy.items()}, severities[-1])
-    shown = {name: looks for name, (*looks, types) in FAMILIES.items() if {*types} & accuracy.keys()}
-    handles = [Line2D([], [], color=color, linestyle=dashes) for color, dashes in shown.values()]
-    mean = Line2D([], [], color=style.BLACK, marker="o", linewidth=2)
-    figure.legend([mean, *handles], ["mean", *shown], loc="outside upper center", ncols=5, columnspacing=1)
-    return figure
-
-
-def _mean(types: Iterable[Mapping[int, float]]) -> dict[int, float]:
-    """The mean over types at each severity that one of them has."""
-    types = list(types)
-    severities = sorted({severity for values in types for severity in values})
-    return {severity: fmean(values[severity] for values in types if severity in values) for severity in severities}
-
-
-def _severity_line(axes: Axes, points: Mapping[int, float], scale: float, color: str, dashes: str, **look) -> None:
-    axes.plot(list(points), [scale * value for value in points.values()], color=color, linestyle=dashes, **look)
-
-
-def _name_lines(axes: Axes, ends: Mapping[str, float], last: float) -> None:
-    """Write the types' names at the right, in the order of their lines' ends, and no closer than they can be read."""
-    low, high = axes.get_ylim()
-    least, y = 0.067 * (high - low), -math.inf
-    places = {}
-    for type, end in sorted(ends.items(), key=lambda item: item[1]):
-        y = places[type] = max(end, y + least)
-    limit = high
-    for type in reversed(places):  # those above the axes move down, and what is below them
-        limit = places[type] = min(places[type], limit)
-        limit -= least
-    for type, place in places.items():
-        axes.annotate(
-            type.replace("_", " ").replace(" compression", "").replace(" transform", ""),
-            (last, ends[type]),
-            xytext=(1.06, place),
-            textcoords=("axes fraction", "data"),
-            va="center",
-            fontsize=7,
-            annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": TYPE_LOOKS[type][0], "linewidth": 0.5, "relpos": (0, 0.5)}
-            | {"shrinkA": 0, "shrinkB": 1},
-        )

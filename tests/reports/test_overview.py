@@ -20,8 +20,9 @@ from ensembles.metrics.summary import CELL
 from ensembles.reports import table_result
 from ensembles.reports.overview import COLUMNS, overview
 from ensembles.reports.per_image import PER_IMAGE, load_per_image, save_per_image
-from ensembles.reports.plots import TYPE_LOOKS, save_classification_plots
+from ensembles.reports.plots import save_classification_plots
 from ensembles.reports.runs_table import FinishedRun, gather
+from ensembles.reports.severity import TYPE_LOOKS
 
 
 @pytest.fixture

@@ -2,11 +2,12 @@ import math
 
 import pytest
 import torch
+from torch.nn.functional import one_hot
 
 from ensembles.errors import UserError
 from ensembles.metrics import Predicted, scores
 from ensembles.metrics.base import log_mean
-from ensembles.metrics.classification import statistics
+from ensembles.metrics.classification import confusion, statistics
 from ensembles.metrics.diversity import disagreement_matrix
 from ensembles.metrics.ood import detection
 from ensembles.reports import plots
@@ -192,13 +193,14 @@ def test_numbers_of_members_go_from_the_mean_member_to_the_ensemble():
 def test_confusion_counts_each_image_once():
     labels = torch.tensor([0, 0, 1, 2, 2, 2])
     predicted = torch.tensor([0, 1, 1, 0, 0, 2])
-    axes = plots.confusion(predicted, labels, 3, ["cat", "dog", "a bird of a long name"]).axes[0]
+    counts = [confusion(one_hot(predicted, K).double().log(), labels) for K in (3, 100)]
+    axes = plots.confusions(counts[0], ["cat", "dog", "a bird of a long name"]).axes[0]
     assert {(text.get_position(), text.get_text()) for text in axes.texts} == {
         *(((0, 0), "1"), ((1, 0), "1"), ((1, 1), "1"), ((0, 2), "2"), ((2, 2), "1"))
     }
     assert axes.get_title() == "3 errors of 6 images"
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["cat", "dog", "a bird of a l…"]
-    many = plots.confusion(predicted, labels, 100, None).axes[0]
+    many = plots.confusions(counts[1], None).axes[0]
     assert [tick.get_text() for tick in many.get_yticklabels()] == ["0 → 1", "2 → 0"]
     assert [bar.get_width() for bar in many.patches] == [1, 2]
 

@@ -4,7 +4,7 @@ import pytest
 from matplotlib.text import Text
 
 from ensembles.metrics.shift import ALEXNET
-from ensembles.reports.plots import FAMILIES, severity
+from ensembles.reports.severity import FAMILIES, severity
 
 
 def results(types, severities=(1, 2, 3, 4, 5)):
