@@ -46,7 +46,6 @@ def main() -> None:
     check(options.overrides)
     rows = []
     for varied, config in combinations(options.overrides):
-        del config.hydra
         config.runtime.progress = False
         rows.append(varied | measure(checked(config), options.rounds))
     show(rows, options)
@@ -64,7 +63,7 @@ def measure(plain: dict, rounds: int) -> dict:
         run = Run(plain, Path(folder))
 
         def evaluate() -> dict:
-            trainer = make_trainer(config, run, about, monitor=None)
+            trainer = make_trainer(config, run, about, method)
             with evaluation.collecting(trainer, data, run) as summary:
                 if evaluation.validates(run):
                     trainer.validate(method, data, verbose=False)

@@ -76,9 +76,7 @@ def runs(processes: int, folder: Path) -> list[Run]:
     found = []
     for _, _, overrides in cases():
         ((_, config),) = combinations([*overrides, f"trainer.devices={processes}", f"runs_dir={folder}"])
-        choices = config.hydra.runtime.choices
-        del config.hydra
-        found.append(Run.of(checked(config), choices))
+        found.append(Run.of(checked(config), config.hydra.runtime.choices))
     return found
 
 

@@ -52,7 +52,7 @@ def fit_and_test(run: Run) -> None:
     from ensembles.rng import seed_of
     from ensembles.training.loggers import publish
     from ensembles.training.resuming import newest
-    from ensembles.training.trainer import make_trainer
+    from ensembles.training.trainer import configure_members, make_trainer
 
     started = time.time()
     images = image_hashes(run.test_images) if leads() else {}
@@ -66,8 +66,8 @@ def fit_and_test(run: Run) -> None:
     method.recipe = build.call(config.recipe)
     method.setup("fit")  # before the optimiser of what is saved is held against its own
     data.deal = method.deal
-    monitor = method.likelihood.monitor if config.data.val_fraction > 0 else None
-    trainer = make_trainer(config, run, description, monitor)
+    configure_members(method, config)
+    trainer = make_trainer(config, run, description, method)
     if config.train and not config.method.get("checkpoints"):
         with INTERRUPTION.released():
             trainer.fit(method, data, ckpt_path=newest(run, method, trainer), weights_only=True)

@@ -45,7 +45,7 @@ def _command() -> str | None:
     program, *arguments = sys.argv
     if program.startswith("ensembles "):
         return " ".join(sys.argv)
-    path, root = Path(program).resolve(), Path(__file__).resolve().parents[1]
+    path, root = Path(program).parent.resolve() / Path(program).name, Path(__file__).resolve().parents[1]
     if path.is_relative_to(root):
         program = path.relative_to(root).as_posix()
     return " ".join(["python", program, *arguments]) if sys.argv[0] else None

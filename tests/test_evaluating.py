@@ -15,9 +15,7 @@ from ensembles.errors import UserError
 
 def composed(*overrides):
     ((_, config),) = combinations(["train=false", *overrides])
-    choices = config.hydra.runtime.choices
-    del config.hydra
-    return checked(config), choices
+    return checked(config), config.hydra.runtime.choices
 
 
 @pytest.fixture
@@ -27,7 +25,6 @@ def run(tmp_path, monkeypatch):
 
     def run(*overrides):
         ((_, config),) = combinations(list(overrides))
-        del config.hydra
         config = checked(config)
         Path("run").mkdir()
         Path("run/config.yaml").write_text(yaml.safe_dump(config))

@@ -40,9 +40,7 @@ def old_run(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", OLD["networks"])
 def test_the_same_command_has_the_same_folder(name):
     ((_, config),) = combinations([*OLD["networks"][name]["arguments"], *QUIET, REDRAWN])
-    choices = config.hydra.runtime.choices
-    del config.hydra
-    assert Run.of(checked(config), choices).folder.name == name
+    assert Run.of(checked(config), config.hydra.runtime.choices).folder.name == name
 
 
 @pytest.mark.parametrize("name", OLD["networks"])

@@ -15,7 +15,7 @@ from PIL import Image
 
 from ensembles.cli.composing import checked
 from ensembles.cli.overrides import check, combinations
-from ensembles.cluster.settings import job_settings
+from ensembles.cluster import job_settings
 from ensembles.runs import Run
 
 ROOT = Path(__file__).parents[1]
@@ -74,7 +74,6 @@ def composed(arguments):
     assert parsed.multirun or len(found) == 1
     for _, config in found:
         job_settings(config)
-        del config.hydra
         checked(config)
     return found
 
@@ -111,9 +110,7 @@ def test_settings_in_the_text_are_there():
 
 def test_the_run_that_is_named_is_the_defaults():
     ((_, config),) = combinations([])
-    choices = config.hydra.runtime.choices
-    del config.hydra
-    name = Run.of(checked(config), choices).folder.name
+    name = Run.of(checked(config), config.hydra.runtime.choices).folder.name
     named = RUN.findall(README)
     assert len(named) >= 2 and set(named) == {name}, "python scripts/readme.py writes README.md anew"
 

@@ -38,9 +38,7 @@ def renamed(command):
 def planned(words):
     check(words)
     ((_, config),) = combinations(words)
-    choices = config.hydra.runtime.choices
-    del config.hydra
-    return Run.of(checked(config), choices)
+    return Run.of(checked(config), config.hydra.runtime.choices)
 
 
 @pytest.mark.parametrize(("command", "folder"), FORMER["folders"])
@@ -94,7 +92,6 @@ def test_a_former_name_in_a_file_of_the_users_own(tmp_path, file, text, word, fo
     path.write_text(text)
     check([word], str(tmp_path))
     ((_, config),) = combinations([word], str(tmp_path))
-    del config.hydra
     with pytest.raises(UserError, match=rf"A config file has the key {former}, which is called [\w.]+ now: rename it"):
         checked(config)
 

@@ -322,7 +322,6 @@ def counted(overrides: tuple[str, ...], metric: str) -> float:
 
     check(list(overrides))
     ((_, config),) = combinations(list(overrides))
-    del config.hydra
     _, ensemble, backbone = networks(checked(config))
     if metric == "cost/params":
         return cost.parameters(ensemble)

@@ -1,5 +1,6 @@
 """What stands between the command line and a run, and what every program does around its own work. Imports no torch."""
 
+import argparse
 import os
 import select
 import sys
@@ -8,16 +9,30 @@ from contextlib import contextmanager
 from typing import TextIO
 
 from ensembles.cli import paper_rows  # noqa: F401  its source of configs, and the recipes' resolver, are known to Hydra
-from ensembles.errors import show_own_warnings
+from ensembles.errors import complain, show_own_warnings
+
+TRUST = {"action": "append", "default": [], "metavar": "PACKAGE", "help": "your package that may be called; repeatable"}
+
+
+def command_parser(description: str, epilog: str | None = None) -> argparse.ArgumentParser:
+    """Make a command's parser, which shows the module's docstring as it is written."""
+    form = argparse.RawDescriptionHelpFormatter
+    return argparse.ArgumentParser(description=description, epilog=epilog, formatter_class=form)
 
 
 @contextmanager
 def program() -> Iterator[None]:
-    """Wrap a script's ``main``: the user's own modules are found, warnings are one line, and a closed pipe ends it."""
+    """Wrap a command's ``main``: find the user's own modules, and turn errors into sentences and exit codes."""
     sys.path.append(os.getcwd())  # networks, methods and data sets of the user's own, by their module's name
     show_own_warnings(speaks=True)
     with piped():
-        yield
+        try:
+            yield
+        except Exception as error:
+            complain(error)
+            sys.exit(1)
+        except KeyboardInterrupt:
+            sys.exit(130)
 
 
 @contextmanager

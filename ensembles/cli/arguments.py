@@ -14,7 +14,7 @@ from ensembles.cli import paper_rows
 from ensembles.cli.composing import checked
 from ensembles.cli.overrides import check, combinations
 from ensembles.cli.search import ASKED, SPACE, Search, is_search
-from ensembles.cluster.settings import CLUSTERS, job_settings
+from ensembles.cluster import CLUSTERS, job_settings
 from ensembles.errors import UserError, complain
 from ensembles.recipes import CONFIGS
 from ensembles.runs import Run
@@ -131,11 +131,9 @@ def plan_sweep(arguments: list[str], config_dir: str | None = None) -> Sweep:
     """
     runs, jobs, by_plugin = [], [], False
     for varied, config in combinations(arguments, config_dir):
-        choices = config.hydra.runtime.choices
         jobs.append(job_settings(config))
         by_plugin |= not {config.hydra.launcher._target_, config.hydra.sweeper._target_} <= BASIC | CLUSTERS.keys()
-        del config.hydra
-        runs.append((varied, Run.of(checked(config), choices)))
+        runs.append((varied, Run.of(checked(config), config.hydra.runtime.choices)))
     return Sweep.begin(arguments, runs, jobs, by_plugin)
 
 

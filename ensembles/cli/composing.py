@@ -121,18 +121,19 @@ OmegaConf.register_new_resolver("table_fingerprint", table_fingerprint, replace=
 
 
 def checked(config: DictConfig) -> dict:
-    """The config as plain containers, all values within their limits.
+    """Give the config, without Hydra's part, as plain containers, all values within their limits.
 
     Raises:
         UserError: names the key that is missing or out of its range.
     """
     try:
-        plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        own = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+        plain = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
         raise UserError(f"{error.full_key} has no value: give it one, {error.full_key}=...") from error
     except OmegaConfBaseException as error:
-        if own := _own(error):
-            raise own from None
+        if cause := _user_error(error):
+            raise cause from None
         raise UserError(f"{reason(error)}.") from error
     for group in ("logger", "strategy"):
         plain[group] = plain.get(group) or {}  # logger=[] leaves the group out
@@ -157,8 +158,8 @@ def checked(config: DictConfig) -> dict:
     return plain
 
 
-def _own(error: BaseException | None) -> UserError | None:
-    """The package's own error that a resolver has raised, from under what OmegaConf has made of it."""
+def _user_error(error: BaseException | None) -> UserError | None:
+    """Find the package's own error that a resolver has raised, from under what OmegaConf has made of it."""
     while error is not None and not isinstance(error, UserError):
         error = error.__cause__ or error.__context__
     return error

@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ensembles.cli.as_trained import as_trained
+from ensembles.cli.checkpoint_config import compose_as_trained
 from ensembles.cli.composing import composed, composing, set_values
 from ensembles.errors import UserError, reason
 from ensembles.renamed import require_present
@@ -151,7 +151,7 @@ def combinations(arguments: list[str], config_dir: str | None = None) -> list[tu
                 bases[fixed] = composed(list(fixed))
             config = deepcopy(bases[fixed])
             set_values(config, [text for text, is_plain in zip(combination, plain, strict=True) if is_plain])
-            config, _ = as_trained(config, config.hydra.runtime.choices, combination)
+            config, _ = compose_as_trained(config, config.hydra.runtime.choices, combination)
             found.append(({key: values[key] for key in varied}, config))
     return found
 

@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 
 from ensembles.cli.composing import checked, composed, composing
 from ensembles.cli.overrides import check, parsed
-from ensembles.cluster.settings import CLUSTERS
+from ensembles.cluster import CLUSTERS
 from ensembles.errors import UserError, complain, reason
 from ensembles.files import held
 from ensembles.reports.schema import quantity
@@ -118,9 +118,7 @@ class Search(Sweep):
         try:
             with composing(self.config_dir):
                 config = composed([*self.fixed, *(f"{key}={text}" for key, text in chosen.items())])
-            choices = config.hydra.runtime.choices
-            del config.hydra
-            run = Run.of(checked(config), choices)
+            run = Run.of(checked(config), config.hydra.runtime.choices)
         except UserError as error:
             complain(error)
             return None

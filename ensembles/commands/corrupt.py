@@ -6,31 +6,22 @@ ensembles corrupt data=image_folder data.root=photos data.corrupted.types=all
 Types that are there already are left as they are, so an interrupted command can be given again.
 """
 
-import argparse
-import sys
-
-from ensembles.cli import program
+from ensembles.cli import command_parser, program
 from ensembles.cli.composing import checked
 from ensembles.cli.overrides import check, combinations
-from ensembles.errors import complain
 
 
 @program()
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     parser.add_argument(
         "overrides", nargs="+", help="of ensembles train: data=option, data.key=value; several sets: a,b"
     )
     parser.add_argument("-cd", "--config-dir", help="a folder of your own configs")
     arguments = parser.parse_args()
-    try:
-        check(arguments.overrides, arguments.config_dir)
-        for _, config in combinations(arguments.overrides, arguments.config_dir):
-            del config.hydra
-            corrupt(checked(config))
-    except Exception as error:
-        complain(error)
-        sys.exit(1)
+    check(arguments.overrides, arguments.config_dir)
+    for _, config in combinations(arguments.overrides, arguments.config_dir):
+        corrupt(checked(config))
 
 
 def corrupt(config: dict) -> None:

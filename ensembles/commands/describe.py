@@ -9,17 +9,22 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from ensembles.cli import program
+from ensembles.cli import command_parser, program
 from ensembles.cli.composing import checked
 from ensembles.cli.overrides import check, combinations
-from ensembles.errors import UserError, complain
+from ensembles.errors import UserError
 from ensembles.files import write_text
 from ensembles.reports.schema import column
 from ensembles.reports.terminal import RunRow, compare, write_csv
+
+if TYPE_CHECKING:  # it imports torch
+    from ensembles.cost import Description
 
 WIDTH = 120  # of the table in a file or a pipe
 COLUMNS = ("cost/params", "cost/member_params", "cost/mult_adds", "cost/forward_passes")
@@ -27,38 +32,32 @@ COLUMNS = ("cost/params", "cost/member_params", "cost/mult_adds", "cost/forward_
 
 @program()
 def main() -> None:
-    arguments = parse()
-    try:
-        check(arguments.overrides, arguments.config_dir)
-        described = combinations(arguments.overrides, arguments.config_dir)
-        if len(described) > 1 and not arguments.multirun:
-            raise UserError("The command line has several configurations: describe them side by side with -m.")
-        good = show_all(described, arguments) if arguments.multirun else show_one(described[0][1], arguments.json)
-    except UserError as error:
-        good = complain(error)
-    sys.exit(not good)
-
-
-def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     parser.add_argument("overrides", nargs="*", help="as for ensembles train: group=option, key=value")
     parser.add_argument("-m", "--multirun", action="store_true", help="one table over all combinations of a=1,2 b=3,4")
     parser.add_argument("-cd", "--config-dir", help="a folder of your own configs")
     parser.add_argument("--json", action="store_true", help="print JSON, with the keys of results.json's cost")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table of -m there")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write the table of -m there, with all digits")
-    return parser.parse_intermixed_args()
+    arguments = parser.parse_intermixed_args()
+    check(arguments.overrides, arguments.config_dir)
+    described = combinations(arguments.overrides, arguments.config_dir)
+    if arguments.multirun:
+        sys.exit(not show_all(described, arguments))
+    if len(described) > 1:
+        raise UserError("The command line has several configurations: describe them side by side with -m.")
+    show_one(described[0][1], arguments.json)
 
 
-def show_one(config, as_json: bool) -> bool:
-    """Describe one configuration."""
-    plain, choices = split(config)
+def show_one(config: DictConfig, as_json: bool) -> None:
+    """Describe one composed configuration."""
+    plain, choices = checked(config), config.hydra.runtime.choices
     from ensembles.cost import describe  # imports torch, so only when there is something to describe
 
     found = describe(plain)
     if as_json:
         print(json.dumps(as_dict(found), indent=2))
-        return True
+        return
     console = Console()
     size = "x".join(map(str, found.input_shape))
     what = "numbers" if "likelihood" in plain["data"] else "classes"
@@ -78,18 +77,10 @@ def show_one(config, as_json: bool) -> bool:
         console.print("What tells the members apart is not trained.")
     for note in found.notes:
         console.print(f"note: {note}", markup=False)
-    return True
 
 
-def split(config) -> tuple[dict, dict]:
-    """A composed config, checked, and the options chosen for its groups."""
-    choices = config.hydra.runtime.choices
-    del config.hydra
-    return checked(config), choices
-
-
-def sharing(found) -> Table:
-    """Where members share and where they differ."""
+def sharing(found: "Description") -> Table:
+    """Tabulate where members share parameters and where they differ."""
     table = Table(box=None, padding=(0, 2, 0, 0), title="Parameters by stage", title_justify="left")
     table.add_column("stage")
     for head in ("shared by all", f"own, of each of {found.M}") if found.M > 1 else ("parameters",):
@@ -100,19 +91,20 @@ def sharing(found) -> Table:
     return table
 
 
-def as_dict(found) -> dict:
+def as_dict(found: "Description") -> dict:
+    """Give what ``--json`` prints of a configuration."""
     stages = [{"stage": stage.name, "shared": stage.shared, "own": stage.own} for stage in found.stages]
     return {**found.costs, "members": found.M, "sharing": stages, "notes": found.notes}
 
 
 def show_all(described: Sequence, arguments: argparse.Namespace) -> bool:
-    """Describe several configurations in one table; those that cannot work are in it with the reason."""
+    """Describe several configurations in one table, those that cannot work with the reason; returns whether any can."""
     from ensembles.cost import describe
 
     rows, dicts = [], []
     for varied, config in described:
         try:
-            found = describe(split(config)[0])
+            found = describe(checked(config))
             rows.append(RunRow(varied, "works", found.costs))
             dicts.append({"overrides": varied, **as_dict(found)})
         except UserError as error:

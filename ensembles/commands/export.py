@@ -6,31 +6,22 @@ ensembles export --trust mine runs/<run>/best.ckpt ensemble.pt2     # a network 
 The file says itself what it takes and gives: in ONNX's metadata, or in a .pt2's extra file ensembles.json.
 """
 
-import argparse
-import sys
 from pathlib import Path
 
-from ensembles.cli import program
-from ensembles.errors import complain
+from ensembles.cli import TRUST, command_parser, program
 
 
 @program()
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("out", type=Path, help="the file to write: .pt2 is torch.export's format, .onnx is ONNX")
     parser.add_argument("--members", action="store_true", help="give the members' probabilities as a second output")
     parser.add_argument("--floats", action="store_true", help="take images as floats from 0 to 1 instead of uint8")
-    parser.add_argument(
-        "--trust", action="append", default=[], metavar="PACKAGE", help="your package that may be called; repeatable"
-    )
+    parser.add_argument("--trust", **TRUST)
     arguments = parser.parse_args()
-    try:
-        from ensembles.export import export  # imports torch, which takes seconds
+    from ensembles.export import export  # imports torch, which takes seconds
 
-        said = export(**vars(arguments))
-    except Exception as error:
-        complain(error)
-        sys.exit(1)
+    said = export(**vars(arguments))
     print(f"{arguments.out}: {arguments.out.stat().st_size:,} bytes; predicts as the checkpoint does.")
     print(f"In go {said['description']}.")

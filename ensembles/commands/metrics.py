@@ -1,13 +1,11 @@
 """Compute a run's results again from its saved predictions, without its network."""
 
-import argparse
-import sys
 from pathlib import Path
 
 import yaml
 
-from ensembles.cli import program
-from ensembles.errors import UserError, complain
+from ensembles.cli import TRUST, command_parser, program
+from ensembles.errors import UserError
 from ensembles.limits import require
 from ensembles.reports.terminal import show
 
@@ -37,20 +35,14 @@ def changes(overrides: list[str]) -> dict[str, bool | float | None]:
 
 @program()
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = command_parser(__doc__)
     parser.add_argument("run", type=Path, help="a run's folder, evaluated with evaluation.save_predictions=true")
     parser.add_argument(
         "setting", nargs="*", help=f"what to evaluate otherwise: {', '.join(f'{s}=...' for s in SETTINGS)}"
     )
-    parser.add_argument(
-        "--trust", action="append", default=[], metavar="PACKAGE", help="your package whose likelihood may be called"
-    )
+    parser.add_argument("--trust", **TRUST)
     arguments = parser.parse_args()
-    try:
-        changed = changes(arguments.setting)
-        from ensembles.evaluation import evaluate_again  # imports torch, which takes seconds
+    changed = changes(arguments.setting)
+    from ensembles.evaluation import evaluate_again  # imports torch, which takes seconds
 
-        show(evaluate_again(arguments.run, changed, arguments.trust), arguments.run)
-    except Exception as error:
-        complain(error)
-        sys.exit(1)
+    show(evaluate_again(arguments.run, changed, arguments.trust), arguments.run)

@@ -7,12 +7,10 @@ A line an image: the file, its most probable class and that class's probability,
 mutual information between prediction and member, both in nats.
 """
 
-import argparse
-import sys
 from pathlib import Path
 
-from ensembles.cli import program
-from ensembles.errors import UserError, complain
+from ensembles.cli import TRUST, command_parser, program
+from ensembles.errors import UserError
 from ensembles.files import write_rows
 
 COLUMNS = ("file", "class", "probability", "entropy", "mutual_information")
@@ -20,20 +18,14 @@ COLUMNS = ("file", "class", "probability", "entropy", "mutual_information")
 
 @program()
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     parser.add_argument("run", type=Path, help="a run's folder, or a checkpoint")
     parser.add_argument("images", nargs="+", help="image files, and folders of them")
     parser.add_argument("--out", type=Path, default=Path("predictions.csv"), help="the CSV to write (%(default)s)")
-    parser.add_argument(
-        "--trust", action="append", default=[], metavar="PACKAGE", help="your package that may be called; repeatable"
-    )
+    parser.add_argument("--trust", **TRUST)
     arguments = parser.parse_args()
-    try:
-        rows = predicted(arguments.run, arguments.images, arguments.trust)
-        write_rows(arguments.out, [COLUMNS, *rows])
-    except Exception as error:
-        complain(error)
-        sys.exit(1)
+    rows = predicted(arguments.run, arguments.images, arguments.trust)
+    write_rows(arguments.out, [COLUMNS, *rows])
     print(f"{arguments.out}: {len(rows):,} images.")
 
 

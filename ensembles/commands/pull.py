@@ -4,25 +4,18 @@ ensembles pull https://example.org/packed
 ensembles pull hf://user/name --to zoo/packed
 """
 
-import argparse
-import sys
 from pathlib import Path
 
-from ensembles.cli import program
-from ensembles.errors import complain
+from ensembles.cli import command_parser, program
 
 
 @program()
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     parser.add_argument("source", help="a folder, a URL of one, or hf://user/name")
     parser.add_argument("--to", type=Path, metavar="FOLDER", help="the folder to write (default: zoo/<the run's name>)")
     arguments = parser.parse_args()
-    try:
-        from ensembles.zoo.sharing import pull  # imports torch, which takes seconds
+    from ensembles.zoo.sharing import pull  # imports torch, which takes seconds
 
-        folder = pull(arguments.source, arguments.to)
-    except Exception as error:
-        complain(error)
-        sys.exit(1)
+    folder = pull(arguments.source, arguments.to)
     print(f'In {folder}: ensembles.load("{folder}") in Python, or ensembles verify {folder}')

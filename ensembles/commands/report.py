@@ -5,15 +5,12 @@ ensembles report runs --out report.html
 ensembles report sweeps/1a2b3c4d results          # a sweep's runs, and the papers' claims, tables and figures
 """
 
-import argparse
-import sys
 from pathlib import Path
 
 from rich.console import Console
 
 from ensembles.claims.ledger import LEDGER, load_ledger
-from ensembles.cli import program
-from ensembles.errors import UserError, complain
+from ensembles.cli import command_parser, program
 from ensembles.files import write_text
 from ensembles.reports.overview import overview
 from ensembles.reports.runs_table import gather
@@ -21,7 +18,7 @@ from ensembles.reports.runs_table import gather
 
 @program()
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     parser.add_argument(
         "folders",
         nargs="*",
@@ -31,11 +28,7 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=Path("report.html"), help="the file to write")
     arguments = parser.parse_args()
-    try:
-        ledgers = [folder / LEDGER for folder in arguments.folders if (folder / LEDGER).is_file()]
-        claims = load_ledger(ledgers[0]) if ledgers else None
-        write_text(arguments.out, overview(*gather(arguments.folders), claims))
-    except UserError as error:
-        complain(error)
-        sys.exit(1)
+    ledgers = [folder / LEDGER for folder in arguments.folders if (folder / LEDGER).is_file()]
+    claims = load_ledger(ledgers[0]) if ledgers else None
+    write_text(arguments.out, overview(*gather(arguments.folders), claims))
     Console().print(f"The page: {arguments.out}", soft_wrap=True)

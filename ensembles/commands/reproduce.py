@@ -15,8 +15,8 @@ from pathlib import Path
 from rich.console import Console
 
 from ensembles import papers
-from ensembles.cli import program
-from ensembles.errors import UserError, complain
+from ensembles.cli import command_parser, program
+from ensembles.errors import UserError
 from ensembles.papers import Table
 from ensembles.papers.scales import NAMES, SMALL, STUDY, Scale, scale
 from ensembles.reports.paper_result import FULL
@@ -28,29 +28,23 @@ from ensembles.reproduction.running import Planned, custom_settings, is_wanted, 
 @program()
 def main() -> None:
     arguments = parse()
-    try:
-        if arguments.list:
-            show_list(arguments)
-            sys.exit()
-        if arguments.scale == SMALL:
-            show_small(arguments)
-            sys.exit()
-        wanted = planned(arguments)
-        if arguments.dry_run:
-            for table, rows in wanted:
-                print(*running.commands(table, rows, arguments.only, arguments.overrides), sep="\n")
-            sys.exit()
-        complete = [reproduce(table, rows, arguments) for table, rows in wanted]
-    except UserError as error:
-        complain(error)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    if arguments.list:
+        show_list(arguments)
+        sys.exit()
+    if arguments.scale == SMALL:
+        show_small(arguments)
+        sys.exit()
+    wanted = planned(arguments)
+    if arguments.dry_run:
+        for table, rows in wanted:
+            print(*running.commands(table, rows, arguments.only, arguments.overrides), sep="\n")
+        sys.exit()
+    complete = [reproduce(table, rows, arguments) for table, rows in wanted]
     sys.exit(not all(complete))
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     parser.add_argument(
         "words",
         nargs="*",

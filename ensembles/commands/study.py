@@ -12,8 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from ensembles.cli import program
-from ensembles.errors import UserError, complain
+from ensembles.cli import command_parser, program
 from ensembles.studies import running
 from ensembles.studies.study import Study
 
@@ -21,28 +20,22 @@ from ensembles.studies.study import Study
 @program()
 def main() -> None:
     arguments = parse()
-    try:
-        study = Study.of(arguments.folder)
-        rows = study.chosen(arguments.rows)
-        if arguments.search:
-            running.search(arguments.folder, study, rows, arguments.overrides, arguments.run)
-            sys.exit()
-        if arguments.times:
-            from ensembles.studies import timing  # which needs torch
+    study = Study.of(arguments.folder)
+    rows = study.chosen(arguments.rows)
+    if arguments.search:
+        running.search(arguments.folder, study, rows, arguments.overrides, arguments.run)
+        sys.exit()
+    if arguments.times:
+        from ensembles.studies import timing  # which needs torch
 
-            timing.times(arguments.folder, study, rows, arguments.times)
-            arguments.run = False
-        done = running.study(arguments.folder, study, rows, arguments.seeds, arguments.overrides, arguments.run)
-    except UserError as error:
-        complain(error)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
+        timing.times(arguments.folder, study, rows, arguments.times)
+        arguments.run = False
+    done = running.study(arguments.folder, study, rows, arguments.seeds, arguments.overrides, arguments.run)
     sys.exit(not done)
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     parser.add_argument("folder", type=Path, help="the study's folder, with its study.yaml")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="overrides for all of its runs")
     parser.add_argument("--rows", type=lambda text: text.split(","), help="run these alone, by their names")

@@ -4,7 +4,6 @@ ensembles sweep                    # all in sweeps/
 ensembles sweep sweeps/1a2b3c4d --json
 """
 
-import argparse
 import json
 import sys
 from collections import Counter
@@ -13,8 +12,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from ensembles.cli import program
-from ensembles.errors import UserError, complain
+from ensembles.cli import command_parser, program
+from ensembles.errors import UserError
 from ensembles.reports.terminal import RunRow, compare
 from ensembles.sweeps import Sweep
 
@@ -56,22 +55,18 @@ def overview(sweeps: list[Sweep], rows: list[list[RunRow]]) -> Table:
 
 @program()
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, epilog="The exit code is 0 where all runs are done, else 1.")
+    parser = command_parser(__doc__, epilog="The exit code is 0 where all runs are done, else 1.")
     parser.add_argument("folder", nargs="*", type=Path, help="a sweep's folder; several, or none for all in sweeps")
     parser.add_argument("--json", action="store_true", help="print it for other programs")
     arguments = parser.parse_args()
-    try:
-        sweeps = found(arguments.folder)
-        rows = [sweep.rows() for sweep in sweeps]
-        console = Console()
-        if arguments.json:
-            print(json.dumps([plain(*pair) for pair in zip(sweeps, rows, strict=True)], indent=2))
-        elif len(sweeps) == 1:
-            console.print(compare(rows[0]))
-        else:
-            console.print(overview(sweeps, rows))
-    except Exception as error:
-        complain(error)
-        sys.exit(1)
+    sweeps = found(arguments.folder)
+    rows = [sweep.rows() for sweep in sweeps]
+    console = Console()
+    if arguments.json:
+        print(json.dumps([plain(*pair) for pair in zip(sweeps, rows, strict=True)], indent=2))
+    elif len(sweeps) == 1:
+        console.print(compare(rows[0]))
+    else:
+        console.print(overview(sweeps, rows))
     if any(row.status != "done" for own in rows for row in own):
         sys.exit(1)

@@ -15,10 +15,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ensembles.cli import piped
 from ensembles.cli.arguments import planned_sweep
-from ensembles.cli.as_trained import as_trained
+from ensembles.cli.checkpoint_config import compose_as_trained
 from ensembles.cli.composing import checked, refused
 from ensembles.cli.search import Search
-from ensembles.cluster.submission import submit
+from ensembles.cluster import submit
 from ensembles.errors import Interrupted, UserError, complain
 from ensembles.experiment import run_experiment
 from ensembles.processes import leads
@@ -31,7 +31,7 @@ def alone(config: DictConfig, sweep: Sweep | None = None) -> bool:
     """Carry out the run of a config that Hydra has composed; returns whether there are results."""
     try:
         of_hydra = HydraConfig.get()
-        config, choices = as_trained(config, of_hydra.runtime.choices, of_hydra.overrides.task)
+        config, choices = compose_as_trained(config, of_hydra.runtime.choices, of_hydra.overrides.task)
         run = Run.of(checked(config), choices)
     except Exception as error:
         return complain(error)

@@ -6,24 +6,18 @@ ensembles verify results/leaderboard/mine.json --stamp --by "the maintainers"
 ensembles verify results/cifar10 --row packed --seed 0
 """
 
-import argparse
 import json
 import sys
 
 from rich.console import Console
 
-from ensembles.cli import program
-from ensembles.errors import complain
+from ensembles.cli import TRUST, command_parser, program
 from ensembles.reports.terminal import add_row, grid
 
 
 @program()
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="The exit code is 0 where the digits agree, else 1.",
-    )
+    parser = command_parser(__doc__, epilog="The exit code is 0 where the digits agree, else 1.")
     parser.add_argument("source", help="a run's folder, a URL, hf://user/name, a row's JSON, or a study's folder")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as for ensembles train, such as data.root=")
     parser.add_argument("--row", help="of a study's folder: the row; of a file of many runs: the run's name")
@@ -33,19 +27,13 @@ def main() -> None:
     parser.add_argument("--by", metavar="NAME", help="who verifies it, for the stamp")
     parser.add_argument("--json", action="store_true", help="print each difference for other programs")
     parser.add_argument("-cd", "--config-dir", help="a folder of your own configs")
-    parser.add_argument(
-        "--trust", action="append", default=[], metavar="PACKAGE", help="your package that may be called; repeatable"
-    )
+    parser.add_argument("--trust", **TRUST)
     arguments = vars(parser.parse_intermixed_args())
     as_json = arguments.pop("json")
     arguments = {key: value for key, value in arguments.items() if value is not None}
-    try:
-        from ensembles.zoo.verifying import verify  # imports torch, which takes seconds
+    from ensembles.zoo.verifying import verify  # imports torch, which takes seconds
 
-        found = verify(**arguments)
-    except Exception as error:
-        complain(error)
-        sys.exit(1)
+    found = verify(**arguments)
     if as_json:
         rows = {
             k: {"said": found.said[k], "found": found.found[k], "difference": d} for k, d in found.differences.items()

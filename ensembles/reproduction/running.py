@@ -123,9 +123,7 @@ def _runs(arguments: list[str], seeds: int) -> list[Run]:
     if len(found) > 1:
         raise UserError("a row has one configuration: give each override one value.")
     config = found[0][1]
-    choices = config.hydra.runtime.choices
-    del config.hydra
-    plain = checked(config)
+    plain, choices = checked(config), config.hydra.runtime.choices
     return [Run.of({**plain, "seed": seed}, choices) for seed in range(seeds)]
 
 

@@ -163,9 +163,7 @@ class Study(BaseModel):
         words = [*self.overrides(row), *overrides]
         check(words)
         ((_, config),) = combinations(words)
-        choices = config.hydra.runtime.choices
-        del config.hydra
-        return Run.of({**checked(config), "seed": seed}, choices)
+        return Run.of({**checked(config), "seed": seed}, config.hydra.runtime.choices)
 
 
 def settings(config: Mapping) -> dict:

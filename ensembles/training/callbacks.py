@@ -1,21 +1,18 @@
-"""What happens beside a run's steps: its losses and metrics are kept, its predictions collected, its passes sped up."""
+"""Lightning callbacks beside a run's steps: losses and metrics, seeds, predictions to collect, compiled passes."""
 
 import csv
 import io
 import math
-import re
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 from pytorch_lightning import Callback, LightningModule, Trainer
-from torch import Tensor, nn
+from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 from torchmetrics.utilities.distributed import gather_all_tensors
 
-from ensembles.checkpoints import ABOUT, FORMAT
 from ensembles.errors import UserError
 from ensembles.files import write_text
 from ensembles.rng import seed_of
@@ -81,7 +78,7 @@ class Losses(Callback):
         self.sum, self.steps = kept["sum"], kept["steps"]
 
 
-class KeyedSteps(Callback):
+class SeededSteps(Callback):
     """Seed what a network draws in a step (dropout, say) by the step, so that a resumed run draws the same."""
 
     def __init__(self, seed: int) -> None:
@@ -94,7 +91,7 @@ class KeyedSteps(Callback):
 
 
 class History(Callback):
-    """Metrics of every epoch in a CSV file; kept in checkpoints too, so a resumed run's file has no gap or double."""
+    """Write every epoch's metrics to a CSV file; checkpoints keep them, so a resumed run's has no gap or double."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -117,43 +114,6 @@ class History(Callback):
 
     def load_state_dict(self, state: dict) -> None:
         self.rows = state["rows"]
-
-
-class About(Callback):
-    """Put into each checkpoint how to build its network again and how its inputs were normalised."""
-
-    def __init__(self, description: dict) -> None:
-        self.description = description
-
-    def on_save_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict) -> None:
-        data = trainer.datamodule
-        view = getattr(data, "view_settings", None)  # a data module of the user's own need not have it
-        checkpoint[ABOUT] = {
-            **self.description,
-            "format": FORMAT,
-            "class_names": [str(name) for name in data.class_names],
-            "mean": [float(value) for value in data.mean],
-            "std": [float(value) for value in data.std],
-            **({"view": view} if view else {}),
-        }
-
-
-class KeepEpochs(Callback):
-    """Keep a checkpoint of the start and of every k-th epoch, ``<epochs done>.ckpt``, for what follows a training."""
-
-    def __init__(self, folder: Path, every: int) -> None:
-        self.folder, self.every = folder, every
-
-    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        if trainer.global_step == 0:
-            self._keep(trainer, 0)
-
-    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
-        if (trainer.current_epoch + 1) % self.every == 0:
-            self._keep(trainer, trainer.current_epoch + 1)
-
-    def _keep(self, trainer: Trainer, done: int) -> None:
-        trainer.save_checkpoint(self.folder / f"{done:04d}.ckpt")
 
 
 def gather(parts: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
@@ -215,64 +175,6 @@ class Collector(Callback):
         elif last:
             self.take_reduced(name, self._metric.compute())
             self._metric = None
-
-
-LONG = 5_000  # steps; in a shorter training compiling can take longer than it saves
-
-
-class Form(Callback):
-    """Run members in a form of `ensembles.methods.forms`.
-
-    Raises:
-        UserError: ``grouped`` is asked for, and the method runs all its members at once anyway, or part of them.
-    """
-
-    def __init__(self, form: str) -> None:
-        self.form = form
-
-    def setup(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
-        if self.form == "grouped" and not module.ensemble.has_forms:
-            raise UserError(
-                f"runtime.form=grouped is for methods with M networks, not for {type(module).__name__}: set it to auto."
-            )
-        module.ensemble.form = self.form
-
-
-BF16 = re.compile(r"\b(avx512_bf16|amx_bf16)\b")  # of /proc/cpuinfo
-HALVED = 256  # outputs of the widest convolution; ResNet-18's step takes 0.51 to 0.55 of its time in half precision
-
-
-class HalfPrecisionHint(Callback):
-    """Say before a training on a processor with instructions for bf16 that it could take about half as long."""
-
-    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        widths = [layer.out_channels for layer in module.modules() if isinstance(layer, nn.Conv2d)]
-        pixels = module.ensemble.input_shape[-1]
-        if trainer.is_global_zero and pixels >= 32 and max(widths, default=0) >= HALVED and cpu_computes_in_bf16():
-            warnings.warn(
-                "This processor computes in bf16: trainer.precision=bf16-mixed would take about half the time.",
-                stacklevel=1,
-            )
-
-
-def cpu_computes_in_bf16() -> bool:
-    """Tell whether this processor has instructions for bf16; only Linux says so."""
-    try:
-        return bool(BF16.search(Path("/proc/cpuinfo").read_text()))
-    except OSError:
-        return False
-
-
-class Contiguous(Callback):
-    """Keep images and weights in torch's default layout instead of channels-last, which is the faster one.
-
-    On one CPU core a pass and its gradients in channels-last take these shares of the default layout's time: ResNet-18
-    on 32x32 images 0.83, at half its width 0.81, SmallCNN 0.76, on 8x8 images 0.58, a packed ResNet-18 0.91.
-    """
-
-    def setup(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
-        module.memory_format = torch.contiguous_format
-        module.ensemble.to(memory_format=torch.contiguous_format)
 
 
 class Compiled(Callback):

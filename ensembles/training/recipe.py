@@ -47,21 +47,14 @@ class Recipe:
     freeze_trunk: bool = False
 
     def __post_init__(self) -> None:
-        settings = ("epochs", "batch_size", "warmup_epochs", "l1", "l2", "norms_lr", "label_smoothing")
-        require("recipe.", **{name: getattr(self, name) for name in settings})
+        settings = dict(vars(self))
         for name in ("optimizer", "schedule"):
-            if not callable(getattr(self, name)):
-                raise UserError(
-                    f"recipe.{name} is {getattr(self, name)!r}, but must be {{_target_: ..., its settings}}."
-                )
-        for name in ("decay_norms", "freeze_trunk"):
-            if not isinstance(getattr(self, name), bool):
-                raise UserError(f"recipe.{name} is {getattr(self, name)!r}, but must be true or false.")
-        if self.loss not in ("cross_entropy", "binary_cross_entropy"):
-            raise UserError(f"recipe.loss is {self.loss!r}, but must be cross_entropy or binary_cross_entropy.")
+            if not callable(setting := settings.pop(name)):
+                raise UserError(f"recipe.{name} is {setting!r}, but must be {{_target_: ..., its settings}}.")
+        require("recipe.", **settings)
 
     def criterion(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The mean loss of logits (N, K) on labels (N,), or on each class's share (N, K)."""
+        """Compute the mean loss of logits (N, K) on labels (N,), or on each class's share (N, K)."""
         if self.loss == "cross_entropy":
             return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
         shares = labels if labels.is_floating_point() else F.one_hot(labels, logits.shape[1]).to(logits.dtype)
@@ -69,12 +62,12 @@ class Recipe:
         return F.binary_cross_entropy_with_logits(logits, shares)
 
     def factor(self, epochs_done: float) -> float:
-        """The learning rate's factor after so many epochs, counted in fractions."""
+        """Compute the learning rate's factor after so many epochs, counted in fractions."""
         warmup = min(1.0, epochs_done / self.warmup_epochs) if self.warmup_epochs else 1.0
         return warmup * self.schedule(epochs_done, self.epochs)
 
     def optimizers(self, parameter_groups: list[dict], steps: int) -> dict:
-        """What LightningModule.configure_optimizers returns; the rate changes from step to step.
+        """Make what LightningModule.configure_optimizers returns; the rate changes from step to step.
 
         Args:
             parameter_groups: as torch.optim takes them, each with what differs from the recipe for its ``params``. A
@@ -110,7 +103,7 @@ class Recipe:
                         parameter.grad.add_(weight.sign(), alpha=l1).add_(weight, alpha=2 * l2)
 
     def _groups(self, parameter_groups: list[dict]) -> list[dict]:
-        """What differs from the recipe in torch's own terms, with ``penalised`` and with norms and biases apart."""
+        """Give what differs from the recipe in torch's terms, with ``penalised`` and with norms and biases apart."""
         groups = []
         for given in parameter_groups:
             changes = {key: value for key, value in given.items() if key not in ("params", "norms")}
@@ -128,7 +121,7 @@ class Recipe:
 
 
 def multistep(milestones: Sequence[float], decay: float, of: int) -> Callable[[float, int], float]:
-    """Times ``decay`` at each milestone; counted in epochs of a training of ``of`` epochs, and stretched with it."""
+    """Multiply by ``decay`` at each milestone, counted in epochs of a training of ``of`` and stretched with it."""
     require("recipe.schedule.", milestones=milestones, decay=decay, of=of)
 
     def factor(epochs_done: float, epochs: int) -> float:
@@ -138,7 +131,7 @@ def multistep(milestones: Sequence[float], decay: float, of: int) -> Callable[[f
 
 
 def cosine(floor: float = 0.0) -> Callable[[float, int], float]:
-    """Half a cosine from 1 to ``floor`` over the whole training (Loshchilov & Hutter, 2017)."""
+    """Follow half a cosine from 1 to ``floor`` over the whole training (Loshchilov & Hutter, 2017)."""
     require("recipe.schedule.", floor=floor)
 
     def factor(epochs_done: float, epochs: int) -> float:
@@ -148,13 +141,8 @@ def cosine(floor: float = 0.0) -> Callable[[float, int], float]:
 
 
 def triangular(peak: float) -> Callable[[float, int], float]:
-    """Rise in a straight line from 0 to 1 at the share ``peak`` of the training, then fall in one to 0.
-
-    Raises:
-        UserError: a peak that is not between 0 and 1.
-    """
-    if isinstance(peak, bool) or not isinstance(peak, int | float) or not 0 < peak < 1:
-        raise UserError(f"recipe.schedule.peak is {peak!r}, but must be a number between 0 and 1.")
+    """Rise in a straight line from 0 to 1 at the share ``peak`` of the training, then fall in one to 0."""
+    require("recipe.schedule.", peak=peak)
 
     def factor(epochs_done: float, epochs: int) -> float:
         done = epochs_done / epochs

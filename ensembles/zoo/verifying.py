@@ -157,9 +157,7 @@ def _evaluated(weights: Path, overrides: Sequence[str], config_dir: str | None) 
         if len(found) > 1:
             raise UserError("The command line has several configurations: a run is verified in one.")
         ((_, config),) = found
-        choices = config.hydra.runtime.choices
-        del config.hydra
-        run = Run.of(checked(config), choices)
+        run = Run.of(checked(config), config.hydra.runtime.choices)
         run_experiment(run, brief=True)
         return run.results()
 

@@ -12,11 +12,7 @@ from ensembles.errors import UserError
 def planned(*arguments, config_dir=None, multirun=False):
     """The checked configs of a command line."""
     check(arguments, config_dir, multirun)
-    configs = []
-    for _, config in combinations(arguments, config_dir):
-        del config.hydra
-        configs.append(checked(config))
-    return configs
+    return [checked(config) for _, config in combinations(arguments, config_dir)]
 
 
 def refusal(*arguments, **options):

@@ -4,7 +4,7 @@ import pytest
 from hydra import compose
 
 from ensembles.cli.composing import composing
-from ensembles.cluster.settings import job_settings
+from ensembles.cluster import job_settings
 from tests.conftest import TINY
 
 CPU = "trainer.accelerator=cpu"

@@ -12,8 +12,9 @@ from ensembles import build
 from ensembles.cli.composing import checked, composing
 from ensembles.data import Digits
 from ensembles.recipes import CONFIGS
-from ensembles.training.callbacks import Compiled, Contiguous
+from ensembles.training.callbacks import Compiled
 from ensembles.training.recipe import Recipe
+from ensembles.training.trainer import configure_members
 
 METHODS = sorted(path.stem for path in (CONFIGS / "method").glob("*.yaml"))
 SETTINGS = {"mixture": ["method.grouping=flat"]}
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 every_method = pytest.mark.parametrize("method", METHODS)
 
 
-def trained(method, *callbacks, precision=32, model="model=small_cnn"):
+def trained(method, *callbacks, precision=32, model="model=small_cnn", channels_last=True):
     """A method after two steps on digits, and the losses of both."""
     with composing():
         config = checked(compose("train", [f"method={method}", model, *SETTINGS.get(method, ())]))
@@ -30,6 +31,7 @@ def trained(method, *callbacks, precision=32, model="model=small_cnn"):
     about = {"method": config["method"], "model": config["model"], "num_classes": 10, "in_channels": 1, "image_size": 8}
     module = build.method(about)
     module.recipe = Recipe(lambda groups: torch.optim.SGD(groups, lr=0.05), 1, 8, lambda done, of: 1.0)
+    configure_members(module, OmegaConf.create({"runtime": {"channels_last": channels_last}, "strategy": None}))
     data = Digits(batch_size=8, val_fraction=0)
     data.deal = module.deal
     losses = Losses()
@@ -108,7 +110,7 @@ def test_a_short_training_is_not_compiled_by_itself():
 @pytest.mark.parametrize("method", ["packed", "batch_ensemble", "mimo"])
 def test_the_layout_changes_no_result(method):
     last, losses = trained(method)
-    contiguous, others = trained(method, Contiguous())
+    contiguous, others = trained(method, channels_last=False)
     assert others == pytest.approx(losses, rel=1e-5)
     torch.testing.assert_close(contiguous.state_dict(), last.state_dict(), rtol=1e-4, atol=1e-6)
     for module, layout in ((last, torch.channels_last), (contiguous, torch.contiguous_format)):
@@ -124,5 +126,5 @@ def test_a_processor_without_bf16_is_said_to_be_slow_at_it(has, monkeypatch):
     config = OmegaConf.create({"trainer": {"precision": "bf16-mixed", "accelerator": "cpu"}})
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        trainer._require_precision(config)
+        trainer._require_precision(config, None)
     assert [("no instructions for bf16" in str(warning.message)) for warning in said] == [True] * (not has)

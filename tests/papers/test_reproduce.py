@@ -54,9 +54,7 @@ def test_a_multirun_runs_the_configurations_that_the_rows_name(tmp_path):
         (planned,) = plan(table, 1)
         names = experiments.write_experiments(table, tmp_path)
         ((_, config),) = combinations([f"experiment={names[number]}"], str(tmp_path))
-        choices = config.hydra.runtime.choices
-        del config.hydra
-        run = Run.of(checked(config), choices)
+        run = Run.of(checked(config), config.hydra.runtime.choices)
         assert (run.folder, run.evaluation) == (planned.runs[0].folder, planned.runs[0].evaluation)
 
 

@@ -91,7 +91,7 @@ def going_on(tmp_path, monkeypatch):
     about = build.description(config, data)
     method = build.method(about)
     method.recipe = build.call(config.recipe)
-    trainer = make_trainer(config, run, about, ("val/acc", "max"))
+    trainer = make_trainer(config, run, about, method)
     return run, lambda: newest(run, method, trainer)
 
 

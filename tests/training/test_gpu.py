@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ensembles.training.callbacks import KeyedSteps, Losses
+from ensembles.training.callbacks import Losses, SeededSteps
 
 pytestmark = pytest.mark.gpu
 ON_GPU = ("trainer.accelerator=gpu", "method=mimo")
@@ -56,7 +56,7 @@ def test_the_forms_train_alike(tiny, method):
 @pytest.mark.parametrize("method", ["deterministic", "packed", "batch_ensemble", "mimo", "dropout"])
 def test_no_step_waits_between_two_looks_at_the_loss(tiny, monkeypatch, method):
     """From the second step on: the first one looks up algorithms and moves the images."""
-    start, look = KeyedSteps.on_train_batch_start, Losses.look
+    start, look = SeededSteps.on_train_batch_start, Losses.look
 
     def starting(self, trainer, module, batch, batch_idx):
         start(self, trainer, module, batch, batch_idx)
@@ -67,7 +67,7 @@ def test_no_step_waits_between_two_looks_at_the_loss(tiny, monkeypatch, method):
         torch.cuda.set_sync_debug_mode("default")
         look(self, epoch)
 
-    monkeypatch.setattr(KeyedSteps, "on_train_batch_start", starting)
+    monkeypatch.setattr(SeededSteps, "on_train_batch_start", starting)
     monkeypatch.setattr(Losses, "look", looking)
     ended = tiny("trainer.accelerator=gpu", f"method={method}", "recipe.epochs=1")
     assert ended.code == 0, ended.err

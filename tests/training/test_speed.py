@@ -6,8 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
-from ensembles.training.callbacks import Compiled, HalfPrecisionHint
+from ensembles.training.callbacks import Compiled
+from ensembles.training.trainer import _require_precision
 
 
 def only(pattern, where="runs"):
@@ -44,10 +46,10 @@ def test_layout_and_compilation_are_the_same_run(tiny, monkeypatch):
     [(256, 32, True, True), (64, 32, True, False), (256, 8, True, False), (256, 32, False, False)],
 )
 def test_half_precision_is_named_where_it_would_gain(monkeypatch, recwarn, width, pixels, computes, said):
-    monkeypatch.setattr("ensembles.training.callbacks.cpu_computes_in_bf16", lambda: computes)
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: computes)
     module = torch.nn.Sequential(torch.nn.Conv2d(3, width, 3))
     module.ensemble = SimpleNamespace(input_shape=(3, pixels, pixels))
-    HalfPrecisionHint().on_train_start(SimpleNamespace(is_global_zero=True), module)
+    _require_precision(OmegaConf.create({"trainer": {"precision": 32, "accelerator": "cpu"}, "train": True}), module)
     assert ["trainer.precision=bf16-mixed" in str(warning.message) for warning in recwarn] == [True] * said
 
 

@@ -1,4 +1,4 @@
-"""Runs as jobs: what a job does, handing jobs to submitit, and waiting for them. Torch is not imported here."""
+"""Runs as jobs of a cluster: their settings, what a job does, submission and waiting. Torch is not imported here."""
 
 import importlib.util
 import json
@@ -12,6 +12,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from ensembles.errors import Interrupted, UserError, complain, reason
@@ -20,25 +22,92 @@ from ensembles.files import write_text
 from ensembles.runs import Run
 from ensembles.signals import INTERRUPTION
 
+OmegaConf.register_new_resolver("times", lambda a, b: a * b, replace=True)
+OmegaConf.register_new_resolver("gpus", lambda accelerator, n: None if accelerator == "cpu" else n, replace=True)
+
+AGREE = {"nodes": "num_nodes", "tasks_per_node": "devices", "gpus_per_node": "devices"}
+CLUSTERS = {"submitit.SlurmExecutor": "slurm", "submitit.LocalExecutor": "local"}
+MEMORY = ("mem_gb", "mem_per_gpu", "mem_per_cpu")
+FOREIGN = ("submitit_folder", "stderr_to_stdout")  # Hydra adds them where hydra-submitit-launcher is installed too
+
+
+def job_settings(config: DictConfig) -> dict | None:
+    """Give the settings of the run's job, or None if the run is no job of a cluster.
+
+    Args:
+        config: a composed config with Hydra's own part.
+
+    Raises:
+        UserError: settings that contradict each other; the sentence names both.
+    """
+    if config.hydra.launcher._target_ not in CLUSTERS:
+        return None
+    try:
+        settings = OmegaConf.to_container(config.hydra.launcher, resolve=True)
+    except OmegaConfBaseException as error:
+        raise UserError(f"hydra.launcher: {reason(error)}.") from error
+    settings["cluster"] = CLUSTERS[settings.pop("_target_")]
+    for key in FOREIGN:
+        settings.pop(key, None)
+    trainer = config.trainer
+    if settings["cluster"] == "local":
+        settings = _local(config, settings)
+    if trainer.accelerator == "cpu" and settings["gpus_per_node"]:
+        raise UserError(
+            f"hydra.launcher.gpus_per_node={settings['gpus_per_node']} contradicts trainer.accelerator=cpu: drop one."
+        )
+    for key, wanted in AGREE.items():
+        if settings.get(key) not in (None, trainer[wanted]):
+            raise UserError(
+                f"hydra.launcher.{key}={settings[key]} contradicts trainer.{wanted}={trainer[wanted]}:"
+                f" set only trainer.{wanted}, the job follows."
+            )
+    _check_resources(settings)
+    return settings
+
+
+def _local(config: DictConfig, settings: dict) -> dict:
+    if config.trainer.num_nodes > 1:
+        raise UserError(
+            f"hydra/launcher=submitit_local is one machine, but trainer.num_nodes={config.trainer.num_nodes}:"
+            " take hydra/launcher=submitit_slurm."
+        )
+    # one task, which starts the run's processes itself
+    kept = {key: settings[key] for key in ("cluster", "timeout_min", "gpus_per_node")}
+    return kept | {"at_a_time": config.hydra.sweeper.max_batch_size or 1}
+
+
+def _check_resources(settings: dict) -> None:
+    given = [f"hydra.launcher.{key}={settings[key]}" for key in MEMORY if settings.get(key) is not None]
+    if len(given) > 1:
+        raise UserError(f"{' and '.join(given)} contradict each other: set all but one to null.")
+    for key in ("timeout_min", "array_parallelism", "cpus_per_task"):
+        if key in settings and (not isinstance(settings[key], int) or settings[key] < 1):
+            raise UserError(f"hydra.launcher.{key} is {settings[key]!r}, but must be an integer of at least 1.")
+    if settings.get("signal_delay_s", 0) >= 60 * settings["timeout_min"]:
+        raise UserError(
+            f"hydra.launcher.signal_delay_s={settings['signal_delay_s']} leaves a job no time to work before it is told"
+            f" to save: it must be less than hydra.launcher.timeout_min={settings['timeout_min']} minutes."
+        )
+
 
 def queued() -> set[str] | None:
-    """The ids of the user's jobs that wait, run or end just now, those of arrays as ``5_2``; None without an answer."""
-    try:
-        answer = subprocess.run(
-            ["squeue", "--me", "--noheader", "--array", "--format=%i"], capture_output=True, text=True, timeout=60
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return set(answer.stdout.split()) if answer.returncode == 0 else None
+    """List the ids of the user's jobs that SLURM knows, those of arrays as ``5_2``; None without an answer."""
+    answer = _asked("squeue", "--me", "--noheader", "--array", "--format=%i")
+    return None if answer is None else set(answer.split())
 
 
 def described(job: str) -> dict[str, str]:
-    """What ``scontrol show job`` tells, such as JobState and PreemptTime; empty for a job that SLURM does not know."""
+    """Read what ``scontrol show job`` tells, such as JobState and PreemptTime; nothing of a job unknown to SLURM."""
+    return dict(re.findall(r"(\w+)=(\S+)", _asked("scontrol", "show", "job", job) or ""))
+
+
+def _asked(*command: str) -> str | None:
     try:
-        answer = subprocess.run(["scontrol", "show", "job", job], capture_output=True, text=True, timeout=60)
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired):
-        return {}
-    return dict(re.findall(r"(\w+)=(\S+)", answer.stdout))
+        return None
+    return answer.stdout if answer.returncode == 0 else None
 
 
 @dataclass(frozen=True)
@@ -85,8 +154,8 @@ def _preempted() -> bool:
 
 
 @dataclass(frozen=True)
-class Ticket:
-    """A run's job.
+class SubmittedJob:
+    """What is kept of a run's job, in ``job.json`` of the run's folder.
 
     Attributes:
         id: the cluster's name for it.
@@ -98,8 +167,8 @@ class Ticket:
     log: str
 
     @classmethod
-    def of(cls, run: Run) -> "Ticket | None":
-        """The run's last job."""
+    def of(cls, run: Run) -> "SubmittedJob | None":
+        """Read the run's last job."""
         try:
             return cls(run, **json.loads((run.folder / "job.json").read_text()))
         except (OSError, ValueError, TypeError):
@@ -124,11 +193,11 @@ SHARED = {"name", "timeout_min", "mem_gb", "nodes", "cpus_per_task", "gpus_per_n
 ELSEWHERE = {"cluster", "at_a_time", "max_num_timeout"}  # settings that do not describe a job
 
 
-def start(runs: list[Run], settings: dict, folder: Path) -> list[tuple[Ticket, object]]:
-    """Submit a job for each run: its ticket, which is kept in the run's folder, and submitit's job.
+def start(runs: list[Run], settings: dict, folder: Path) -> list[tuple[SubmittedJob, object]]:
+    """Submit a job for each run: what is kept of it in the run's folder, and submitit's job.
 
     Args:
-        settings: the jobs', as `ensembles.cluster.settings.job_settings` returns them.
+        settings: the jobs', as `job_settings` returns them.
         folder: for the jobs' logs, and what submitit keeps.
 
     Raises:
@@ -144,29 +213,24 @@ def start(runs: list[Run], settings: dict, folder: Path) -> list[tuple[Ticket, o
     for run in runs:
         if run.config["force"]:  # here, as a job that is requeued must not
             run.set_aside()
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, sys.path)])
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, sys.path)])
+    limits = {"slurm_max_num_timeout": settings["max_num_timeout"]} if cluster == "slurm" else {}
     try:
-        executor = submitit.AutoExecutor(folder / "%j", cluster=cluster, **_limits(settings))
+        executor = submitit.AutoExecutor(folder / "%j", cluster=cluster, **limits)
         executor.update_parameters(stderr_to_stdout=True, **_parameters(settings))
         with executor.batch():
             jobs = [executor.submit(Job(run)) for run in runs]
     except (submitit.core.utils.FailedJobError, AssertionError, NameError) as error:
         raise UserError(f"The jobs cannot be submitted: {reason(error)}.") from error
-    tickets = [
-        Ticket(run, job.job_id, str(folder / job.job_id / job.paths.stdout.name))
-        for run, job in zip(runs, jobs, strict=True)
-    ]
-    for ticket in tickets:
-        ticket.keep()
-    return list(zip(tickets, jobs, strict=True))
-
-
-def _limits(settings: dict) -> dict:
-    return {"slurm_max_num_timeout": settings["max_num_timeout"]} if settings["cluster"] == "slurm" else {}
+    started = []
+    for run, job in zip(runs, jobs, strict=True):
+        started.append((SubmittedJob(run, job.job_id, str(folder / job.job_id / job.paths.stdout.name)), job))
+        started[-1][0].keep()
+    return started
 
 
 def _parameters(settings: dict) -> dict:
-    """The settings by the names that submitit has for them."""
+    """Give the settings by the names that submitit has for them."""
     given = {key: value for key, value in settings.items() if key not in ELSEWHERE and value is not None}
     if settings["cluster"] == "slurm":
         given["additional_parameters"] = {"requeue": True} | given["additional_parameters"]
@@ -183,7 +247,7 @@ def submit(jobs: list[tuple[dict, Run]], folder: Path) -> None:
     """Submit the runs that have no results and are in no job yet; returns when all their jobs have ended.
 
     Args:
-        jobs: settings of a run's job, as `ensembles.cluster.settings.job_settings` returns them, and the run.
+        jobs: settings of a run's job, as `job_settings` returns them, and the run.
         folder: for the jobs' logs, and what submitit keeps.
 
     Raises:
@@ -191,7 +255,15 @@ def submit(jobs: list[tuple[dict, Run]], folder: Path) -> None:
         UserError: submitit or SLURM is not there, or refuses.
     """
     console = Console(soft_wrap=True, highlight=False)
-    waiting, alike = _sorted(jobs)
+    known = queued() or set()
+    waiting: list[SubmittedJob] = []
+    alike: dict[str, dict[Path, Run]] = {}  # by their jobs' settings, the runs that are to be in one
+    for settings, run in jobs:
+        before = SubmittedJob.of(run)
+        if before and before.id in known:
+            waiting.append(before)
+        elif run.config["force"] or run.results() is None:
+            alike.setdefault(json.dumps(settings), {})[run.folder] = run
     if waiting:
         console.print(f"Waiting for {_listed(waiting)}, submitted before.")
     for text, runs in alike.items():
@@ -199,43 +271,30 @@ def submit(jobs: list[tuple[dict, Run]], folder: Path) -> None:
         size = settings.get("at_a_time", len(runs))
         for first in range(0, len(runs), size):
             started = start(list(runs.values())[first : first + size], settings, folder)
-            tickets = [ticket for ticket, _ in started]
-            console.print(f"Started {_listed(tickets)}; what they write is in {folder}.")
+            submitted = [kept for kept, _ in started]
+            console.print(f"Started {_listed(submitted)}; what they write is in {folder}.")
             if settings["cluster"] == "slurm":
-                waiting += tickets
+                waiting += submitted
             else:
                 while not all(job.done() for _, job in started):
                     time.sleep(POLL)
-                for ticket in tickets:
-                    ticket.close()
+                for job in submitted:
+                    job.close()
     _wait(waiting)
 
 
-def _sorted(jobs: list[tuple[dict, Run]]) -> tuple[list[Ticket], dict[str, dict[Path, Run]]]:
-    """The tickets of runs that are in a job, and by their jobs' settings those that are to be in one."""
-    known = queued() or set()
-    waiting, alike = [], {}
-    for settings, run in jobs:
-        ticket = Ticket.of(run)
-        if ticket and ticket.id in known:
-            waiting.append(ticket)
-        elif run.config["force"] or run.results() is None:
-            alike.setdefault(json.dumps(settings), {})[run.folder] = run
-    return waiting, alike
-
-
-def _wait(tickets: list[Ticket]) -> None:
+def _wait(jobs: list[SubmittedJob]) -> None:
     """Wait until SLURM lists none of the jobs any more; one that is requeued stays listed."""
     began = time.monotonic()
-    while tickets:
+    while jobs:
         time.sleep(min(LONGEST, max(POLL, (time.monotonic() - began) / 20)))
         known = queued()
         if known is not None:
-            for ticket in tickets:
-                if ticket.id not in known:
-                    ticket.close()
-            tickets = [ticket for ticket in tickets if ticket.id in known]
+            for job in jobs:
+                if job.id not in known:
+                    job.close()
+            jobs = [job for job in jobs if job.id in known]
 
 
-def _listed(tickets: list[Ticket]) -> str:
-    return f"{len(tickets)} job{'s' * (len(tickets) > 1)} ({', '.join(ticket.id for ticket in tickets)})"
+def _listed(jobs: list[SubmittedJob]) -> str:
+    return f"{len(jobs)} job{'s' * (len(jobs) > 1)} ({', '.join(job.id for job in jobs)})"

@@ -1,4 +1,4 @@
-"""When a run is saved, and how: each file is there whole or as it was before."""
+"""When a training writes a checkpoint, of what, and how: each file is there whole or as it was before."""
 
 import io
 import os
@@ -8,13 +8,13 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
-from ensembles.checkpoints import read_checkpoint
+from ensembles.checkpoints import ABOUT, FORMAT, read_checkpoint
 from ensembles.errors import Interrupted, UserError
 from ensembles.runs import Run
 from ensembles.signals import INTERRUPTION
@@ -62,7 +62,7 @@ class DurableIO(TorchCheckpointIO):
                 draft.unlink()
 
     def load_checkpoint(self, path: str | Path, map_location: object = None, weights_only: bool | None = None) -> dict:
-        """What `ensembles.checkpoints.read` gives of the file, however it is asked for."""
+        """Read the file by `read_checkpoint`, however it is asked for."""
         return read_checkpoint(path)
 
 
@@ -183,3 +183,40 @@ class Checkpoints(Checkpoint):
         largest = torch.tensor(values)
         dist.all_reduce(largest, dist.ReduceOp.MAX, self._group)
         return largest.tolist()
+
+
+class NetworkDescription(Callback):
+    """Put into each checkpoint how to build its network again and how its inputs were normalised."""
+
+    def __init__(self, description: dict) -> None:
+        self.description = description
+
+    def on_save_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict) -> None:
+        data = trainer.datamodule
+        view = getattr(data, "view_settings", None)  # a data module of the user's own need not have it
+        checkpoint[ABOUT] = {
+            **self.description,
+            "format": FORMAT,
+            "class_names": [str(name) for name in data.class_names],
+            "mean": [float(value) for value in data.mean],
+            "std": [float(value) for value in data.std],
+            **({"view": view} if view else {}),
+        }
+
+
+class KeepEpochs(Callback):
+    """Keep a checkpoint of the start and of every k-th epoch, ``<epochs done>.ckpt``, for what follows a training."""
+
+    def __init__(self, folder: Path, every: int) -> None:
+        self.folder, self.every = folder, every
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        if trainer.global_step == 0:
+            self._keep(trainer, 0)
+
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        if (trainer.current_epoch + 1) % self.every == 0:
+            self._keep(trainer, trainer.current_epoch + 1)
+
+    def _keep(self, trainer: Trainer, done: int) -> None:
+        trainer.save_checkpoint(self.folder / f"{done:04d}.ckpt")

@@ -1,4 +1,4 @@
-"""Evaluating a checkpoint: its own method, model and data, as it was trained. Torch is imported only to read it.
+"""The config that evaluates a checkpoint: its own method, model and data. Torch is imported only to read it.
 
 What a file says only chooses among the options of the config groups and gives them plain values: it names no code.
 """
@@ -22,11 +22,11 @@ NETWORK = ("method", "model")  # a checkpoint says itself what these are; of its
 FREE = {"method.samples"}  # a trained network can be evaluated with another value
 
 
-def as_trained(config: DictConfig, choices: Mapping, overrides: Sequence[str]) -> tuple[DictConfig, Mapping]:
-    """A config and its groups' choices; where it only evaluates ``ckpt_path``, composed again as that was trained.
+def compose_as_trained(config: DictConfig, choices: Mapping, overrides: Sequence[str]) -> tuple[DictConfig, Mapping]:
+    """Give a config and its groups' choices; where it only evaluates ``ckpt_path``, compose them as that was trained.
 
     Args:
-        config: what the overrides are composed to, while configs can be composed; Hydra's own are kept if it has them.
+        config: what the overrides are composed to, while configs can be composed.
 
     Raises:
         UserError: a checkpoint that cannot be read, that no option is of, or that an override contradicts.
@@ -35,21 +35,21 @@ def as_trained(config: DictConfig, choices: Mapping, overrides: Sequence[str]) -
         return config, choices
     if config.train:
         raise UserError(f"ckpt_path={config.ckpt_path} is a checkpoint to evaluate, which needs train=false.")
+    from ensembles.checkpoints import ABOUT, read_checkpoint
+
     path = network_file(config.ckpt_path)
     given = {override.key_or_group for override in OverridesParser.create().parse_overrides(list(overrides))}
-    wanted = _network(path)
-    recorded = _recorded(path)
+    wanted = {group: read_checkpoint(path)[ABOUT][group] for group in NETWORK}
+    recorded = _recorded_config(path)
     if recorded and ("data" not in given or recorded["data"].get("_target_") == config.data.get("_target_")):
         data = dict(recorded["data"])
         likelihood = data.pop("likelihood", None)
         wanted |= {"data": data} | ({"data/likelihood": likelihood} if likelihood else {})
     elif "data" not in given:
         raise UserError(f"{path} has no config.yaml beside it that says what it was trained on: add data=...")
-    chosen = {group: _option(group, settings, choices, given, path) for group, settings in wanted.items()}
+    chosen = [f"{group}={_option(group, settings, choices, given, path)}" for group, settings in wanted.items()]
     others = [text for text in overrides if text.partition("=")[0] not in wanted]
-    found = compose(
-        "train", [*(f"{group}={name}" for group, name in chosen.items()), *others], return_hydra_config=True
-    )
+    found = compose("train", [*chosen, *others], return_hydra_config=True)
     for group, settings in wanted.items():
         _put(found, group, settings, given, path)
     found.ckpt_path = str(path)
@@ -57,26 +57,19 @@ def as_trained(config: DictConfig, choices: Mapping, overrides: Sequence[str]) -
         found.model.pretrained = False  # all weights are in the checkpoint
     if recorded and "seed" not in given:
         found.seed = recorded["seed"]
-    choices = found.hydra.runtime.choices
-    if "hydra" not in config:
-        del found.hydra
-    return found, choices
+    return found, found.hydra.runtime.choices
 
 
-def _network(path: Path) -> dict[str, dict]:
-    from ensembles.checkpoints import ABOUT, read_checkpoint
+def _recorded_config(path: Path) -> dict | None:
+    """Read the config of the run in whose folder a checkpoint is, if it is in one."""
+    from ensembles.untrusted import require_plain
 
-    about = read_checkpoint(path)[ABOUT]  # its form has been checked
-    return {group: about[group] for group in NETWORK}
-
-
-def _recorded(path: Path) -> dict | None:
-    """The config of the run in whose folder a checkpoint is, if it is in one."""
     folder = path.parent.parent if path.parent.name == "epochs" else path.parent
     file = folder / "config.yaml"
     try:
         recorded = yaml.safe_load(file.read_text())
-        if _is_settings(recorded["data"]) and isinstance(recorded["seed"], int):
+        require_plain(recorded["data"], "data")
+        if "_target_" in recorded["data"] and isinstance(recorded["seed"], int):
             return by_present_names(recorded)
     except FileNotFoundError:
         return None
@@ -86,7 +79,7 @@ def _recorded(path: Path) -> dict | None:
 
 
 def _option(group: str, wanted: dict, choices: Mapping, given: set[str], path: Path) -> str:
-    """The group's option that a checkpoint's settings are closest to.
+    """Find the group's option that a checkpoint's settings are closest to.
 
     Raises:
         UserError: none calls what the checkpoint names, or the command line has another one.
@@ -107,7 +100,7 @@ def _option(group: str, wanted: dict, choices: Mapping, given: set[str], path: P
 
 
 def _alike(group: str, wanted: dict) -> Iterator[tuple[str, dict]]:
-    """The options of a group that call the same."""
+    """Compose the options of a group that call the same."""
     loader, place = GlobalHydra.instance().config_loader(), group.replace("/", ".")
     for name in loader.get_group_options(group):
         written = loader.repository.load_config(f"{group}/{name}").config
@@ -128,7 +121,7 @@ def _composed(group: str, name: str) -> DictConfig:
 
 
 def _differences(wanted: dict, option: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """The settings, as dotted names, that are not the option's, and their values."""
+    """Find the settings, as dotted names, that are not the option's, and their values."""
     for key, value in wanted.items():
         if isinstance(value, dict) and isinstance(option.get(key), dict):
             yield from _differences(value, option[key], f"{prefix}{key}.")
@@ -150,7 +143,7 @@ def _put(config: DictConfig, group: str, wanted: dict, given: set[str], path: Pa
             continue
         if key in given:
             raise UserError(f"{path} was trained with {key}={value}, and is evaluated as it is: leave {key} out.")
-        if not _is_plain(name.rpartition(".")[2], value):
+        if _names_code(name.rpartition(".")[2], value):
             raise UserError(
                 f"{path} was trained with {key}={value}, which is not taken from a file: give {group}=... yourself."
             )
@@ -161,25 +154,9 @@ def _put(config: DictConfig, group: str, wanted: dict, given: set[str], path: Pa
                 del config[place][name]  # not there when it was trained
 
 
-def _is_settings(value: object) -> bool:
-    return isinstance(value, dict) and "_target_" in value and _is_data(value)
-
-
-def _is_data(value: object) -> bool:
-    """Whether it is made of plain containers, numbers and strings only."""
-    if isinstance(value, dict):
-        return all(isinstance(key, str) and _is_data(inner) for key, inner in value.items())
+def _names_code(key: str, value: object) -> bool:
+    """Tell whether plain data, at their key, can name what is called."""
     if isinstance(value, list):
-        return all(map(_is_data, value))
-    return value is None or isinstance(value, str | int | float)
-
-
-def _is_plain(key: str, value: object) -> bool:
-    """Whether data, at their key, can neither name what is called nor be resolved to anything else."""
-    if key.startswith("_") and key.endswith("_"):
-        return False
-    if isinstance(value, dict):
-        return all(_is_plain(name, inner) for name, inner in value.items())
-    if isinstance(value, list):
-        return all(_is_plain("", inner) for inner in value)
-    return not (isinstance(value, str) and "${" in value)
+        return any(_names_code("", item) for item in value)
+    inner = value.items() if isinstance(value, dict) else ()
+    return (key.startswith("_") and key.endswith("_")) or any(_names_code(*pair) for pair in inner)
