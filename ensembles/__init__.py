@@ -25,25 +25,6 @@ if TYPE_CHECKING:  # what type checkers and editors read
 
 __version__ = "0.1.0"
 
-_HOME = {
-    "load": "ensembles.predictor",
-    "Predictor": "ensembles.predictor",
-    "Regressor": "ensembles.predictor",
-    "batch_ensemble": "ensembles.methods.batch_ensemble",
-    "deep_ensemble": "ensembles.methods.deep_ensemble",
-    "dropout": "ensembles.methods.dropout",
-    "masksembles": "ensembles.methods.masksembles",
-    "mimo": "ensembles.methods.mimo",
-    "mixture": "ensembles.methods.mixture",
-    "naive_multihead": "ensembles.methods.naive_multihead",
-    "packed": "ensembles.methods.packed",
-    "pull": "ensembles.zoo.sharing",
-    "push": "ensembles.zoo.sharing",
-    "results": "ensembles.reports.runs_table",
-    "treenet": "ensembles.methods.treenet",
-    "verify": "ensembles.zoo.verifying",
-}
-
 __all__ = [
     "Predictor",
     "Regressor",
@@ -62,6 +43,14 @@ __all__ = [
     "treenet",
     "verify",
 ]
+
+_HOME = {
+    **{name: f"ensembles.methods.{name}" for name in __all__},
+    **dict.fromkeys(("load", "Predictor", "Regressor"), "ensembles.predictor"),
+    **dict.fromkeys(("pull", "push"), "ensembles.zoo.sharing"),
+    "results": "ensembles.reports.runs_table",
+    "verify": "ensembles.zoo.verifying",
+}
 
 
 if not TYPE_CHECKING:  # there a name that is not listed is an error

@@ -19,12 +19,12 @@ SECONDS = 1.0  # for which forward passes are timed
 
 
 def parameters(module: nn.Module) -> int:
-    """Stored parameters, each counted once."""
+    """Count stored parameters, each once."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 
 def multiply_adds(module: nn.Module, input_shape: tuple[int, ...]) -> int:
-    """Multiply-adds of one input in convolutions and matrix products; a pair counts as one, as in Packed-Ensembles.
+    """Count multiply-adds of one input in convolutions and matrix products, a pair as one, as in Packed-Ensembles.
 
     What is computed once for a batch of any size, such as weights mixed from templates, is not among them.
     """
@@ -41,7 +41,7 @@ def _flops(module: nn.Module, x: torch.Tensor) -> int:
 
 
 def counts(ensemble: Ensemble, backbone: nn.Module) -> dict[str, float]:
-    """The keys ``cost/*`` of results.json that need no clock; a forward pass is one of the backbone's own."""
+    """Count the keys ``cost/*`` of results.json that need no clock; a forward pass is one of the backbone's own."""
     mult_adds = multiply_adds(ensemble, ensemble.input_shape)
     return {
         "cost/params": parameters(ensemble),
@@ -52,7 +52,7 @@ def counts(ensemble: Ensemble, backbone: nn.Module) -> dict[str, float]:
 
 @torch.inference_mode()
 def seconds_per_batch(ensemble: Ensemble, batch_size: int = 128) -> float:
-    """The least time of a forward pass on the ensemble's device, in about `SECONDS` of passes.
+    """Measure the least time of a forward pass on the ensemble's device, in about `SECONDS` of passes.
 
     Other programs on the machine only ever add to a time, so the least of many is the ensemble's own.
     """
@@ -72,7 +72,7 @@ def seconds_per_batch(ensemble: Ensemble, batch_size: int = 128) -> float:
 
 
 def measure(ensemble: Ensemble, backbone: nn.Module, batch_size: int = 128) -> dict[str, float]:
-    """The keys ``cost/*`` of results.json."""
+    """Measure the keys ``cost/*`` of results.json."""
     seconds = seconds_per_batch(ensemble, batch_size)
     return counts(ensemble, backbone) | {
         "cost/images_per_second": batch_size / seconds,
@@ -85,11 +85,12 @@ class Stage:
     """Parameters in one stage of the network, or in one kind of what a method stores beside it.
 
     Attributes:
+        stage: its name.
         shared: stored once for all members.
         own: that each member has of its own.
     """
 
-    name: str
+    stage: str
     shared: int = 0
     own: int = 0
 
@@ -136,7 +137,7 @@ def describe(config: dict) -> Description:
 
 
 def networks(config: dict) -> tuple[LightningDataModule, Ensemble, nn.Module]:
-    """The data of a composed and checked configuration, unread, and its ensemble and backbone on the meta device.
+    """Build the data of a composed and checked configuration, unread, and its ensemble and backbone on the meta device.
 
     Raises:
         UserError: settings that cannot work.
@@ -151,7 +152,7 @@ def networks(config: dict) -> tuple[LightningDataModule, Ensemble, nn.Module]:
 
 
 def stages(ensemble: Ensemble) -> list[Stage]:
-    """Where an ensemble's parameters are, by the first part of their names in the network."""
+    """Count where an ensemble's parameters are, by the first part of their names in the network."""
     own = {id(parameter) for parameter in ensemble.own_parameters()}
     found: dict[str, Stage] = {}
     for name, parameter in ensemble.named_parameters():

@@ -50,7 +50,6 @@ def fit_and_test(run: Run) -> None:
     from ensembles.checkpoints import load_weights
     from ensembles.provenance import provenance
     from ensembles.rng import seed_of
-    from ensembles.training.loggers import publish
     from ensembles.training.resuming import newest
     from ensembles.training.trainer import configure_members, make_trainer
 
@@ -84,4 +83,6 @@ def fit_and_test(run: Run) -> None:
         seconds = {"train": trained - started, "test": time.time() - trained}
         costs = cost.measure(method.ensemble, build.backbone(description)())
         origin = provenance(run, seconds, images)
-        publish(trainer, evaluation.write_results(run, summary, costs, data.class_names, origin))
+        results = evaluation.write_results(run, summary, costs, data.class_names, origin)
+        for logger in trainer.loggers:
+            logger.publish(results, trainer.global_step)

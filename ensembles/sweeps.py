@@ -37,23 +37,6 @@ class Sweep:
     jobs: list[dict | None] = field(default_factory=list)
     by_plugin: bool = False
 
-    @classmethod
-    def begin(
-        cls,
-        arguments: list[str],
-        runs: list[tuple[dict[str, str], Run]],
-        jobs: list[dict | None],
-        by_plugin: bool = False,
-    ) -> "Sweep":
-        """Make the folder of a command's sweep, which follows from its arguments.
-
-        Raises:
-            UserError: it cannot be written.
-        """
-        sweep = cls(cls.folder_of(arguments, runs[0][1].config["sweeps_dir"]), arguments, runs, jobs, by_plugin)
-        sweep.write_index()
-        return sweep
-
     @staticmethod
     def folder_of(arguments: list[str], sweeps_dir: str) -> Path:
         """Name the folder of a sweep with these arguments, in whatever order."""
@@ -61,7 +44,7 @@ class Sweep:
 
     @classmethod
     def in_folder(cls, folder: Path) -> "Sweep":
-        """The sweep of a folder that `begin` has made.
+        """Read the sweep of a folder with an index.
 
         Raises:
             UserError: the folder is no sweep's.
@@ -97,11 +80,11 @@ class Sweep:
 
     @property
     def total(self) -> int:
-        """The number of runs, also of those that are not known yet."""
+        """Count the runs, also of those that are not known yet."""
         return len(self.runs)
 
     def rows(self) -> list[RunRow]:
-        """For each run what it varies, its state and its results."""
+        """List for each run what it varies, its state and its results."""
         return [RunRow(varied, state(run), run.results() or {}) for varied, run in self.runs]
 
     def tell(self, run: Run) -> None:

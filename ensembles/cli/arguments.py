@@ -13,9 +13,9 @@ from rich.text import Text
 from ensembles.cli import paper_rows
 from ensembles.cli.composing import checked
 from ensembles.cli.overrides import check, combinations
-from ensembles.cli.search import ASKED, SPACE, Search, is_search
+from ensembles.cli.search import ASKED, SPACE, Search
 from ensembles.cluster import CLUSTERS, job_settings
-from ensembles.errors import UserError, complain
+from ensembles.errors import UserError
 from ensembles.recipes import CONFIGS
 from ensembles.runs import Run
 from ensembles.sweeps import Sweep
@@ -60,31 +60,20 @@ def show_help() -> None:
     console.print("Usage: ensembles train [-m] [group=option] [key=value] ...\n", markup=False)
     for group, what in GROUPS.items():
         options = {path.stem: _first_comment(path) for path in sorted((CONFIGS / group).glob("*.yaml"))}
-        options |= _tables() if group == paper_rows.GROUP else {}
+        if group == paper_rows.GROUP:  # a line a table, as the rows are too many
+            counts = Counter(name.partition("-")[0] for name in paper_rows.rows())
+            options |= {f"{table}-...": f"{count} rows" for table, count in counts.items()}
+            options[""] = "their names: ensembles reproduce packed/table1 --dry-run"
         if options:
-            console.print(Text.assemble((group, "bold"), f": {what}"))
-            console.print(_two_columns(options))
+            grid = Table.grid(padding=(0, 2))
+            grid.add_column(no_wrap=True)
+            grid.add_column()
+            for name, said in options.items():
+                grid.add_row(f"  {name}", Text(said))
+            console.print(Text.assemble((group, "bold"), f": {what}"), grid, sep="\n")
     console.print(Text("Examples", "bold"))
     for command, what in EXAMPLES.items():
         console.print(Text(f"  {command}"), Text(f"      {what}", "dim"), sep="\n", soft_wrap=True)
-
-
-def _tables() -> dict[str, str]:
-    """A line for each table, as its rows are too many to list."""
-    counts = Counter(name.partition("-")[0] for name in paper_rows.rows())
-    return {
-        **{f"{table}-...": f"{count} rows" for table, count in counts.items()},
-        "": "their names: ensembles reproduce packed/table1 --dry-run",
-    }
-
-
-def _two_columns(rows: dict[str, str]) -> Table:
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(no_wrap=True)
-    grid.add_column()
-    for name, what in rows.items():
-        grid.add_row(f"  {name}", Text(what))
-    return grid
 
 
 def _first_comment(path: Path) -> str:
@@ -93,35 +82,40 @@ def _first_comment(path: Path) -> str:
 
 
 def planned_sweep() -> Sweep | None:
-    """The sweep that the command line asks for, or None for one run; bad arguments end the program in one sentence."""
+    """Plan the sweep that the command line asks for; None for one run.
+
+    Raises:
+        UserError: arguments that cannot work.
+    """
     arguments = get_args_parser().parse_args()
+    overrides, config_dir = arguments.overrides, arguments.config_dir
     sys.path.append(os.getcwd())  # networks and methods of the user's own, by their module's name
     if arguments.help:
         show_help()
         sys.exit()
     if arguments.hydra_help or arguments.cfg or arguments.info or arguments.shell_completion:
         return None
-    try:
-        check(arguments.overrides, arguments.config_dir, bool(arguments.multirun))
-        if not is_search(arguments.overrides) and (spaces := _of_searches(arguments.overrides)):
-            raise UserError(f"{spaces[0]} is a space for {ASKED} to choose from: add that, and -m.")
-        if not arguments.multirun:
-            _check_alone(arguments.overrides)
-            return None
-        if is_search(arguments.overrides):
-            return Search.plan(arguments.overrides, arguments.config_dir)
-        sweep = plan_sweep(arguments.overrides, arguments.config_dir)
-    except UserError as error:
-        complain(error)
-        sys.exit(1)
+    check(overrides, config_dir, bool(arguments.multirun))
+    for override in overrides:
+        if override.startswith(f"{SPACE}=") and ASKED not in overrides:
+            raise UserError(f"{override} is a space for {ASKED} to choose from: add that, and -m.")
+        if override == ASKED and not arguments.multirun:
+            raise UserError(f"{override} chooses the runs of a multirun: add -m.")
+        if override.startswith(("cluster=", "hydra/launcher=")) and not arguments.multirun:
+            raise UserError(f"{override} makes each run of a multirun a job: add -m, also for one run.")
+    if not arguments.multirun:
+        return None
+    if ASKED in overrides:
+        return Search.plan(overrides, config_dir)
+    sweep = plan_sweep(overrides, config_dir)
     os.environ["SWEEP_FOLDER"] = str(sweep.folder)  # hydra.sweep.dir, where Hydra and its launchers keep their own
-    if any(map(_sweeps_group, arguments.overrides)):
-        sys.argv = [_added(word) if word in arguments.overrides else word for word in sys.argv]
+    if any(map(_sweeps_group, overrides)):
+        sys.argv = [_added(word) if word in overrides else word for word in sys.argv]
     return sweep
 
 
 def plan_sweep(arguments: list[str], config_dir: str | None = None) -> Sweep:
-    """The sweep over all combinations of the arguments' choices; every configuration is checked before any runs.
+    """Plan the sweep over all combinations of the arguments' choices; every configuration is checked before any runs.
 
     Args:
         config_dir: a folder of the user's own configs.
@@ -134,7 +128,10 @@ def plan_sweep(arguments: list[str], config_dir: str | None = None) -> Sweep:
         jobs.append(job_settings(config))
         by_plugin |= not {config.hydra.launcher._target_, config.hydra.sweeper._target_} <= BASIC | CLUSTERS.keys()
         runs.append((varied, Run.of(checked(config), config.hydra.runtime.choices)))
-    return Sweep.begin(arguments, runs, jobs, by_plugin)
+    folder = Sweep.folder_of(arguments, runs[0][1].config["sweeps_dir"])
+    sweep = Sweep(folder, arguments, runs, jobs, by_plugin)
+    sweep.write_index()
+    return sweep
 
 
 def _sweeps_group(override: str) -> bool:
@@ -143,21 +140,9 @@ def _sweeps_group(override: str) -> bool:
 
 
 def _added(override: str) -> str:
-    """The override of a setting as one that may add it: Hydra first composes a multirun without the swept groups.
+    """Turn the override of a setting into one that may add it: Hydra composes a multirun first without swept groups.
 
     By then all keys have been checked in the runs' own configurations.
     """
     key = override.partition("=")[0]
     return f"++{override}" if "." in key and key[0] not in "+~" and not key.startswith("hydra.") else override
-
-
-def _of_searches(overrides: list[str]) -> list[str]:
-    return [override for override in overrides if override.startswith(f"{SPACE}=")]
-
-
-def _check_alone(overrides: list[str]) -> None:
-    for override in overrides:
-        if override == ASKED:
-            raise UserError(f"{override} chooses the runs of a multirun: add -m.")
-        if override.startswith(("cluster=", "hydra/launcher=")):
-            raise UserError(f"{override} makes each run of a multirun a job: add -m, also for one run.")

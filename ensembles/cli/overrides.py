@@ -2,7 +2,7 @@
 
 import difflib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from itertools import product
 
@@ -62,6 +62,7 @@ ADDED = {  # settings that need not be there
     "recipe.freeze_trunk": "take recipe=finetune, which has recipe.freeze_trunk, or ",
     "trainer.accumulate_grad_batches": "",
 }
+CLOSED = ("evaluation", "runtime")  # groups of which nothing is built that could take another setting
 IN_FOLDERS = "experiment"
 LISTED = 12  # options in folders that a sentence names
 
@@ -74,21 +75,6 @@ def options_of(group: str) -> list[str]:
         for folder in loader.get_group_options(group, ObjectType.GROUP, config_name="train"):
             options += [f"{folder}/{option}" for option in options_of(f"{group}/{folder}")]
     return options
-
-
-def options_below(word: str, options: Sequence[str]) -> list[str]:
-    """List the first options in folders that begin with a word, such as packed/table1."""
-    return [option for option in options if "/" in option and option.startswith(word)][:LISTED]
-
-
-def summary(options: Sequence[str]) -> str:
-    """Name the options; of those in folders, which are many, their numbers."""
-    folders = Counter(option.partition("/")[0] for option in options if "/" in option)
-    own = sorted(option for option in options if "/" not in option)
-    return ", ".join([*own, *(f"{folder}/... ({count})" for folder, count in sorted(folders.items()))])
-
-
-CLOSED = ("evaluation", "runtime")  # groups of which nothing is built that could take another setting
 
 
 def check(arguments: list[str], config_dir: str | None = None, multirun: bool = True) -> None:
@@ -107,17 +93,17 @@ def check(arguments: list[str], config_dir: str | None = None, multirun: bool = 
             require_present(override.key_or_group)
             if override.is_sweep_override() and not multirun:
                 raise UserError(f"{override.input_line} stands for several runs: add -m, or quote a value with commas.")
-        groups = [override for override in overrides if _is_group(override.key_or_group)]
+        groups = [override for override in overrides if options_of(override.key_or_group)]
         for override in groups:
             _check_options(override)
-        config = composed([text for override in groups for text in _first(override)])
+        config = composed([_first(override) for override in groups])
         for override in overrides:
             if override not in groups and not _adds_freely(override, arguments):
                 _check_key(override.key_or_group, config)
 
 
 def parsed(arguments: list[str]) -> list[Override]:
-    """The overrides that arguments are, where configs are available.
+    """Parse the overrides that arguments are, where configs are available.
 
     Raises:
         UserError: an argument that is none.
@@ -129,7 +115,7 @@ def parsed(arguments: list[str]) -> list[Override]:
 
 
 def combinations(arguments: list[str], config_dir: str | None = None) -> list[tuple[dict[str, str], DictConfig]]:
-    """For each combination of the overrides' choices what tells it apart, as override -> value, and its config.
+    """Compose for each combination of the overrides' choices what tells it apart, override -> value, and its config.
 
     Args:
         arguments: overrides that have been checked.
@@ -159,7 +145,7 @@ def combinations(arguments: list[str], config_dir: str | None = None) -> list[tu
 def _is_plain_value(override: Override) -> bool:
     """Whether an override sweeps the values of a key that is there, and no option of a group follows from it."""
     is_key = override.is_sweep_override() and not override.is_add() and not override.is_force_add()
-    return is_key and not _is_group(override.key_or_group) and not override.key_or_group.startswith("hydra")
+    return is_key and not options_of(override.key_or_group) and not override.key_or_group.startswith("hydra")
 
 
 def _choices(override: Override) -> list[str]:
@@ -172,15 +158,21 @@ def _choices(override: Override) -> list[str]:
 
 
 def _check_options(override: Override) -> None:
-    options = options_of(override.key_or_group)
-    values = list(_values(override))
+    group, options, values = override.key_or_group, options_of(override.key_or_group), list(_values(override))
+    folders = Counter(option.partition("/")[0] for option in options if "/" in option)
+    listed = sorted(option for option in options if "/" not in option)
+    there = ", ".join([*listed, *(f"{folder}/... ({count})" for folder, count in sorted(folders.items()))])
     if override.is_sweep_override() and not values:
-        raise UserError(f"There is no {override.input_line}; there are {summary(options)}.")
+        raise UserError(f"There is no {override.input_line}; there are {there}.")
     for value in values:
-        if value not in options:
-            if f"{override.key_or_group}={value}" == "recipe=auto":
-                raise UserError("recipe=auto is what a run gets anyway: leave recipe= out.")
-            raise UserError(f"There is no {override.key_or_group}={value}{_instead(value, options)}")
+        if value in options:
+            continue
+        if f"{group}={value}" == "recipe=auto":
+            raise UserError("recipe=auto is what a run gets anyway: leave recipe= out.")
+        below = [option for option in options if "/" in option and option.startswith(value)][:LISTED]
+        near = below or _near(value, options)
+        instead = f": did you mean {' or '.join(near)}?" if near else f"; there are {there}."
+        raise UserError(f"There is no {group}={value}{instead}")
 
 
 def _adds_freely(override: Override, arguments: list[str]) -> bool:
@@ -203,36 +195,32 @@ def _check_key(key: str, config: DictConfig) -> None:
 
 
 def _hint(key: str, config: DictConfig) -> str:
-    """What was probably meant; else what there is in its place."""
+    """Say what was probably meant; else what there is in its place."""
     group, _, name = key.rpartition(".")
     keys = [k for k in _keys(config) if k.startswith("hydra.launcher.") or k.partition(".")[0] != "hydra"]
-    siblings = [k for k in keys if k.rpartition(".")[0] == group]
     alias = ALIASES.get(_plain(name))
-    last = {k: k.rpartition(".")[2] for k in keys}
-    beside = [k for k in siblings if last[k] in _near(name, [last[k] for k in siblings])]
-    guesses = (
-        [k for k in siblings if _plain(last[k]) == _plain(name)],
-        [alias] if alias in keys else [],
-        [k for k in keys if _plain(last[k]) == _plain(name)],
-        sorted(beside, key=lambda k: _near(name, [last[k] for k in siblings]).index(last[k])),
-        []
-        if siblings and group
-        else _near(key, keys) or [k for k in keys if last[k] in _near(name, last.values(), 0.75)],
-    )
     if alias in ADDED and alias not in keys:
         return f"{ADDED[alias]}add it, +{alias}=..."
-    if near := next(filter(None, guesses), None):
-        return f"did you mean {' or '.join(near[:3])}?"
+    last = {k: k.rpartition(".")[2] for k in keys}
+    siblings = [k for k in keys if k.rpartition(".")[0] == group]
+    same = [k for k in keys if _plain(last[k]) == _plain(name)]
+    near = _near(name, [last[k] for k in siblings])
+    guesses = (
+        [k for k in same if k in siblings],
+        [alias] if alias in keys else [],
+        same,
+        sorted((k for k in siblings if last[k] in near), key=lambda k: near.index(last[k])),
+        [] if siblings and group else _near(key, keys),
+        [] if siblings and group else [k for k in keys if last[k] in _near(name, last.values(), 0.75)],
+    )
+    if guess := next(filter(None, guesses), None):
+        return f"did you mean {' or '.join(guess[:3])}?"
     listed = [k for k in siblings if not k.endswith("_target_")]
     return f"known here: {', '.join(listed or siblings or map(str, config))}."
 
 
 def _plain(word: str) -> str:
     return word.lower().replace("_", "").replace("-", "")
-
-
-def _is_group(key: str) -> bool:
-    return bool(options_of(key))
 
 
 def _values(override: Override) -> Iterator[str]:
@@ -244,10 +232,10 @@ def _values(override: Override) -> Iterator[str]:
         yield str(override.value())
 
 
-def _first(override: Override) -> list[str]:
+def _first(override: Override) -> str:
     if override.is_sweep_override():
-        return [f"{override.get_key_element()}={next(override.sweep_string_iterator(), 'null')}"]
-    return [override.input_line]
+        return f"{override.get_key_element()}={next(override.sweep_string_iterator(), 'null')}"
+    return override.input_line
 
 
 def _keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
@@ -262,8 +250,3 @@ def _keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
 
 def _near(word: str, words: Iterable[str], cutoff: float = 0.6) -> list[str]:
     return difflib.get_close_matches(word, list(words), n=3, cutoff=cutoff)
-
-
-def _instead(word: str, options: list[str]) -> str:
-    near = options_below(word, options) or _near(word, options)
-    return f": did you mean {' or '.join(near)}?" if near else f"; there are {summary(options)}."

@@ -6,7 +6,7 @@ nothing of this project's sweeps, so Optuna itself is asked for each trial's val
 
 import csv
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -34,10 +34,6 @@ SWEEPER, SPACE, OWN = "hydra/sweeper", "search", "hydra.sweeper."
 ASKED = f"{SWEEPER}=optuna"
 STUDY = "study.db"
 MONITORS = ("val/acc", "val/nll", "val/mse")  # the first of these that a run follows tells its best epoch
-
-
-def is_search(overrides: Sequence[str]) -> bool:
-    return ASKED in overrides
 
 
 @dataclass(frozen=True)
@@ -114,7 +110,7 @@ class Search(Sweep):
         return successful
 
     def _tried(self, chosen: dict[str, str], carry_out: Callable[[Run], bool]) -> float | None:
-        """What a trial with these values is judged by; None where they cannot work, which has been said then."""
+        """Run a trial with these values and judge it; None where they cannot work, which has been said then."""
         try:
             with composing(self.config_dir):
                 config = composed([*self.fixed, *(f"{key}={text}" for key, text in chosen.items())])
@@ -128,7 +124,7 @@ class Search(Sweep):
         return self.objective(run) if carry_out(run) else None
 
     def objective(self, run: Run) -> float:
-        """What a finished run is judged by: the objective in the epoch that was tested.
+        """Judge a finished run: the objective in the epoch that was tested.
 
         Raises:
             UserError: the run does not follow it.
@@ -149,7 +145,7 @@ class Search(Sweep):
         return self.settings["n_trials"]
 
     def rows(self) -> list[RunRow]:
-        """For each run its values and what it is judged by, its state and its results."""
+        """List for each run its values and what it is judged by, its state and its results."""
         found = []
         for varied, run in self.runs:
             results = run.results()
@@ -162,16 +158,13 @@ class Search(Sweep):
         whole = super().show()
         done = [(self.objective(run), varied) for varied, run in self.runs if run.results() is not None]
         if done:
-            value, varied = (max if self._higher else min)(done, key=lambda one: one[0])
+            best = max if quantity(self.settings["objective"]).better == "higher" else min
+            value, varied = best(done, key=lambda one: one[0])
             words = " ".join([*self.fixed, *(f"{key}={text}" for key, text in varied.items())])
             names = short(list(varied))
             said = ", ".join(f"{names[key]}={text}" for key, text in varied.items())
             print(f"Best by {self.settings['objective']}, {value:.4f}: {said}\nensembles train {words}")
         return whole
-
-    @property
-    def _higher(self) -> bool:
-        return quantity(self.settings["objective"]).better == "higher"
 
     def _study(self) -> "Study":
         optuna = _optuna()
@@ -179,12 +172,12 @@ class Search(Sweep):
         return optuna.create_study(
             storage=f"sqlite:///{self.folder / STUDY}",
             study_name="search",
-            direction="maximize" if self._higher else "minimize",
+            direction="maximize" if quantity(self.settings["objective"]).better == "higher" else "minimize",
             load_if_exists=True,
         )
 
     def _ask(self, study: "Study", space: dict[str, "BaseDistribution"]) -> tuple[int, dict]:
-        """A new trial. Its draw follows from the seed and its number: a study taken up again chooses the same."""
+        """Ask for a new trial. Its draw follows from the seed and its number, so a resumed study chooses the same."""
         drawn = random.Random(f"{self.settings['seed']} {len(study.trials)}").getrandbits(32)
         study.sampler = _optuna().samplers.TPESampler(seed=drawn, n_startup_trials=self.settings["startup_trials"])
         trial = study.ask(space)
@@ -209,7 +202,7 @@ def _require(settings: Mapping, space: Mapping, config: DictConfig) -> None:
 
 
 def _distributions(space: Mapping[str, str]) -> dict[str, "BaseDistribution"]:
-    """Optuna's form of a space."""
+    """Give a space in Optuna's form."""
     return {key: _distribution(key, text) for key, text in space.items()}
 
 
@@ -229,7 +222,7 @@ def _distribution(key: str, text: str) -> "BaseDistribution":
 
 
 def _text(value: object) -> str:
-    """A value as a command line has it, of a number six digits: a run that is named so is the same."""
+    """Write a value as a command line has it, a number with six digits: a run that is named so is the same."""
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 

@@ -8,6 +8,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,14 +88,18 @@ def sharing(found: "Description") -> Table:
         table.add_column(head, justify="right")
     for stage in found.stages:
         numbers = (stage.shared, stage.own) if found.M > 1 else (stage.shared + stage.own,)
-        table.add_row(stage.name, *(f"{number:,}" if number else "-" for number in numbers))
+        table.add_row(stage.stage, *(f"{number:,}" if number else "-" for number in numbers))
     return table
 
 
 def as_dict(found: "Description") -> dict:
     """Give what ``--json`` prints of a configuration."""
-    stages = [{"stage": stage.name, "shared": stage.shared, "own": stage.own} for stage in found.stages]
-    return {**found.costs, "members": found.M, "sharing": stages, "notes": found.notes}
+    return {
+        **found.costs,
+        "members": found.M,
+        "sharing": [asdict(stage) for stage in found.stages],
+        "notes": found.notes,
+    }
 
 
 def show_all(described: Sequence, arguments: argparse.Namespace) -> bool:

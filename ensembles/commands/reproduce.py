@@ -28,19 +28,25 @@ from ensembles.reproduction.running import Planned, custom_settings, is_wanted, 
 @program()
 def main() -> None:
     arguments = parse()
+    chosen = scale(arguments.scale, arguments.images)
     if arguments.list:
-        show_list(arguments)
+        show_list(arguments, chosen)
         sys.exit()
+    if not arguments.tables:
+        raise UserError("Name a table, a figure, a paper or all; --list shows what there is.")
+    tables = loaded(arguments.tables, chosen)
     if arguments.scale == SMALL:
-        show_small(arguments)
+        show_small(tables, arguments)
         sys.exit()
-    wanted = planned(arguments)
+    wanted = []
+    for table in running.having(tables, arguments.only):
+        rows = plan(table, arguments.seeds or chosen.seeds(table), arguments.settings)
+        wanted.append((custom_settings(table, rows, arguments.settings), rows))
     if arguments.dry_run:
         for table, rows in wanted:
             print(*running.commands(table, rows, arguments.only, arguments.overrides), sep="\n")
         sys.exit()
-    complete = [reproduce(table, rows, arguments) for table, rows in wanted]
-    sys.exit(not all(complete))
+    sys.exit(not all([reproduce(table, rows, arguments) for table, rows in wanted]))
 
 
 def parse() -> argparse.Namespace:
@@ -70,6 +76,8 @@ def parse() -> argparse.Namespace:
     arguments = parser.parse_intermixed_args()
     arguments.tables = [word for word in arguments.words if "=" not in word]
     arguments.overrides = [word for word in arguments.words if "=" in word]
+    # what a configuration is composed from: Hydra's own overrides are for the launch
+    arguments.settings = [word for word in arguments.overrides if not word.startswith(("hydra/", "hydra."))]
     if any(word.startswith("seed=") for word in arguments.overrides):
         parser.error("seeds are chosen with --seeds")
     if any(word.startswith("force=") for word in arguments.overrides):
@@ -79,35 +87,27 @@ def parse() -> argparse.Namespace:
     return arguments
 
 
-def named(words: Sequence[str]) -> list[str]:
-    """The tables and figures that the words name: one, a paper's, or all."""
-    found = []
+def loaded(words: Sequence[str], chosen: Scale) -> list[Table]:
+    """Load the tables and figures that the words name (one, a paper's, or all), at the scale."""
+    names: dict[str, None] = {}
     for word in words:
         below = [name for name in papers.names() if word == "all" or name.startswith(f"{word}/")]
-        found += below or [word]
-    return list(dict.fromkeys(found))
+        names |= dict.fromkeys(below or [word])
+    return [chosen.applied(papers.load(name)) for name in names]
 
 
-def show_list(arguments: argparse.Namespace) -> None:
+def show_list(arguments: argparse.Namespace, chosen: Scale) -> None:
     """Print what there is, and what each needs."""
-    chosen = scale(arguments.scale, arguments.images)
-    tables = [chosen.applied(papers.load(name)) for name in named(arguments.tables or ["all"])]
+    tables = loaded(arguments.tables or ["all"], chosen)
     here = None
     if chosen.name == FULL:
         if arguments.measure:
-            work.count_anew(tables, composed(arguments))
+            work.count_anew(tables, arguments.settings)
         here = work.here(again=arguments.measure)
     Console().print(work.listing(tables, chosen, arguments.seeds, here), highlight=False)
 
 
-def loaded(arguments: argparse.Namespace, chosen: Scale) -> list[Table]:
-    """The tables and figures that are named, at the scale."""
-    if not arguments.tables:
-        raise UserError("Name a table, a figure, a paper or all; --list shows what there is.")
-    return [chosen.applied(papers.load(name)) for name in named(arguments.tables)]
-
-
-def show_small(arguments: argparse.Namespace) -> None:
+def show_small(tables: Sequence[Table], arguments: argparse.Namespace) -> None:
     """Show tables with the runs of results/cifar10; figures over runs are not drawn.
 
     Raises:
@@ -118,7 +118,7 @@ def show_small(arguments: argparse.Namespace) -> None:
             f"At small scale nothing is run, but the runs of {STUDY.as_posix()} are shown: leave overrides, --only and "
             "--seeds out, or give them to ensembles study."
         )
-    for table in loaded(arguments, scale(SMALL, arguments.images)):
+    for table in tables:
         rows = small.study_runs(table)
         if table.rows and (table.is_figure or not any(row.study_row for row in rows)):
             print(f"{table.name}: {'a figure over runs' if table.is_figure else 'on other data'}, not at small scale.")
@@ -126,22 +126,6 @@ def show_small(arguments: argparse.Namespace) -> None:
             print(*small.commands(table, rows), sep="\n")
         else:
             show(table, rows, arguments.out)
-
-
-def planned(arguments: argparse.Namespace) -> list[tuple[Table, list[Planned]]]:
-    """The tables and figures that are named, with their rows' runs."""
-    chosen = scale(arguments.scale, arguments.images)
-    tables = loaded(arguments, chosen)
-    words, found = composed(arguments), []
-    for table in running.having(tables, arguments.only):
-        rows = plan(table, arguments.seeds or chosen.seeds(table), words)
-        found.append((custom_settings(table, rows, words), rows))
-    return found
-
-
-def composed(arguments: argparse.Namespace) -> list[str]:
-    """The user's overrides that a configuration is composed from: Hydra's own are for the launch."""
-    return [word for word in arguments.overrides if not word.startswith(("hydra/", "hydra."))]
 
 
 def reproduce(table: Table, rows: Sequence[Planned], arguments: argparse.Namespace) -> bool:

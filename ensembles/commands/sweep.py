@@ -20,20 +20,8 @@ from ensembles.sweeps import Sweep
 STATES = ("done", "running", "failed", "unfinished", "missing")
 
 
-def found(folders: list[Path]) -> list[Sweep]:
-    """The sweeps of these folders, or all of those in the folder ``sweeps``.
-
-    Raises:
-        UserError: a folder is no sweep's, or there is none.
-    """
-    folders = folders or sorted(path.parent for path in Path("sweeps").glob("*/index.json"))
-    if not folders:
-        raise UserError("There is no sweep in sweeps: name a sweep's folder, or start one by ensembles train -m ...")
-    return [Sweep.in_folder(folder) for folder in folders]
-
-
-def plain(sweep: Sweep, rows: list[RunRow]) -> dict:
-    """What is shown of a sweep, for other programs."""
+def as_dict(sweep: Sweep, rows: list[RunRow]) -> dict:
+    """Give what is shown of a sweep to other programs."""
     runs = []
     for row, (_, run) in zip(rows, sweep.runs, strict=True):
         state, _, about = row.status.partition(": ")
@@ -44,7 +32,7 @@ def plain(sweep: Sweep, rows: list[RunRow]) -> dict:
 
 
 def overview(sweeps: list[Sweep], rows: list[list[RunRow]]) -> Table:
-    """A row for each sweep: in which states its runs are."""
+    """Count for each sweep, in a row, in which states its runs are."""
     shown = Table("sweep", *STATES, "arguments", box=None, header_style="bold")
     for sweep, own in zip(sweeps, rows, strict=True):
         counts = Counter(row.status.partition(":")[0] for row in own)
@@ -59,11 +47,14 @@ def main() -> None:
     parser.add_argument("folder", nargs="*", type=Path, help="a sweep's folder; several, or none for all in sweeps")
     parser.add_argument("--json", action="store_true", help="print it for other programs")
     arguments = parser.parse_args()
-    sweeps = found(arguments.folder)
+    folders = arguments.folder or sorted(path.parent for path in Path("sweeps").glob("*/index.json"))
+    if not folders:
+        raise UserError("There is no sweep in sweeps: name a sweep's folder, or start one by ensembles train -m ...")
+    sweeps = [Sweep.in_folder(folder) for folder in folders]
     rows = [sweep.rows() for sweep in sweeps]
     console = Console()
     if arguments.json:
-        print(json.dumps([plain(*pair) for pair in zip(sweeps, rows, strict=True)], indent=2))
+        print(json.dumps([as_dict(*pair) for pair in zip(sweeps, rows, strict=True)], indent=2))
     elif len(sweeps) == 1:
         console.print(compare(rows[0]))
     else:

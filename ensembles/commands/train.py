@@ -27,7 +27,7 @@ from ensembles.runs import Run
 from ensembles.sweeps import Sweep
 
 
-def alone(config: DictConfig, sweep: Sweep | None = None) -> bool:
+def run_composed(config: DictConfig, sweep: Sweep | None = None) -> bool:
     """Carry out the run of a config that Hydra has composed; returns whether there are results."""
     try:
         of_hydra = HydraConfig.get()
@@ -70,7 +70,7 @@ def main() -> None:
             done.extend(carry_out(run, sweep) for _, run in sweep.runs)
         else:
             hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="train")(
-                lambda config: done.append(alone(config, sweep))
+                lambda config: done.append(run_composed(config, sweep))
             )()
         successful = all(done)
     except (HydraException, OmegaConfBaseException) as error:

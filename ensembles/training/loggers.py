@@ -7,7 +7,6 @@ from pathlib import Path
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 from pytorch_lightning.loggers.logger import rank_zero_experiment
 from pytorch_lightning.utilities import rank_zero_only
@@ -91,12 +90,6 @@ def make_loggers(config: DictConfig, run: Run) -> list[SafeLogger]:
         for name, logger in config.logger.items()
         if isinstance(logger, DictConfig) and "_target_" in logger
     ]
-
-
-def publish(trainer: Trainer, results: Mapping) -> None:
-    """Hand a finished run's results and plots to its loggers."""
-    for logger in trainer.loggers:
-        logger.publish(results, trainer.global_step)
 
 
 def scalars(results: Mapping) -> dict[str, float]:

@@ -73,26 +73,24 @@ def make_trainer(config: DictConfig, run: Run, description: dict, method: Method
         callbacks.append(KeepEpochs(run.epochs, config.runtime.keep_every))
     if config.runtime.progress:
         callbacks.append(Progress())
-    return _lightning(
-        **{"benchmark": not config.trainer.deterministic, **config.trainer},
-        max_epochs=config.recipe.epochs,
-        strategy=_strategy(config),
-        plugins=[
+    settings = {
+        "benchmark": not config.trainer.deterministic,
+        **config.trainer,
+        "max_epochs": config.recipe.epochs,
+        "strategy": _strategy(config),
+        "plugins": [
             SLURMEnvironment(auto_requeue=False) if started_by_srun() else LightningEnvironment(),
             DurableIO(kept={run.last: run.previous}),
         ],
-        callbacks=callbacks,
-        logger=make_loggers(config, run),
-        enable_progress_bar=config.runtime.progress,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-        log_every_n_steps=1_000_000,
-        default_root_dir=str(run.folder),
-    )
-
-
-def _lightning(**settings) -> pl.Trainer:
+        "callbacks": callbacks,
+        "logger": make_loggers(config, run),
+        "enable_progress_bar": config.runtime.progress,
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+        "use_distributed_sampler": False,
+        "log_every_n_steps": 1_000_000,
+        "default_root_dir": str(run.folder),
+    }
     try:
         return pl.Trainer(**settings)
     except (MisconfigurationException, TypeError, ValueError) as error:  # more devices than there are, say
