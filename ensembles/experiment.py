@@ -50,7 +50,7 @@ def fit_and_test(run: Run) -> None:
     from ensembles.checkpoints import load_weights
     from ensembles.provenance import provenance
     from ensembles.rng import seed_of
-    from ensembles.training.resuming import newest
+    from ensembles.training.resuming import checkpoint_to_resume
     from ensembles.training.trainer import configure_members, make_trainer
 
     started = time.time()
@@ -69,7 +69,7 @@ def fit_and_test(run: Run) -> None:
     trainer = make_trainer(config, run, description, method)
     if config.train and not config.method.get("checkpoints"):
         with INTERRUPTION.released():
-            trainer.fit(method, data, ckpt_path=newest(run, method, trainer), weights_only=True)
+            trainer.fit(method, data, ckpt_path=checkpoint_to_resume(run, method, trainer), weights_only=True)
         tested = run.best if config.test_on == "best" and run.best.exists() else run.last
         load_weights(method, tested, fix="test the other one with test_on=last, or train anew with force=true")
     elif config.ckpt_path:

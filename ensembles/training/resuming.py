@@ -1,4 +1,4 @@
-"""Whether, and from which checkpoint, a training can go on: its counters, curves, optimiser and schedule."""
+"""Resuming a training: from which checkpoint, if its counters, curves, optimiser and schedule are whole."""
 
 import math
 import re
@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from ensembles.checkpoints import ABOUT, FORMAT, Mismatch, read_checkpoint, require_same
 from ensembles.errors import UserError
+from ensembles.methods import Method
 from ensembles.runs import Run
-from ensembles.training.recipe import Recipe
 from ensembles.untrusted import LARGEST, Schema, Unfit, refusal
 
 OF_SCHEDULE = ("last_epoch", "_step_count", "base_lrs", "_last_lr", "lr_lambdas")
@@ -59,8 +59,8 @@ class Outdated(UserError):
     """A sound checkpoint whose training another version of this program has begun."""
 
 
-def newest(run: Run, method: nn.Module, trainer: Trainer) -> Path | None:
-    """The newest sound checkpoint that the run's training can go on from, with a warning of each damaged one.
+def checkpoint_to_resume(run: Run, method: Method, trainer: Trainer) -> Path | None:
+    """Find the newest sound checkpoint that the run's training can go on from, with a warning of each damaged one.
 
     Args:
         trainer: the one that is to go on.
@@ -90,10 +90,10 @@ def newest(run: Run, method: nn.Module, trainer: Trainer) -> Path | None:
     return found
 
 
-def _require_training(run: Run, checkpoint: dict, method: nn.Module, trainer: Trainer, path: Path) -> None:
+def _require_training(run: Run, checkpoint: dict, method: Method, trainer: Trainer, path: Path) -> None:
     """See that a run's training can go on from a checkpoint; of a finished training less must be there."""
     try:
-        unfinished = epochs_done(checkpoint, trainer) < run.config["recipe"]["epochs"]
+        unfinished = _epochs_done(checkpoint, trainer) < run.config["recipe"]["epochs"]
         if unfinished and checkpoint[ABOUT].get("format") != FORMAT:
             raise Outdated(
                 f"{path} was written by another version of this program, so training cannot go on from it: "
@@ -108,11 +108,8 @@ def _require_training(run: Run, checkpoint: dict, method: nn.Module, trainer: Tr
         raise refusal(path, error, "train anew with force=true") from error
 
 
-def epochs_done(checkpoint: dict, trainer: Trainer) -> int:
-    """How many epochs of a training lie behind a checkpoint.
-
-    Args:
-        trainer: one that has not begun, whose counters have the form that is wanted.
+def _epochs_done(checkpoint: dict, trainer: Trainer) -> int:
+    """Count the epochs of a training that lie behind a checkpoint, by counters of the form that a fresh trainer's have.
 
     Raises:
         Unfit: its counters are not there or not of their types.
@@ -128,7 +125,11 @@ def epochs_done(checkpoint: dict, trainer: Trainer) -> int:
 
 
 def _require_alike(value: object, template: object, where: str, whole: bool = True) -> None:
-    """See that a value has the template's keys and types; without ``whole`` outer keys may be missing."""
+    """See that a value has the template's keys, types and shapes; without ``whole`` outer keys may be missing.
+
+    Raises:
+        Unfit: it has not.
+    """
     if isinstance(template, Mapping):
         if type(value) is not dict:
             raise Unfit(f"{where} is no dict")
@@ -137,106 +138,81 @@ def _require_alike(value: object, template: object, where: str, whole: bool = Tr
                 _require_alike(value[key], child, f"{where}.{key}")
             elif whole:
                 raise Unfit(f"{where}.{key} is missing")
-    elif isinstance(template, list):
-        if type(value) is not list or len(value) != len(template):
+    elif isinstance(template, list | tuple):
+        if not isinstance(value, list | tuple) or len(value) != len(template):
             raise Unfit(f"{where} is no list of {len(template)}")
         for position, (item, child) in enumerate(zip(value, template, strict=True)):
             _require_alike(item, child, f"{where}.{position}")
-    elif type(template) is bool or template is None:
-        if type(value) is not type(template):
-            raise Unfit(f"{where} is no {type(template).__name__}")
-    elif isinstance(template, int) and not (type(value) is int and 0 <= value <= LARGEST):
-        raise Unfit(f"{where} is no count")
-    elif isinstance(template, float) and not _is_number(value):
-        raise Unfit(f"{where} is no number")
+    elif isinstance(template, Tensor):
+        if not isinstance(value, Tensor) or value.shape != template.shape:
+            raise Unfit(f"{where} is no tensor of shape {tuple(template.shape)}")
+        if value.is_floating_point() != template.is_floating_point() or not value.isfinite().all():
+            raise Unfit(f"{where} holds no finite numbers")
+    elif template is None:
+        if value is not None and type(value) is not bool:  # such as foreach, which torch sets by itself
+            raise Unfit(f"{where} is a {type(value).__name__}")
+    elif type(template) is int:
+        if type(value) is not int or not 0 <= value <= LARGEST:
+            raise Unfit(f"{where} is no count")
+    elif type(template) is float:
+        if type(value) not in (int, float) or not math.isfinite(value):
+            raise Unfit(f"{where} is no number")
+    elif type(value) is not type(template):
+        raise Unfit(f"{where} is no {type(template).__name__}")
 
 
-def _require_optimizer(checkpoint: dict, method: nn.Module) -> None:
+def _require_optimizer(checkpoint: dict, method: Method) -> None:
     """See that the optimiser's and the schedule's states are those of the method and its recipe.
 
     Raises:
         Unfit: they are not.
     """
-    recipe: Recipe = method.recipe
-    made = recipe.optimizers(method.parameter_groups(), steps=1)
-    optimizer, schedule = made["optimizer"], made["lr_scheduler"]["scheduler"].state_dict()
+    own, schedule = _fresh_states(method)
     state, scheduled = checkpoint["optimizer_states"][0], checkpoint["lr_schedulers"][0]
-    wanted = {key: schedule[key] for key in OF_SCHEDULE}
-    _require_alike(scheduled, wanted, "lr_schedulers.0")
+    _require_alike(scheduled, {key: schedule[key] for key in OF_SCHEDULE}, "lr_schedulers.0")
     _require_alike(scheduled, schedule, "lr_schedulers.0", whole=False)
-    where = "optimizer_states.0."
     groups, values = state.get("param_groups"), state.get("state")
     if type(groups) is not list or type(values) is not dict:
-        raise Unfit(f"{where}param_groups or state is missing")
+        raise Unfit("optimizer_states.0.param_groups or state is missing")
     if any(type(key) is str for key in values):
         return  # FSDP names parameters, and compares them itself
-    own = optimizer.state_dict()["param_groups"]
-    if len(groups) != len(own):
-        raise Unfit(f"{where}param_groups are another optimiser's")
-    for index, pair in enumerate(zip(groups, own, strict=True)):
-        _require_group(*pair, f"{where}param_groups.{index}")
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    _require_values(values, parameters, recipe)
-
-
-def _require_group(group: object, own: dict, where: str) -> None:
-    if type(group) is not dict or group.get("params") != own["params"]:
-        raise Unfit(f"{where} has other parameters")
-    for key, value in own.items():
-        if key in group and not _same_kind(group[key], value):
-            raise Unfit(f"{where}.{key} is a {type(group[key]).__name__}")
-        if key not in group and not (value is None or type(value) is bool):  # which torch sets by itself
-            raise Unfit(f"{where}.{key} is missing")
-
-
-def _is_number(value: object) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
-
-
-def _same_kind(value: object, own: object) -> bool:
-    if type(own) in (int, float):
-        return _is_number(value)
-    if isinstance(own, tuple | list):
-        return isinstance(value, tuple | list) and len(value) == len(own) and all(map(_same_kind, value, own))
-    return type(value) in (type(own), type(None), bool) if own is None else type(value) is type(own) or value is None
-
-
-def _require_values(values: dict, parameters: list[nn.Parameter], recipe: Recipe) -> None:
-    kept: dict[int, dict[str, object] | None] = {}
-    for index, state in values.items():
+    if len(groups) != len(own["param_groups"]):
+        raise Unfit("optimizer_states.0.param_groups are another optimiser's")
+    for index, (group, template) in enumerate(zip(groups, own["param_groups"], strict=True)):
+        where = f"optimizer_states.0.param_groups.{index}"
+        if type(group) is not dict or group.get("params") != template["params"]:
+            raise Unfit(f"{where} has other parameters")
+        set_by_torch = [key for key, value in template.items() if value is None or type(value) is bool]
+        _require_alike(
+            group, {key: template[key] for key in template if key in group or key not in set_by_torch}, where
+        )
+    for index, kept in values.items():
         where = f"optimizer_states.0.state.{str(index)[:20]}"
-        if type(index) is not int or not 0 <= index < len(parameters) or type(state) is not dict:
+        if type(index) is not int or index not in own["state"] or type(kept) is not dict:
             raise Unfit(f"{where} belongs to no parameter")
-        shape = parameters[index].shape
-        if len(shape) not in kept:
-            kept[len(shape)] = _kept(recipe, len(shape))
-        examples = kept[len(shape)]
-        if examples is not None and state.keys() != examples.keys():
+        template = own["state"][index]
+        if template is not None and kept.keys() != template.keys():
             raise Unfit(f"{where} is another optimiser's")
-        for key, example in (examples or {}).items():
-            _require_value(state[key], example, shape, f"{where}.{key}")
+        _require_alike(kept, template or {}, where)
 
 
-def _kept(recipe: Recipe, dimensions: int) -> dict[str, object] | None:
-    """What the recipe's optimiser keeps for a parameter, learned from one step; None where it cannot be told so."""
-    parameter = nn.Parameter(torch.ones([2] * dimensions))
-    parameter.grad = torch.ones([2] * dimensions)
+def _fresh_states(method: Method) -> tuple[dict, dict]:
+    """Give the states of the method's optimiser after a step, and of its schedule; on the meta device, without numbers.
+
+    What the optimiser keeps for a parameter is None where it takes no step there: one that wants a closure, say.
+    """
+    groups = [dict(group) for group in method.parameter_groups()]
+    for group in groups:
+        group["params"] = [nn.Parameter(p.detach().to("meta"), p.requires_grad) for p in group["params"]]
+    made = method.recipe.optimizers(groups, steps=1)
+    optimizer, schedule = made["optimizer"], made["lr_scheduler"]["scheduler"].state_dict()
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = torch.empty_like(parameter)
     try:
-        optimizer = recipe.optimizer([{"params": [parameter]}])
         optimizer.step()
-    except (TypeError, RuntimeError):  # an optimiser that wants a closure, say
-        return None
-    return dict(optimizer.state[parameter])
-
-
-def _require_value(value: object, example: object, shape: torch.Size, where: str) -> None:
-    if not isinstance(example, Tensor):
-        if type(value) is not type(example):
-            raise Unfit(f"{where} is a {type(value).__name__}")
-        return
-    if not isinstance(value, Tensor) or value.dim() != example.dim():
-        raise Unfit(f"{where} is no such tensor")
-    if example.dim() == len(shape) and value.shape != shape:
-        raise Unfit(f"{where} is {tuple(value.shape)}, but must be {tuple(shape)}")
-    if value.is_floating_point() != example.is_floating_point() or not value.isfinite().all():
-        raise Unfit(f"{where} holds no finite numbers")
+        state = optimizer.state_dict()
+    except (TypeError, RuntimeError):
+        state = optimizer.state_dict()
+        state["state"] = {index: None for group in state["param_groups"] for index in group["params"]}
+    return state, schedule

@@ -18,7 +18,7 @@ from ensembles.errors import UserError
 from ensembles.evaluation import evaluate_again
 from ensembles.renamed import by_present_names
 from ensembles.runs import Run
-from ensembles.training.resuming import newest
+from ensembles.training.resuming import checkpoint_to_resume
 from ensembles.training.trainer import make_trainer
 from ensembles.untrusted import Unfit
 from tests.security import variants
@@ -92,7 +92,7 @@ def going_on(tmp_path, monkeypatch):
     method = build.method(about)
     method.recipe = build.call(config.recipe)
     trainer = make_trainer(config, run, about, method)
-    return run, lambda: newest(run, method, trainer)
+    return run, lambda: checkpoint_to_resume(run, method, trainer)
 
 
 def test_a_sound_training_goes_on(going_on, recwarn):
