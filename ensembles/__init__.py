@@ -9,48 +9,37 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # what type checkers and editors read
-    from ensembles.methods.batch_ensemble import batch_ensemble
-    from ensembles.methods.deep_ensemble import deep_ensemble
-    from ensembles.methods.dropout import dropout
-    from ensembles.methods.masksembles import masksembles
-    from ensembles.methods.mimo import mimo
-    from ensembles.methods.mixture import mixture
-    from ensembles.methods.naive_multihead import naive_multihead
-    from ensembles.methods.packed import packed
-    from ensembles.methods.treenet import treenet
-    from ensembles.predictor import Predictor, Regressor, load
-    from ensembles.reports.runs_table import results
-    from ensembles.zoo.sharing import pull, push
-    from ensembles.zoo.verifying import verify
+    from ensembles.methods.batch_ensemble import batch_ensemble as batch_ensemble
+    from ensembles.methods.deep_ensemble import deep_ensemble as deep_ensemble
+    from ensembles.methods.dropout import dropout as dropout
+    from ensembles.methods.masksembles import masksembles as masksembles
+    from ensembles.methods.mimo import mimo as mimo
+    from ensembles.methods.mixture import mixture as mixture
+    from ensembles.methods.naive_multihead import naive_multihead as naive_multihead
+    from ensembles.methods.packed import packed as packed
+    from ensembles.methods.treenet import treenet as treenet
+    from ensembles.predictor import Predictor as Predictor
+    from ensembles.predictor import Regressor as Regressor
+    from ensembles.predictor import load as load
+    from ensembles.reports.runs_table import results as results
+    from ensembles.zoo.sharing import pull as pull
+    from ensembles.zoo.sharing import push as push
+    from ensembles.zoo.verifying import verify as verify
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "Predictor",
-    "Regressor",
-    "batch_ensemble",
-    "deep_ensemble",
-    "dropout",
-    "load",
-    "masksembles",
-    "mimo",
-    "mixture",
-    "naive_multihead",
-    "packed",
-    "pull",
-    "push",
-    "results",
-    "treenet",
-    "verify",
-]
-
+_METHODS = (
+    *("batch_ensemble", "deep_ensemble", "dropout", "masksembles", "mimo"),
+    *("mixture", "naive_multihead", "packed", "treenet"),
+)
 _HOME = {
-    **{name: f"ensembles.methods.{name}" for name in __all__},
+    **{name: f"ensembles.methods.{name}" for name in _METHODS},
     **dict.fromkeys(("load", "Predictor", "Regressor"), "ensembles.predictor"),
     **dict.fromkeys(("pull", "push"), "ensembles.zoo.sharing"),
     "results": "ensembles.reports.runs_table",
     "verify": "ensembles.zoo.verifying",
 }
+__all__ = list(_HOME)
 
 
 if not TYPE_CHECKING:  # there a name that is not listed is an error

@@ -3,7 +3,6 @@
 import re
 import time
 import warnings
-from dataclasses import dataclass, field
 
 import torch
 from omegaconf import OmegaConf
@@ -80,44 +79,13 @@ def measure(ensemble: Ensemble, backbone: nn.Module, batch_size: int = 128) -> d
     }
 
 
-@dataclass
-class Stage:
-    """Parameters in one stage of the network, or in one kind of what a method stores beside it.
+def describe(config: dict) -> dict:
+    """Describe a composed and checked configuration before training, in plain data.
 
-    Attributes:
-        stage: its name.
-        shared: stored once for all members.
-        own: that each member has of its own.
-    """
-
-    stage: str
-    shared: int = 0
-    own: int = 0
-
-
-@dataclass(frozen=True)
-class Description:
-    """A configuration before training.
-
-    Attributes:
-        M: number of members.
-        input_shape, num_classes: of the data.
-        costs: those keys ``cost/*`` of results.json that need no clock, and ``cost/member_params``, of one member as a
-            network on its own.
-        stages: in the network's order.
-        notes: what building it warned of.
-    """
-
-    M: int
-    input_shape: tuple[int, ...]
-    num_classes: int
-    costs: dict[str, float]
-    stages: list[Stage]
-    notes: list[str] = field(default_factory=list)
-
-
-def describe(config: dict) -> Description:
-    """Describe a composed and checked configuration.
+    Returns:
+        those keys ``cost/*`` of results.json that need no clock, ``cost/member_params``, of one member as a network on
+        its own, ``input_shape``, ``outputs``, ``members``, ``sharing``, a row a stage of the network with its shared
+        parameters and each member's own, and ``notes``, what building it warned of.
 
     Raises:
         UserError: settings that cannot work.
@@ -125,15 +93,15 @@ def describe(config: dict) -> Description:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         data, ensemble, backbone = networks(config)
-    costs = counts(ensemble, backbone) | {"cost/member_params": parameters(ensemble.member(0))}
-    return Description(
-        M=ensemble.M,
-        input_shape=ensemble.input_shape,
-        num_classes=data.num_classes,
-        costs=costs,
-        stages=stages(ensemble),
-        notes=list(dict.fromkeys(str(warning.message) for warning in caught)),
-    )
+    return {
+        **counts(ensemble, backbone),
+        "cost/member_params": parameters(ensemble.member(0)),
+        "input_shape": ensemble.input_shape,
+        "outputs": data.num_classes,
+        "members": ensemble.M,
+        "sharing": sharing(ensemble),
+        "notes": list(dict.fromkeys(str(warning.message) for warning in caught)),
+    }
 
 
 def networks(config: dict) -> tuple[LightningDataModule, Ensemble, nn.Module]:
@@ -151,17 +119,16 @@ def networks(config: dict) -> tuple[LightningDataModule, Ensemble, nn.Module]:
         return data, build.method(about).ensemble, build.backbone(about)()
 
 
-def stages(ensemble: Ensemble) -> list[Stage]:
-    """Count where an ensemble's parameters are, by the first part of their names in the network."""
+def sharing(ensemble: Ensemble) -> list[dict]:
+    """Count where an ensemble's parameters are, by the first part of their names in the network: its stage.
+
+    Returns:
+        a row a stage, in the network's order: ``shared``, stored once for all members, and ``own``, of each member.
+    """
     own = {id(parameter) for parameter in ensemble.own_parameters()}
-    found: dict[str, Stage] = {}
+    found: dict[str, dict] = {}
     for name, parameter in ensemble.named_parameters():
-        top = re.sub(r"^(network|networks\.\d+)\.", "", name).partition(".")[0]
-        stage = found.setdefault(top, Stage(top))
-        if id(parameter) in own:
-            stage.own += parameter.numel()
-        else:
-            stage.shared += parameter.numel()
-    for stage in found.values():
-        stage.own //= ensemble.M
-    return list(found.values())
+        stage = re.sub(r"^(network|networks\.\d+)\.", "", name).partition(".")[0]
+        row = found.setdefault(stage, {"stage": stage, "shared": 0, "own": 0})
+        row["own" if id(parameter) in own else "shared"] += parameter.numel()
+    return [{**row, "own": row["own"] // ensemble.M} for row in found.values()]

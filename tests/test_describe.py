@@ -112,4 +112,4 @@ def test_pretrained_weights_are_not_fetched(monkeypatch):
     with composing():
         given = ["method=deterministic", "model=torchvision", "model.name=squeezenet1_1", "model.pretrained=true"]
         config = checked(compose("train", [*given, "data=cifar10"]))
-    assert describe(config).costs["cost/params"] == describe(config).costs["cost/member_params"]
+    assert describe(config)["cost/params"] == describe(config)["cost/member_params"]

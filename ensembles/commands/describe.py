@@ -8,9 +8,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 from rich.console import Console
@@ -23,9 +21,6 @@ from ensembles.errors import UserError
 from ensembles.files import write_text
 from ensembles.reports.schema import column
 from ensembles.reports.terminal import RunRow, compare, write_csv
-
-if TYPE_CHECKING:  # it imports torch
-    from ensembles.cost import Description
 
 WIDTH = 120  # of the table in a file or a pipe
 COLUMNS = ("cost/params", "cost/member_params", "cost/mult_adds", "cost/forward_passes")
@@ -57,14 +52,12 @@ def show_one(config: DictConfig, as_json: bool) -> None:
 
     found = describe(plain)
     if as_json:
-        print(json.dumps(as_dict(found), indent=2))
+        print(json.dumps(found, indent=2))
         return
-    console = Console()
-    size = "x".join(map(str, found.input_shape))
+    console, M = Console(), found["members"]
+    size = "x".join(map(str, found["input_shape"]))
     what = "numbers" if "likelihood" in plain["data"] else "classes"
-    console.print(
-        f"{choices['method']} on {choices['model']}: {size} in, {found.num_classes} {what} out, M = {found.M}\n"
-    )
+    console.print(f"{choices.method} on {choices.model}: {size} in, {found['outputs']} {what} out, M = {M}\n")
     numbers = Table.grid(padding=(0, 2))
     for name, key, show in (
         ("parameters", "cost/params", "{:,}"),
@@ -72,34 +65,19 @@ def show_one(config: DictConfig, as_json: bool) -> None:
         ("multiply-adds per image", "cost/mult_adds", "{:,}"),
         ("forward passes of the backbone", "cost/forward_passes", "{:.3f}"),
     ):
-        numbers.add_row(name, show.format(found.costs[key]))
-    console.print(numbers, "", sharing(found), sep="\n")
-    if found.M > 1 and not any(stage.own for stage in found.stages):
+        numbers.add_row(name, show.format(found[key]))
+    stages = Table(box=None, padding=(0, 2, 0, 0), title="Parameters by stage", title_justify="left")
+    stages.add_column("stage")
+    for head in ("shared by all", f"own, of each of {M}") if M > 1 else ("parameters",):
+        stages.add_column(head, justify="right")
+    for row in found["sharing"]:
+        parts = (row["shared"], row["own"]) if M > 1 else (row["shared"] + row["own"],)
+        stages.add_row(row["stage"], *(f"{part:,}" if part else "-" for part in parts))
+    console.print(numbers, "", stages, sep="\n")
+    if M > 1 and not any(row["own"] for row in found["sharing"]):
         console.print("What tells the members apart is not trained.")
-    for note in found.notes:
+    for note in found["notes"]:
         console.print(f"note: {note}", markup=False)
-
-
-def sharing(found: "Description") -> Table:
-    """Tabulate where members share parameters and where they differ."""
-    table = Table(box=None, padding=(0, 2, 0, 0), title="Parameters by stage", title_justify="left")
-    table.add_column("stage")
-    for head in ("shared by all", f"own, of each of {found.M}") if found.M > 1 else ("parameters",):
-        table.add_column(head, justify="right")
-    for stage in found.stages:
-        numbers = (stage.shared, stage.own) if found.M > 1 else (stage.shared + stage.own,)
-        table.add_row(stage.stage, *(f"{number:,}" if number else "-" for number in numbers))
-    return table
-
-
-def as_dict(found: "Description") -> dict:
-    """Give what ``--json`` prints of a configuration."""
-    return {
-        **found.costs,
-        "members": found.M,
-        "sharing": [asdict(stage) for stage in found.stages],
-        "notes": found.notes,
-    }
 
 
 def show_all(described: Sequence, arguments: argparse.Namespace) -> bool:
@@ -110,8 +88,8 @@ def show_all(described: Sequence, arguments: argparse.Namespace) -> bool:
     for varied, config in described:
         try:
             found = describe(checked(config))
-            rows.append(RunRow(varied, "works", found.costs))
-            dicts.append({"overrides": varied, **as_dict(found)})
+            rows.append(RunRow(varied, "works", {key: found[key] for key in COLUMNS}))
+            dicts.append({"overrides": varied, **found})
         except UserError as error:
             rows.append(RunRow(varied, f"refused: {error}", {}))
             dicts.append({"overrides": varied, "refused": str(error)})

@@ -53,10 +53,10 @@ def test_checkpoint_round_trip(method, model, tmp_path):
 def test_described_is_what_is_built(method, model):
     found = describe(config(method, model))
     ensemble = built(method, model).ensemble
-    assert found.costs["cost/params"] == cost.parameters(ensemble)
-    assert sum(stage.shared + found.M * stage.own for stage in found.stages) == cost.parameters(ensemble)
-    assert found.costs["cost/mult_adds"] == cost.multiply_adds(ensemble, (1, 8, 8))
-    assert found.costs["cost/member_params"] == cost.parameters(ensemble.member(0))
+    assert found["cost/params"] == cost.parameters(ensemble)
+    assert sum(row["shared"] + found["members"] * row["own"] for row in found["sharing"]) == cost.parameters(ensemble)
+    assert found["cost/mult_adds"] == cost.multiply_adds(ensemble, (1, 8, 8))
+    assert found["cost/member_params"] == cost.parameters(ensemble.member(0))
 
 
 @every_pair
