@@ -19,7 +19,7 @@ OWN = "ensembles."
 
 
 def description(config: DictConfig, data) -> dict:
-    """What a checkpoint must say for its network to be built again: plain containers, numbers and strings only.
+    """Give what a checkpoint must say for its network to be built again, in plain containers, numbers and strings.
 
     Raises:
         UserError: a setting that a checkpoint could not be read with.
@@ -41,7 +41,7 @@ def description(config: DictConfig, data) -> dict:
 
 
 def method(about: dict) -> Method:
-    """The freshly initialised method of a description.
+    """Build the freshly initialised method of a description.
 
     Raises:
         UserError: settings with which it cannot be built.
@@ -58,12 +58,12 @@ def method(about: dict) -> Method:
 
 
 def likelihood(about: dict) -> Likelihood:
-    """That of a description or of a data set's settings, which name one only where numbers are predicted."""
+    """Build the likelihood of a description or of a data set's settings; they name one where numbers are predicted."""
     return call(about["likelihood"]) if "likelihood" in about else Categorical()
 
 
 def backbone(about: dict) -> Callable[[], nn.Module]:
-    """What builds a description's backbone, freshly initialised at each call."""
+    """Make what builds a description's backbone, freshly initialised at each call."""
     size = {key: about[key] for key in ("num_classes", "in_channels", "image_size")}
     return partial(_network, about["model"], **size)
 

@@ -27,7 +27,7 @@ class Mismatch(UserError):
 
 
 def read_checkpoint(path: str | Path, fix: str = "use another one") -> dict:
-    """The checkpoint's contents, on the CPU.
+    """Read the checkpoint's contents, onto the CPU.
 
     Its description and weights are checked (`ensembles.untrusted`), so they can be used without further ado.
 
@@ -59,7 +59,7 @@ def read_checkpoint(path: str | Path, fix: str = "use another one") -> dict:
 
 
 def _pickled(path: Path) -> tuple[object, Counter[int]]:
-    """What a checkpoint of a training holds, and the sizes of its tensors' numbers in bytes."""
+    """Read a training's checkpoint, and the sizes of its tensors' numbers in bytes."""
     sizes = _check_parts(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -68,7 +68,7 @@ def _pickled(path: Path) -> tuple[object, Counter[int]]:
 
 
 def _safetensors(path: Path) -> tuple[dict, Counter[int]]:
-    """The same of a .safetensors file, whose reader holds the sizes in its header against the file."""
+    """Read the same of a .safetensors file, whose reader compares the sizes in its header with the file."""
     with safe_open(path, framework="pt", device="cpu") as file:
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no dict
         about = json.loads((file.metadata() or {}).get(ABOUT, "null"))
@@ -117,13 +117,10 @@ def _require_weights(state: object, sizes: Counter[int]) -> None:
             raise Unfit(f"state_dict.{name} is a tensor of {value.dtype}")
         if value.numel() * value.element_size() > value.untyped_storage().nbytes():
             raise Unfit(f"state_dict.{name} says that it is larger than it is")
-    storages = {value.untyped_storage().data_ptr(): value.untyped_storage() for value in _tensors(state)}
+    tensors = [value for value in state.values() if isinstance(value, Tensor)]
+    storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage() for tensor in tensors}
     if Counter(storage.nbytes() for storage in storages.values() if storage.nbytes()) - sizes:
         raise Unfit("state_dict says that its tensors are of other sizes than they are")
-
-
-def _tensors(state: dict) -> list[Tensor]:
-    return [value for value in state.values() if isinstance(value, Tensor)]
 
 
 def load_weights(method: nn.Module, path: str | Path, fix: str = "use another one") -> None:
@@ -136,7 +133,7 @@ def load_weights(method: nn.Module, path: str | Path, fix: str = "use another on
 
 
 def put_weights(method: nn.Module, checkpoint: dict, path: str | Path) -> None:
-    """The same with the contents of a checkpoint that has been read from ``path``."""
+    """Put the contents of a checkpoint, read from ``path``, into a method, likewise."""
     require_same(method, checkpoint, path)
     try:
         method.load_state_dict(checkpoint["state_dict"])
@@ -172,7 +169,7 @@ def _difference(name: str, there: object, here: object) -> str:
 
 
 def describe_architecture(checkpoint: dict) -> str:
-    """The settings of the checkpoint's method and model as overrides on a command line."""
+    """Write the settings of the checkpoint's method and model as overrides on a command line."""
     about = checkpoint[ABOUT]
     settings = [
         f"{group}.{key}={value}"

@@ -138,14 +138,14 @@ class Job:
             sys.exit(1)
 
     def checkpoint(self):
-        """What submitit submits for the next turn: the same, as the run's folder knows how far it is."""
+        """Give submitit what to submit for the next turn: the same, as the run's folder knows how far it is."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
 
 
 def _preempted() -> bool:
-    """Whether SLURM announces a preemption: a job that ends in the time it is given to save would not be requeued.
+    """Ask whether SLURM announces a preemption: a job that ends in the time it has to save would not be requeued.
 
     ``scontrol requeue`` and ``scancel`` send the same signal, but have decided themselves what becomes of the job.
     """
@@ -181,7 +181,7 @@ class SubmittedJob:
         write_text(self.run.folder / "job.json", json.dumps({"id": self.id, "log": self.log}))
 
     def close(self) -> None:
-        """Where the job has ended without results and without a word leave what is known as the run's error."""
+        """Leave what is known as the run's error, where the job has ended without results and without a word."""
         if self.run.results() is None and not self.run.error_log.exists():
             state = described(self.id).get("JobState")
             how = f"Job {self.id} ended without results" + (f" ({state})" if state else "")

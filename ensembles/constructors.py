@@ -37,7 +37,7 @@ WORD = re.compile(r"[\w.+-]{0,100}")
 
 
 def find_constructor(target: object, kind: str, trust: Sequence[str]) -> Callable:
-    """The constructor that a file names.
+    """Find the constructor that a file names.
 
     Args:
         kind: one of `KINDS`, whose constructors are this package's for that place.
@@ -61,11 +61,6 @@ def find_constructor(target: object, kind: str, trust: Sequence[str]) -> Callabl
     return found
 
 
-def is_own(target: str) -> bool:
-    """Whether a name that `find_constructor` has found is this package's."""
-    return any(target.startswith(f"ensembles.{kind}.") for kind in KINDS)
-
-
 def _own(kind: str) -> dict[str, Callable]:
     module = importlib.import_module(f"ensembles.{kind}")
     listed = {name: getattr(module, name) for name in module.__all__}
@@ -74,7 +69,7 @@ def _own(kind: str) -> dict[str, Callable]:
 
 
 def _trusted(target: str, trust: Sequence[str]) -> Callable:
-    """What the name stands for, where a trusted package defines it itself and has not just imported it."""
+    """Find what the name stands for, where a trusted package defines it itself and has not just imported it."""
     parts = target.split(".")
     found: Any = importlib.import_module(parts[0])
     place = parts[0]
@@ -105,7 +100,7 @@ def require_constructor(node: object, kind: str, trust: Sequence[str]) -> None:
     given = GIVEN.get(kind, ())
     target = node.get("_target_") if isinstance(node, dict) else None
     constructor = find_constructor(target, kind, trust)
-    if not is_own(target) or target.partition(".")[0] in trust:
+    if not target.startswith(tuple(f"ensembles.{own}." for own in KINDS)) or target.partition(".")[0] in trust:
         for value in _settings(node).values():
             _check_nested(value, kind, trust)
         return
@@ -134,7 +129,7 @@ def _settings(node: Mapping) -> dict:
 
 
 def _check_nested(value: object, kind: str, trust: Sequence[str]) -> None:
-    """Nested things to be built occur in trusted packages' settings alone, and are theirs."""
+    """Check nested things to be built, which occur in trusted packages' settings alone, and are theirs."""
     if isinstance(value, list):
         for child in value:
             _check_nested(child, kind, trust)
@@ -251,8 +246,8 @@ class Limited(TorchDispatchMode):
             raise Unfit("its network is far larger than the weights in the file")
 
 
-def built_otherwise(about: dict) -> dict:
-    """The description without what has to do with where a training started, since all weights are in the checkpoint."""
+def without_pretrained(about: dict) -> dict:
+    """Copy a description without what a training started from, since all weights are in the checkpoint."""
     model = dict(about["model"])
     if type(model.get("pretrained")) in (bool, str):
         model["pretrained"] = False

@@ -42,7 +42,7 @@ class Interrupted(BaseException):
 
     @property
     def code(self) -> int:
-        """What a program that this signal ends exits with: 130 for Ctrl-C, 143 for SIGTERM."""
+        """Give the exit code of a program that this signal ends: 130 for Ctrl-C, 143 for SIGTERM."""
         return 128 + self.signum
 
     def __str__(self) -> str:
@@ -53,7 +53,7 @@ class Interrupted(BaseException):
 
 
 def reason(error: Exception) -> str:
-    """The first line of an error's message, without a full stop, to be put into a sentence."""
+    """Give the first line of an error's message, without a full stop, to be put into a sentence."""
     return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
@@ -99,11 +99,7 @@ def show_own_warnings(speaks: bool) -> None:
     warnings.filterwarnings("ignore")
     if speaks:
         warnings.filterwarnings("once", category=UserWarning, module=r"ensembles\.|__main__")
-        warnings.showwarning = _one_line
-
-
-def _one_line(message: Warning, *_: object) -> None:
-    print(f"note: {message}", flush=True)
+        warnings.showwarning = lambda message, *_: print(f"note: {message}", flush=True)
 
 
 def complain(error: Exception, log: Path | None = None) -> bool:
@@ -130,5 +126,5 @@ def complain(error: Exception, log: Path | None = None) -> bool:
 
 
 def _writable(text: str) -> str:
-    """The text with escapes for what names of files can hold and UTF-8 cannot."""
+    """Escape what names of files can hold and UTF-8 cannot."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -91,7 +91,7 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def holder(folder: Path) -> str | None:
-    """The process that holds a folder, or None."""
+    """Name the process that holds a folder; None where none does."""
     path = folder / "lock"
     try:
         if path.exists():

@@ -79,7 +79,7 @@ class Regression(Likelihood):
         """Compute mean and variance of each member's prediction, (..., K) -> (...) each; no variance is None."""
 
     def mean(self, outputs: Tensor) -> Tensor:
-        """The mean in the target's unit."""
+        """Compute the mean in the target's unit."""
         return outputs[..., 0] * self.target_sd + self.target_mean
 
     def validation_metrics(self) -> RegressionScores:

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ensembles.checkpoints import ABOUT, put_weights, read_checkpoint
-from ensembles.constructors import Limited, built_otherwise, construct, require_constructors
+from ensembles.constructors import Limited, construct, require_constructors, without_pretrained
 from ensembles.data.files.decode import cover, open_rgb
 from ensembles.data.files.listing import image_files
 from ensembles.data.imagenet_views import centre
@@ -256,7 +256,7 @@ def load(path: str | Path, trust: Sequence[str] = ()) -> Predictor | Regressor:
     """
     path = network_file(path)
     checkpoint = read_checkpoint(path)
-    about = built_otherwise(checkpoint[ABOUT])
+    about = without_pretrained(checkpoint[ABOUT])
     method = _method(about, trust, checkpoint, path)
     put_weights(method, checkpoint, path)
     if "likelihood" in about:

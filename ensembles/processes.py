@@ -69,17 +69,17 @@ def keep_freed_memory() -> None:
 
 
 def started_outside() -> bool:
-    """Whether something else (srun, torchrun) has started this process as one of several."""
+    """Tell whether something else (srun, torchrun) has started this process as one of several."""
     return "LOCAL_RANK" in os.environ or started_by_srun()
 
 
 def started_by_srun() -> bool:
-    """Whether this is one of several tasks of a SLURM job; SLURM_NTASKS would also be there around the job's srun."""
+    """Tell whether this is one of several tasks of a SLURM job; SLURM_NTASKS is there around the job's srun, too."""
     return int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
 
 
 def leads() -> bool:
-    """Whether this process is the first of its group, which owns the run's folder."""
+    """Tell whether this process is the first of its group, which owns the run's folder."""
     return os.environ.get("SLURM_PROCID" if started_by_srun() else "RANK", os.environ.get("LOCAL_RANK", "0")) == "0"
 
 
@@ -129,7 +129,7 @@ def launch(work: Callable, arguments: tuple, processes: int) -> None:
 
 
 def _wait(group: list[BaseProcess]) -> list[int | None]:
-    """The exit codes as soon as all processes have ended or one has failed."""
+    """Give the exit codes as soon as all processes have ended or one has failed."""
     told = False
     while True:
         if INTERRUPTION.signum is not None and not told:
@@ -157,7 +157,7 @@ def _end(group: list[BaseProcess], patience: float) -> None:
 
 @contextmanager
 def _without_ctrl_c() -> Iterator[None]:
-    """Processes that are started here do not notice Ctrl-C before they listen to it; this one is asked to end them."""
+    """Start processes that notice no Ctrl-C until they listen to it; this one is asked to end them."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield

@@ -13,7 +13,7 @@ from ensembles.runs import Run
 
 
 def provenance(run: Run, seconds: dict[str, float], images: dict) -> dict:
-    """Plain data for provenance.json.
+    """Gather plain data for provenance.json.
 
     Args:
         seconds: the durations to report.
@@ -29,7 +29,7 @@ def provenance(run: Run, seconds: dict[str, float], images: dict) -> dict:
 
 
 def origin(seconds: dict[str, float]) -> dict:
-    """What this process ran with, whatever it computed."""
+    """Gather what this process ran with, whatever it computed."""
     return {
         "command": _command(),
         "commit": _commit(),
@@ -41,7 +41,7 @@ def origin(seconds: dict[str, float]) -> dict:
 
 
 def _command() -> str | None:
-    """The command line; a program of this checkout is named from the checkout's root."""
+    """Give the command line; a program of this checkout is named from the checkout's root."""
     program, *arguments = sys.argv
     if program.startswith("ensembles "):
         return " ".join(sys.argv)
@@ -52,7 +52,7 @@ def _command() -> str | None:
 
 
 def hardware() -> str:
-    """The processor or GPU that computes, in words."""
+    """Name the processor or GPU that computes."""
     if torch.cuda.is_available():
         return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
     return f"{_processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"

@@ -35,12 +35,12 @@ class Rule:
     note: str | None = None
 
     def matches(self, **options: str) -> bool:
-        """Whether the options of these groups are among the rule's."""
+        """Tell whether the options of these groups are among the rule's."""
         return all(any(fnmatchcase(option, p) for p in getattr(self, group)) for group, option in options.items())
 
     @property
     def whose(self) -> str:
-        """Such as "Packed-Ensembles' for ResNet-50 on ImageNet"."""
+        """Say whose recipe it is, such as "Packed-Ensembles' for ResNet-50 on ImageNet"."""
         if self.paper is None:
             return "no paper's"
         return f"{self.paper}'{'' if self.paper.endswith('s') else 's'} for {self.about}"

@@ -90,7 +90,7 @@ def _moved(config: Mapping, names: Mapping[str, str]) -> dict:
 
 
 def _split(config: Mapping, key: str) -> tuple[Mapping, str]:
-    """The settings among which a dotted key's last word stands, none where there are none, and this word."""
+    """Find the settings among which a dotted key's last word stands, none where there are none, and this word."""
     *path, last = key.split(".")
     for part in path:
         config = config.get(part)

@@ -10,13 +10,13 @@ import torch
 
 
 def seed_of(*key: int | float | str) -> int:
-    """A 63-bit seed that depends on every part of the key and on nothing else."""
+    """Derive a 63-bit seed from every part of the key and from nothing else."""
     digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
 
 
 def generator(*key: int | float | str) -> torch.Generator:
-    """A CPU generator for one purpose, such as ``generator(seed, "augment", epoch, step)``.
+    """Make a CPU generator for one purpose, such as ``generator(seed, "augment", epoch, step)``.
 
     Resuming needs no saved generator state, and every process draws the same numbers for the global batch.
     """

@@ -51,7 +51,7 @@ WHOLE = ("method", "model", "recipe", "seed", "train", "ckpt", "content")
 
 
 def identity(config: dict) -> dict:
-    """The part of a composed config that decides what is trained, by former names."""
+    """Give the part of a composed config that decides what is trained, by former names."""
     config = by_former_names(config)
     parts = {key: config.get(key) for key in WHOLE}
     for group, left_out in ELSEWHERE.items():
@@ -70,7 +70,7 @@ def identity(config: dict) -> dict:
 
 
 def _redraws(config: dict) -> bool:
-    """Whether there can be layers of another size than the backbone's, so that ``model.redraw`` changes the numbers."""
+    """Tell whether layers can be of another size than the backbone's, so that ``model.redraw`` changes the numbers."""
     method, M = config["method"], config["method"].get("M", 1)
     package, _, name = method["_target_"].rpartition(".")
     if config["model"].get("width", 1) != 1 or package != "ensembles.methods":
@@ -81,7 +81,7 @@ def _redraws(config: dict) -> bool:
 
 
 def decides(key: str) -> bool:
-    """Whether a setting or group, such as recipe.epochs, can change what a run trains or evaluates."""
+    """Tell whether a setting or group, such as recipe.epochs, can change what a run trains or evaluates."""
     group, _, name = FORMER.get(key, key).partition(".")
     if key == "runtime.patience":
         return True
@@ -96,7 +96,7 @@ def _checkpoint_files(config: dict) -> list[Path]:
 
 
 def file_digest(path: Path) -> str:
-    """A hash of the file's contents."""
+    """Hash the file's contents."""
     try:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "blake2b").hexdigest()[:16]
@@ -136,7 +136,7 @@ class Run:
 
     @classmethod
     def of(cls, config: dict, choices: dict) -> "Run":
-        """The run of a composed config.
+        """Make the run of a composed config.
 
         Args:
             choices: the options chosen for the groups; those of data, model and method name the folder.
@@ -149,7 +149,7 @@ class Run:
 
     @property
     def evaluation(self) -> dict:
-        """The part of the config that decides how the trained network is evaluated, by former names."""
+        """Give the part of the config that decides how the trained network is evaluated, by former names."""
         config = by_former_names(self.config)
         data = {key: value for key, value in config["data"].items() if key in TEST_SETS}
         for key in OWN_SETS:
@@ -170,17 +170,17 @@ class Run:
 
     @property
     def evaluated(self) -> Path | None:
-        """The folder, this or one below, that holds the results of this config, or None while there are none."""
+        """Find the folder, this or one below, that holds the results of this config; None while there are none."""
         return evaluations.find(self.folder, self.evaluation, self.test_images)
 
     def results(self) -> dict | None:
-        """The results of this config, or None while there are none."""
+        """Read the results of this config; None while there are none."""
         place = self.evaluated
         return None if place is None else json.loads((place / evaluations.RESULTS).read_text())
 
     @property
     def test_images(self) -> dict[str, Path | Column]:
-        """Folders, or columns of CSVs, of images to evaluate on that could change unnoticed: the user's own."""
+        """List folders, or columns of CSVs, of images to evaluate on that could change unnoticed: the user's own."""
         data = self.config["data"]
         own = {key: data[key] for key in OWN_SETS if isinstance(data.get(key), dict)}  # else an error says so later
         named = {f"{key}/{name}": place for key, sets in own.items() for name, place in sets.items()}
@@ -189,11 +189,11 @@ class Run:
 
     @property
     def training_images(self) -> dict[str, Path | Column]:
-        """Likewise of those to train on."""
+        """List those of images to train on, likewise."""
         return self._parts("train", "val") if self.config.get("train") else {}
 
     def _parts(self, *names: str) -> dict[str, Path | Column]:
-        """The parts of an image folder that are there, or of CSVs; nothing for other data."""
+        """List the parts of an image folder that are there, or of CSVs; nothing for other data."""
         data = self.config["data"]
         if not self.config.get("content"):
             return {}
@@ -248,7 +248,7 @@ class Run:
             raise self._unwritable(error) from error
 
     def _goes_on_anew(self) -> bool:
-        """Whether what is in the folder was begun when an earlier run was set aside, or is nothing yet."""
+        """Tell whether what is in the folder was begun when an earlier run was set aside, or is nothing yet."""
         if self.results_file.exists() or not images_unchanged(self._images_before(), self.training_images):
             return False
         if not (self.last.exists() or self.previous.exists()):
@@ -295,7 +295,7 @@ WEIGHTS = "model.safetensors"  # of a folder that was pushed or pulled
 
 
 def network_file(path: str | Path) -> Path:
-    """The file that holds a trained network: of a run's or a pulled folder, that of the network that was tested.
+    """Find the file of a trained network: of a run's or a pulled folder, that of the network that was tested.
 
     Raises:
         UserError: a folder that holds none.
@@ -316,7 +316,7 @@ def network_file(path: str | Path) -> Path:
 
 
 def state(run: Run) -> str:
-    """One of done, running, failed, unfinished and missing; what there is to say about it follows after a colon.
+    """Say whether a run is done, running, failed, unfinished or missing; more about it follows after a colon.
 
     Running names the process, failed the error's last line and the log, unfinished the epochs done.
     """
@@ -324,23 +324,10 @@ def state(run: Run) -> str:
         return "done"
     if owner := holder(run.folder):
         return f"running: {owner}"
-    if last := _last_line(run):
-        return f"failed: {last} [{run.error_log}]"
-    if run.folder.is_dir():
-        return f"unfinished: {_epochs(run)} of {run.config['recipe']['epochs']} epochs"
-    return "missing"
-
-
-def _last_line(run: Run) -> str | None:
-    try:
+    with contextlib.suppress(OSError, IndexError):
         last = run.error_log.read_text().strip().splitlines()[-1]
-        return last.removeprefix(f"{UserError.__module__}.UserError: ")
-    except (OSError, IndexError):
-        return None
-
-
-def _epochs(run: Run) -> int:
-    try:
-        return len(run.history.read_text().splitlines()) - 1
-    except OSError:
-        return 0
+        return f"failed: {last.removeprefix(f'{UserError.__module__}.UserError: ')} [{run.error_log}]"
+    if run.folder.is_dir():
+        done = len(run.history.read_text().splitlines()) - 1 if run.history.exists() else 0
+        return f"unfinished: {done} of {run.config['recipe']['epochs']} epochs"
+    return "missing"

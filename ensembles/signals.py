@@ -48,13 +48,13 @@ class Interruption:
                 signal.signal(signum, self._come)
 
     def hold(self) -> None:
-        """From now on only note signals."""
+        """Only note signals from now on."""
         self.install()
         self._held = True
 
     @contextmanager
     def released(self) -> Iterator[None]:
-        """At the end no longer hold signals, and raise `Interrupted` if one has come, whatever else went wrong."""
+        """Stop holding signals at the end, and raise `Interrupted` if one has come, whatever else went wrong."""
         try:
             yield
         except Exception as error:

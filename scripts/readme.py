@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def of_study(root: Path, folder: Path) -> str:
-    """A study's first table and its plot of accuracy against cost; nothing while it has none."""
+    """Give a study's first table and its plot of accuracy against cost; nothing while it has none."""
     table, plot = folder / "table.md", folder / "accuracy_flops.png"
     if not ((root / table).is_file() and (root / plot).is_file()):
         return ""
@@ -53,7 +53,7 @@ def of_study(root: Path, folder: Path) -> str:
 
 
 def output(command: str, folder: Path) -> str:
-    """What a command prints in a terminal of 100 columns, with the threads of `make train`."""
+    """Give what a command prints in a terminal of 100 columns, with the threads of `make train`."""
     environment = {"OMP_NUM_THREADS": "2", **os.environ, "COLUMNS": "100"}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
@@ -69,7 +69,7 @@ def output(command: str, folder: Path) -> str:
 
 
 def side_by_side(plots: list[Path], out: Path) -> None:
-    """One picture of several, of equal height."""
+    """Make one picture of several, of equal height."""
     images = [Image.open(plot).convert("RGB") for plot in plots]
     width = sum(image.width for image in images) + GAP * (len(images) - 1)
     height = max(image.height for image in images)

@@ -54,7 +54,7 @@ def piped() -> Iterator[None]:
 
 
 def _is_closed(file: TextIO) -> bool:
-    """Whether nobody reads any more what is written to a pipe."""
+    """Tell whether nobody reads any more what is written to a pipe."""
     watch = select.poll()
     try:
         watch.register(file.fileno(), select.POLLERR)

@@ -79,7 +79,7 @@ def composing(config_dir: str | None = None) -> Iterator[None]:
 
 
 def composed(overrides: list[str]) -> DictConfig:
-    """The config of a command line, with Hydra's own part.
+    """Compose the config of a command line, with Hydra's own part.
 
     Raises:
         UserError: overrides or files of configs that make none.
@@ -110,7 +110,7 @@ def set_values(config: DictConfig, overrides: list[str]) -> None:
 
 
 def refused(error: Exception) -> UserError:
-    """What Hydra or OmegaConf has against a config, as a sentence."""
+    """Make a sentence of what Hydra or OmegaConf has against a config."""
     cause = error.__cause__
     because = f": {reason(cause)}" if isinstance(cause, OmegaConfBaseException) else ""
     return UserError(f"{reason(error)}{because}.")

@@ -143,7 +143,7 @@ def combinations(arguments: list[str], config_dir: str | None = None) -> list[tu
 
 
 def _is_plain_value(override: Override) -> bool:
-    """Whether an override sweeps the values of a key that is there, and no option of a group follows from it."""
+    """Tell whether an override sweeps a key that is there, and no option of a group follows from it."""
     is_key = override.is_sweep_override() and not override.is_add() and not override.is_force_add()
     return is_key and not options_of(override.key_or_group) and not override.key_or_group.startswith("hydra")
 
@@ -176,7 +176,7 @@ def _check_options(override: Override) -> None:
 
 
 def _adds_freely(override: Override, arguments: list[str]) -> bool:
-    """Whether a key is added where there can be any: below a group that something is built of, or for another value."""
+    """Tell whether a key is added where any can be: below a group that something is built of, or for another value."""
     if not (override.is_add() or override.is_force_add()):
         return False
     group, _, rest = override.key_or_group.partition(".")

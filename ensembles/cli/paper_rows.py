@@ -69,7 +69,7 @@ class PaperRows(ConfigSource):
 
     @staticmethod
     def _row(config_path: str):
-        """The row of experiment/<paper>/<row>; Hydra also asks for experiment/None, for which no table is read."""
+        """Find the row of experiment/<paper>/<row>; no table is read for experiment/None, which Hydra also asks for."""
         group, _, name = config_path.removesuffix(".yaml").partition("/")
         return rows().get(name) if group == GROUP and "/" in name else None
 

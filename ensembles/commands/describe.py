@@ -105,7 +105,7 @@ def show_all(described: Sequence, arguments: argparse.Namespace) -> bool:
 
 
 def markdown(rows: Sequence[RunRow]) -> str:
-    """The table for a document; what is refused says why beneath it."""
+    """Write the table for a document; what is refused says why beneath it."""
     heads = [*(key.rpartition(".")[2] for key in rows[0].differs), *(column(key).head(brief=True) for key in COLUMNS)]
     names = len(rows[0].differs)
     lines = [heads, ["---"] * names + ["---:"] * (len(heads) - names)]

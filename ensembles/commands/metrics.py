@@ -15,7 +15,7 @@ SETTINGS = tuple(
 
 
 def changes(overrides: list[str]) -> dict[str, bool | float | None]:
-    """The settings by their names in the group.
+    """Read the settings by their names in the group.
 
     Raises:
         UserError: one that there is not, or a value out of its limits.

@@ -84,7 +84,7 @@ def _require_finite(checkpoint: dict, path: Path) -> None:
 
 
 def _gathers(trainer: Trainer) -> bool:
-    """Whether gradients have been gathered since the last change of the weights: they are in no checkpoint."""
+    """Tell whether gradients have been gathered since the weights changed: they are in no checkpoint."""
     batches = trainer.fit_loop.epoch_loop.batch_progress.current.ready
     return batches % trainer.accumulate_grad_batches != 0 and batches < trainer.num_training_batches
 
@@ -177,7 +177,7 @@ class Checkpoints(Checkpoint):
         self._saved = time.monotonic()
 
     def _agreed(self, *values: int) -> list[int]:
-        """The largest of all processes' values."""
+        """Take the largest of all processes' values."""
         if self._group is None:
             return list(values)
         largest = torch.tensor(values)

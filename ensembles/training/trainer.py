@@ -106,7 +106,7 @@ def _is_fsdp(config: DictConfig) -> bool:
 
 
 def _require_precision(config: DictConfig, method: Method) -> None:
-    """Warn of a precision that makes a CPU slow, or of one that would make it twice as fast.
+    """Warn of a precision that makes a CPU slow, or recommend the one that makes it twice as fast.
 
     Raises:
         UserError: a precision that needs a GPU, and none is in use.

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import yaml
 
 from ensembles.checkpoints import ABOUT, read_checkpoint, write_safetensors
-from ensembles.constructors import built_otherwise
+from ensembles.constructors import without_pretrained
 from ensembles.errors import UserError
 from ensembles.files import write_text
 from ensembles.provenance import origin
@@ -60,7 +60,7 @@ def push(
     with TemporaryDirectory() as place:
         folder = Path(place) / "run"
         folder.mkdir()
-        write_safetensors(folder / WEIGHTS, built_otherwise(checkpoint[ABOUT]), checkpoint["state_dict"])
+        write_safetensors(folder / WEIGHTS, without_pretrained(checkpoint[ABOUT]), checkpoint["state_dict"])
         write_text(folder / CONFIG, yaml.safe_dump(told(finished.settings), sort_keys=False))
         for name in (RESULTS, PROVENANCE):
             shutil.copy(run / name, folder / name)
@@ -150,7 +150,7 @@ def check_folder(folder: Path, card: Card) -> None:
     """
     fix = "have it pushed again"
     about = read_checkpoint(folder / WEIGHTS, fix)[ABOUT]
-    if built_otherwise(about) != about or about["method"].get("checkpoints"):
+    if without_pretrained(about) != about or about["method"].get("checkpoints"):
         raise UserError(f"{folder / WEIGHTS} names files of another machine: {fix}.")
     read = {CONFIG: yaml.safe_load, RESULTS: json.loads, PROVENANCE: json.loads}
     for name, parse in read.items():

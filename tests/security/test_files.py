@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 import ensembles
 from ensembles import build
-from ensembles.constructors import built_otherwise, find_constructor
+from ensembles.constructors import find_constructor, without_pretrained
 from ensembles.errors import UserError
 from ensembles.evaluation import evaluate_again
 from ensembles.renamed import by_present_names
@@ -148,6 +148,6 @@ def test_where_a_training_started_is_left_out():
     """Its pretrained weights and its file of weights, since a checkpoint holds all weights itself."""
     kwargs = {"checkpoint_path": "weights.pt", "drop_rate": 0.1}
     about = {"model": {"_target_": "ensembles.backbones.timm_model", "pretrained": True, "kwargs": kwargs}}
-    model = built_otherwise(about)["model"]
+    model = without_pretrained(about)["model"]
     assert model["pretrained"] is False and model["kwargs"] == {"drop_rate": 0.1}
     assert kwargs["checkpoint_path"]
