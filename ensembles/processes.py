@@ -68,11 +68,6 @@ def keep_freed_memory() -> None:
     mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
-def started_outside() -> bool:
-    """Tell whether something else (srun, torchrun) has started this process as one of several."""
-    return "LOCAL_RANK" in os.environ or started_by_srun()
-
-
 def started_by_srun() -> bool:
     """Tell whether this is one of several tasks of a SLURM job; SLURM_NTASKS is there around the job's srun, too."""
     return int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
@@ -91,13 +86,15 @@ def launch(work: Callable, arguments: tuple, processes: int) -> None:
         UserError: a process has been killed; the others are ended.
         Exception: what the first process to fail raised; likewise.
     """
-    if processes == 1 or started_outside():
+    if processes == 1 or "LOCAL_RANK" in os.environ or started_by_srun():  # or something else has started them
         work(*arguments)
         return
     context = multiprocessing.get_context("spawn")
     with starting(instead="set trainer.devices=1"):
         errors = context.SimpleQueue()
-    port = _free_port()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]  # a free one
     order = pickle.dumps((work, arguments))  # opened by the child, as it imports torch, which takes seconds
     group = [
         context.Process(target=_child, args=(rank, processes, port, errors, order), daemon=False)
@@ -182,21 +179,10 @@ def _child(rank: int, processes: int, port: int, errors, order: bytes) -> None:
 
                 torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
             work(*arguments)
-            _leave_group()
+            distributed = sys.modules.get("torch.distributed")
+            if distributed is not None and distributed.is_initialized():
+                distributed.destroy_process_group()  # a process that just exits can abort in its threads
     except (Exception, Interrupted) as error:
         error.add_note(traceback.format_exc())
         errors.put(error)
         raise SystemExit(getattr(error, "code", 1)) from None
-
-
-def _leave_group() -> None:
-    """End the processes' connections in order; a process that just exits can abort in their threads."""
-    distributed = sys.modules.get("torch.distributed")
-    if distributed is not None and distributed.is_initialized():
-        distributed.destroy_process_group()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

@@ -147,10 +147,9 @@ def checked(config: DictConfig) -> dict:
             raise UserError(f"trainer.{key}={plain['trainer'][key]} needs strategy=ddp or strategy=fsdp.")
     if "likelihood" in plain["data"]:
         _reject_classification_settings(plain)
-    if plain["evaluation"]["temperature_scaling"] and not plain["data"]["val_fraction"]:
-        raise UserError("evaluation.temperature_scaling needs a validation split: set data.val_fraction above 0.")
-    if plain["runtime"]["patience"] is not None and not plain["data"]["val_fraction"]:
-        raise UserError("runtime.patience needs a validation split: set data.val_fraction above 0.")
+    for group, name in (("evaluation", "temperature_scaling"), ("runtime", "patience")):
+        if plain[group][name] and not plain["data"]["val_fraction"]:
+            raise UserError(f"{group}.{name} needs a validation split: set data.val_fraction above 0.")
     if plain["recipe"].get("freeze_trunk") and plain["model"].get("pretrained") is False and plain["train"]:
         raise UserError("recipe.freeze_trunk=true would freeze random numbers: set model.pretrained to true or a file.")
     if not plain["train"] and not plain["ckpt_path"]:
