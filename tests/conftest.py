@@ -33,6 +33,19 @@ class Ended(NamedTuple):
     err: str
 
 
+def only(pattern, where="runs"):
+    """Find the one folder or file."""
+    (found,) = Path(where).glob(pattern)
+    return found
+
+
+def one_sentence(ended):
+    """See that a command ended with one error, and give it."""
+    lines = [line for line in ended.err.splitlines() if line.strip()]
+    assert ended.code == 1 and len(lines) == 1 and lines[0].startswith("error: "), ended.err
+    return lines[0]
+
+
 @pytest.fixture
 def plots():
     """Let runs draw their plots, which takes longer than all else that a tiny one does."""

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from ensembles.errors import UserError
+from tests.conftest import one_sentence
 
 CASES = {
     "method.alhpa=2": "There is no key method.alhpa: did you mean method.alpha?",
@@ -42,13 +43,6 @@ CASES = {
     "+method.foo=1": "does not take its settings",
     "+model.foo=1": "does not take its settings",
 }
-
-
-def one_sentence(ended):
-    lines = [line for line in ended.err.splitlines() if line.strip()]
-    assert ended.code == 1
-    assert len(lines) == 1 and lines[0].startswith("error: "), ended.err
-    return lines[0]
 
 
 @pytest.mark.parametrize("argument", CASES)

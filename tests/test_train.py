@@ -8,12 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.conftest import only
+
 METHODS = ["deterministic", "deep_ensemble", "packed", "mimo"]
-
-
-def only(pattern, where="runs"):
-    (found,) = Path(where).glob(pattern)
-    return found
 
 
 def results(run):

@@ -5,15 +5,10 @@ import re
 import pytest
 import torch
 
+from tests.conftest import one_sentence
 from tests.faults.experiments import RUN, only
 
 DIVERGES = ("method=deterministic", "recipe.optimizer.lr=1e18", "recipe.warmup_epochs=0.5")
-
-
-def one_sentence(ended):
-    lines = [line for line in ended.err.splitlines() if line.strip()]
-    assert ended.code == 1 and len(lines) == 1 and lines[0].startswith("error: "), ended.err
-    return lines[0]
 
 
 @pytest.mark.parametrize("minutes", [0, 10])

@@ -9,6 +9,8 @@ import pytest
 import wandb
 from wandb.proto.wandb_internal_pb2 import Record
 
+from tests.conftest import only
+
 BLOCK, HEADER = 32768, 7  # of the log's format, which is LevelDB's
 
 
@@ -65,11 +67,6 @@ def logged(run):
                 items = record.history.item
                 history.append({item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in items})
     return ids, tags, config, history
-
-
-def only(pattern, where="runs"):
-    (found,) = Path(where).glob(pattern)
-    return found
 
 
 def test_offline_it_is_all_in_the_folder(tiny, plots):

@@ -10,11 +10,7 @@ from omegaconf import OmegaConf
 
 from ensembles.training.callbacks import Compiled
 from ensembles.training.trainer import _require_precision
-
-
-def only(pattern, where="runs"):
-    (found,) = Path(where).glob(pattern)
-    return found
+from tests.conftest import only
 
 
 def test_half_precision_is_another_run(tiny):
