@@ -91,13 +91,13 @@ def _check_resources(settings: dict) -> None:
         )
 
 
-def queued() -> set[str] | None:
+def queued_jobs() -> set[str] | None:
     """List the ids of the user's jobs that SLURM knows, those of arrays as ``5_2``; None without an answer."""
     answer = _asked("squeue", "--me", "--noheader", "--array", "--format=%i")
     return None if answer is None else set(answer.split())
 
 
-def described(job: str) -> dict[str, str]:
+def job_details(job: str) -> dict[str, str]:
     """Read what ``scontrol show job`` tells, such as JobState and PreemptTime; nothing of a job unknown to SLURM."""
     return dict(re.findall(r"(\w+)=(\S+)", _asked("scontrol", "show", "job", job) or ""))
 
@@ -150,7 +150,7 @@ def _preempted() -> bool:
     ``scontrol requeue`` and ``scancel`` send the same signal, but have decided themselves what becomes of the job.
     """
     job = os.environ.get("SLURM_JOB_ID")
-    return job is not None and described(job).get("PreemptTime", "None") != "None"
+    return job is not None and job_details(job).get("PreemptTime", "None") != "None"
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ class SubmittedJob:
     def close(self) -> None:
         """Leave what is known as the run's error, where the job has ended without results and without a word."""
         if self.run.results() is None and not self.run.error_log.exists():
-            state = described(self.id).get("JobState")
+            state = job_details(self.id).get("JobState")
             how = f"Job {self.id} ended without results" + (f" ({state})" if state else "")
             write_text(self.run.error_log, f"{how}; its log is {self.log}\n")
 
@@ -255,7 +255,7 @@ def submit(jobs: list[tuple[dict, Run]], folder: Path) -> None:
         UserError: submitit or SLURM is not there, or refuses.
     """
     console = Console(soft_wrap=True, highlight=False)
-    known = queued() or set()
+    known = queued_jobs() or set()
     waiting: list[SubmittedJob] = []
     alike: dict[str, dict[Path, Run]] = {}  # by their jobs' settings, the runs that are to be in one
     for settings, run in jobs:
@@ -288,7 +288,7 @@ def _wait(jobs: list[SubmittedJob]) -> None:
     began = time.monotonic()
     while jobs:
         time.sleep(min(LONGEST, max(POLL, (time.monotonic() - began) / 20)))
-        known = queued()
+        known = queued_jobs()
         if known is not None:
             for job in jobs:
                 if job.id not in known:

@@ -27,13 +27,13 @@ def run_experiment(run: Run, brief: bool = False) -> None:
         Interrupted: a signal has ended it, after what was done is saved.
     """
     run.require_same_images()
-    if run.evaluated is None:
+    if run.results_folder is None:
         if run.recipe and leads() and not brief:
             print(f"recipe {run.recipe}", flush=True)
         with run.opened() if leads() else nullcontext():
             launch(fit_and_test, (run,), run.config["trainer"]["devices"])
     if leads() and not brief:
-        show(run.results(), run.evaluated)
+        show(run.results(), run.results_folder)
 
 
 @explained()

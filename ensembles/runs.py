@@ -169,13 +169,13 @@ class Run:
         return found
 
     @property
-    def evaluated(self) -> Path | None:
+    def results_folder(self) -> Path | None:
         """Find the folder, this or one below, that holds the results of this config; None while there are none."""
         return evaluations.find(self.folder, self.evaluation, self.test_images)
 
     def results(self) -> dict | None:
         """Read the results of this config; None while there are none."""
-        place = self.evaluated
+        place = self.results_folder
         return None if place is None else json.loads((place / evaluations.RESULTS).read_text())
 
     @property

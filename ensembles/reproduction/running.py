@@ -80,7 +80,7 @@ def kept(results: Mapping | None) -> dict:
 
 
 def _record(run: Run, found: Mapping | None) -> dict:
-    place = run.evaluated
+    place = run.results_folder
     provenance = _json(place / PROVENANCE) if place and found else {}
     return {"seed": run.config["seed"], "folder": str(run.folder), "results": kept(found), "provenance": provenance}
 

@@ -80,7 +80,7 @@ class Collection:
         Raises:
             UserError: predictions that are missing or damaged.
         """
-        place, seed = run.evaluated, run.config["seed"]
+        place, seed = run.results_folder, run.config["seed"]
         about = json.loads((place / "provenance.json").read_text())
         self.entries[row, seed] = CollectedRun(
             method=run.config["method"]["_target_"].rpartition(".")[2],
