@@ -115,7 +115,7 @@ def require_constructor(node: object, kind: str, trust: Sequence[str]) -> None:
         if type(value) is int and value > MOST.get(key, MOST_OTHERWISE):
             raise Unfit(f"{key} of {target} is {value}, which is too large")
         if key == "kwargs":
-            _check_arguments(value or {}, target)
+            _check_argument(key, value or {}, target)
         elif key == "checkpoints" and value:
             raise Unfit(f"{target} names other files")
     lacking = [p.name for p in parameters.values() if p.default is p.empty and p.name not in (*given, *node)]
@@ -150,17 +150,13 @@ def _suits(value: object, annotation: object) -> bool:
     return True
 
 
-def _check_arguments(kwargs: dict, target: str) -> None:
-    """See that arguments for timm's or torchvision's constructor are about the network's form and nothing else."""
-    for key, value in kwargs.items():
-        if not key.isidentifier() or key.startswith("_") or NOT_FORM.fullmatch(key):
-            raise Unfit(f"model.kwargs of {target} has {key[:100]}, which is not about the network's form")
-        _check_argument(key, value, target)
-
-
 def _check_argument(key: str, value: object, target: str) -> None:
+    """See that an argument for timm's or torchvision's constructor is about the network's form and nothing else."""
     if isinstance(value, dict):
-        _check_arguments(value, target)
+        for name, child in value.items():
+            if not name.isidentifier() or name.startswith("_") or NOT_FORM.fullmatch(name):
+                raise Unfit(f"model.kwargs of {target} has {name[:100]}, which is not about the network's form")
+            _check_argument(name, child, target)
     elif isinstance(value, list):
         for item in value:
             _check_argument(key, item, target)

@@ -92,11 +92,8 @@ def attempt(method: str, network: nn.Module, input_shape: tuple[int, ...]) -> st
 
 def require_apart(module: nn.Module, logits: Tensor) -> None:
     """See that no number of the members' own moves two members' logits; MIMO's inputs all reach the shared body."""
-    inputs = (
-        {f"network.{name}.weight" for name in getattr(module.ensemble, "first", [])}
-        if isinstance(module, methods.MIMO)
-        else {}
-    )
+    first = module.ensemble.first if isinstance(module, methods.MIMO) else ()
+    inputs = {f"network.{name}.weight" for name in first}
     names = {id(parameter): name for name, parameter in module.ensemble.named_parameters()}
     own = [parameter for parameter in module.ensemble.own_parameters() if names[id(parameter)] not in inputs]
     if len(logits) == 1 or not own:
@@ -133,11 +130,11 @@ def size_note(module: nn.Module, network: nn.Module, input_shape: tuple[int, ...
     thin = dict(module.ensemble.member(0).named_parameters())
     wide = {name for name, p in network.named_parameters() if p.dim() > 1 and name.rpartition(".")[0] in names}
     sizes = {name: (thin[name].numel(), network.get_parameter(name).numel()) for name in wide}
+    one_side = [new for new, old in sizes.values() if new * M == old * alpha]
+    neither = [new for new, old in sizes.values() if new == old]
     parts = {
-        "stand in layers of which only one side is a width": [
-            new for new, old in sizes.values() if new * M == old * alpha
-        ],
-        "stand in layers that have no width": [new for new, old in sizes.values() if new == old],
+        "stand in layers of which only one side is a width": one_side,
+        "stand in layers that have no width": neither,
     }
     total = parameter_count(module.ensemble.member(0))
     why = [f"{sum(part) / total:.0%} {what}" for what, part in parts.items() if sum(part) > 0.01 * total]
@@ -159,17 +156,14 @@ def keep(key: str, found: dict) -> None:
 
 def table(results: dict[str, dict]) -> str:
     """Write what has been found as a page: counts, family by method, and what each note says."""
-    rows, notes = families(), []
-    lines = [HEAD]
+    rows, notes, lines = families(), [], [HEAD]
     for library in LIBRARIES:
-        tried = {key: results[key] for key in rows if key.startswith(f"{library}/") and key in results}
-        counts = [sum(_works(found.get(method)) for found in tried.values()) for method in METHODS]
+        listed = [key for key in rows if key.startswith(f"{library}/")]
+        tried = {key: results[key] for key in listed if key in results}
+        counts = [f"**{sum(_works(found.get(method)) for found in tried.values())}**" for method in METHODS]
         lines += ["", f"## {library}", "", f"| family | variant | parameters | {' | '.join(METHODS)} |"]
         lines += ["| --- | --- | ---: |" + " :-: |" * len(METHODS)]
-        of_all = sum(key.startswith(f"{library}/") for key in rows)
-        lines += [
-            f"| **{len(tried)} of {of_all} tried** | | | " + " | ".join(f"**{count}**" for count in counts) + " |"
-        ]
+        lines += [f"| **{len(tried)} of {len(listed)} tried** | | | {' | '.join(counts)} |"]
         for key, found in tried.items():
             cells = []
             for method in METHODS:
@@ -178,10 +172,8 @@ def table(results: dict[str, dict]) -> str:
                     notes.append(f"{len(notes) + 1}. {key}, {method}: {note.rstrip('.')}.")
                 mark = "" if note is None else "yes" if _works(note) else "no"
                 cells.append(f"{mark} [{len(notes)}](#notes)" if note else mark)
-            name = f"{found['variant']['name']}" + (
-                f" x {found['variant']['width']}" if "width" in found["variant"] else ""
-            )
-            count = f"{found['parameters'] / 1e6:.1f} M"
+            width = f" x {found['variant']['width']}" if "width" in found["variant"] else ""
+            name, count = f"{found['variant']['name']}{width}", f"{found['parameters'] / 1e6:.1f} M"
             lines.append(f"| {key.partition('/')[2]} | {name} | {count} | {' | '.join(cells)} |")
     return "\n".join([*lines, "", "## Notes", "", *notes, ""])
 
@@ -203,9 +195,8 @@ def main() -> None:
         found = results.setdefault(key, {})
         if found.get("variant") != rows[key]:
             found.clear()
-        todo = [
-            method for method in arguments.methods if arguments.again or found.get(method, "fails").startswith("fails")
-        ]
+        untried = [method for method in METHODS if found.get(method, "fails").startswith("fails")]
+        todo = [method for method in arguments.methods if arguments.again or method in untried]
         if not todo:
             continue
         started = time.process_time()
