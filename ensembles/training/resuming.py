@@ -197,24 +197,24 @@ def _require_optimizer(checkpoint: dict, method: Method) -> None:
 
 
 def _fresh_states(method: Method) -> tuple[dict, dict]:
-    """Give the states of the method's optimiser after a step, and of its schedule; on the meta device, without numbers.
+    """Give the states of the method's optimiser after a step, and of its schedule, with tensors on the meta device.
 
-    What the optimiser keeps for a parameter is None where it takes no step there, as it wants a closure or numbers, say.
+    What the optimiser keeps for a parameter is None where it takes no step there: it wants a closure or numbers, say.
     """
     groups = [dict(group) for group in method.parameter_groups()]
     for group in groups:
         group["params"] = [nn.Parameter(p.detach().to("meta"), p.requires_grad) for p in group["params"]]
-    made = method.recipe.optimizers(groups, steps=1)
-    optimizer, schedule = made["optimizer"], made["lr_scheduler"]["scheduler"].state_dict()
-    for group in optimizer.param_groups:
-        if group.get("fused"):
-            group["fused"] = False  # the meta device has no such kernels
-        for parameter in group["params"]:
-            parameter.grad = torch.empty_like(parameter)
     try:
-        optimizer.step()
-        state = optimizer.state_dict()
-    except Exception:  # of whatever kind an optimiser of the user's raises
-        state = optimizer.state_dict()
+        made = method.recipe.optimizers(groups, steps=1)
+        for group in made["optimizer"].param_groups:
+            if group.get("fused"):
+                group["fused"] = False  # the meta device has no such kernels
+            for parameter in group["params"]:
+                parameter.grad = torch.empty_like(parameter)
+        made["optimizer"].step()
+        state = made["optimizer"].state_dict()
+    except Exception:  # of whatever kind an optimiser raises
+        made = method.recipe.optimizers(method.parameter_groups(), steps=1)
+        state = made["optimizer"].state_dict()
         state["state"] = {index: None for group in state["param_groups"] for index in group["params"]}
-    return state, schedule
+    return state, made["lr_scheduler"]["scheduler"].state_dict()
