@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TextIO
 
 from ensembles.cli import paper_rows  # noqa: F401  its source of configs, and the recipes' resolver, are known to Hydra
-from ensembles.errors import complain, show_own_warnings
+from ensembles.errors import Interrupted, complain, show_own_warnings
 
 TRUST = {"action": "append", "default": [], "metavar": "PACKAGE", "help": "your package that may be called; repeatable"}
 
@@ -31,6 +31,9 @@ def program() -> Iterator[None]:
         except Exception as error:
             complain(error)
             sys.exit(1)
+        except Interrupted as stop:
+            print(stop, file=sys.stderr)
+            sys.exit(stop.code)
         except KeyboardInterrupt:
             sys.exit(130)
 
