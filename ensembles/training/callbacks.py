@@ -1,7 +1,5 @@
 """Lightning callbacks beside a run's steps: losses and metrics, seeds, predictions to collect, compiled passes."""
 
-import csv
-import io
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +12,7 @@ from torchmetrics import Metric, MetricCollection
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from ensembles.errors import UserError
-from ensembles.files import write_text
+from ensembles.files import write_rows
 from ensembles.rng import seed_of
 
 REMEDY = "try a smaller recipe.optimizer.lr, a warm-up (recipe.warmup_epochs=1) or trainer.gradient_clip_val=1"
@@ -102,12 +100,8 @@ class History(Callback):
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         self.rows.append({"epoch": trainer.current_epoch, "lr": rate, **metrics})
         if trainer.is_global_zero:
-            text = io.StringIO()
             columns = dict.fromkeys(key for row in self.rows for key in row)
-            writer = csv.DictWriter(text, columns)
-            writer.writeheader()
-            writer.writerows(self.rows)
-            write_text(self.path, text.getvalue())
+            write_rows(self.path, [columns, *([row.get(key, "") for key in columns] for row in self.rows)])
 
     def state_dict(self) -> dict:
         return {"rows": self.rows}
