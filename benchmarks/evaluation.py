@@ -31,7 +31,7 @@ from ensembles.cli.overrides import check, combinations
 from ensembles.errors import show_own_warnings
 from ensembles.provenance import hardware
 from ensembles.runs import Run
-from ensembles.training.trainer import make_trainer
+from ensembles.training.trainer import configure_members, make_trainer
 
 
 def main() -> None:
@@ -57,6 +57,7 @@ def measure(plain: dict, rounds: int) -> dict:
     data = build.call(config.data, batch_size=config.recipe.batch_size, seed=config.seed)
     about = build.description(config, data)
     method = build.method(about).eval()
+    configure_members(method, config)
     data.prepare_data()
     data.setup("test")
     with TemporaryDirectory() as folder:
