@@ -8,8 +8,7 @@ from ensembles.papers import Column, Row, Table
 from ensembles.papers.scales import SMALL
 from ensembles.reports.paper_result import FULL
 from ensembles.reports.table_result import OF_NETWORK, UNMEASURED, Cell, Head, Line, TableResult
-from ensembles.reproduction.running import Planned
-from ensembles.reproduction.small import StudyRuns
+from ensembles.reproduction.running import Planned, StudyRuns
 
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 

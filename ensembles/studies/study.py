@@ -7,10 +7,10 @@ from typing import Annotated
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from ensembles.cli.composing import checked
-from ensembles.cli.overrides import check, combinations
+from ensembles.cli.overrides import check
 from ensembles.errors import UserError, reason
 from ensembles.renamed import by_former_names
+from ensembles.reproduction.running import runs_of
 from ensembles.runs import Run
 
 DATA = (
@@ -162,10 +162,7 @@ class Study(BaseModel):
         """
         words = [*self.overrides(row), *overrides]
         check(words)
-        ((_, config),) = combinations(words)
-        choices = config.hydra.runtime.choices
-        del config.hydra
-        return Run.of({**checked(config), "seed": seed}, choices)
+        return runs_of(words, [seed])[0]
 
 
 def settings(config: Mapping) -> dict:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from ensembles.claims.evidence import Estimate, sources
+from ensembles.claims.ledger import FAILS, HOLDS, UNDECIDED, UNTESTED, compare, judge
 from ensembles.claims.schema import Claim, Comparison, Evidence
-from ensembles.claims.verdicts import FAILS, HOLDS, UNDECIDED, UNTESTED, compare, judge
 from ensembles.errors import UserError
 
 
