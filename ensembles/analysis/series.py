@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from ensembles.reports.schema import quantity, scaled
 from ensembles.runs import Run
 
+MARKERS = "osD^vPX"
+
 
 @dataclass(frozen=True)
 class FigureRow:

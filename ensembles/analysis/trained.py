@@ -18,6 +18,11 @@ from ensembles.runs import Run
 TEST_ALONE = {"ood_sets": [], "shift_sets": [], "ood": None, "shift": None, "corrupted": None}
 
 
+def tested(run: Run) -> Path:
+    """Find the checkpoint that was tested."""
+    return run.best if run.config["test_on"] == "best" and run.best.exists() else run.last
+
+
 class Trained:
     """A finished run, on a GPU if there is one and the run may use it.
 
@@ -35,8 +40,7 @@ class Trained:
     @cached_property
     def ensemble(self) -> Ensemble:
         """As it was tested, in evaluation mode."""
-        best = self.run.config["test_on"] == "best" and self.run.best.exists()
-        return self.at(self.run.best if best else self.run.last)
+        return self.at(tested(self.run))
 
     @property
     def epochs(self) -> dict[int, Path]:

@@ -40,9 +40,8 @@ def band(axes: Axes, x: Tensor, means: Tensor, variances: Tensor | None = None) 
         axes.fill_between(x, mean - SDS * sd, mean + SDS * sd, color=style.SKY, alpha=0.35, linewidth=0, label=what)
     if len(means) > 1:
         for m, member in enumerate(means):
-            color, dashes = style.SERIES[m % len(style.SERIES)], style.DASHES[m % len(style.DASHES)]
             label = f"member {m + 1}" if len(means) <= NAMED else "" if m else "members"
-            axes.plot(x, member, color=color, linestyle=dashes, linewidth=0.9, label=label)
+            axes.plot(x, member, **style.look(m), linewidth=0.9, label=label)
     axes.plot(x, means.mean(0), color=style.BLUE, linewidth=1.8, label="ensemble" if len(means) > 1 else "network")
 
 
