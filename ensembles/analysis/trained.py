@@ -55,7 +55,7 @@ class Trained:
         return kept
 
     def at(self, checkpoint: Path) -> Ensemble:
-        """The ensemble of one of the run's checkpoints, in evaluation mode."""
+        """Load the ensemble of one of the run's checkpoints, in evaluation mode."""
         about = build.description(self._config, self._data)
         if "pretrained" in about["model"]:
             about["model"]["pretrained"] = False  # all weights are in the checkpoint
@@ -64,7 +64,7 @@ class Trained:
         return method.ensemble.eval().to(self._device)
 
     def test(self, count: int | None) -> tuple[Tensor, Tensor]:
-        """A fixed stratified subset of the test set in a fixed random order, the whole set where it has fewer.
+        """Take a fixed stratified subset of the test set in a fixed random order, the whole set where it has fewer.
 
         Returns:
             normalised images (N, C, H, W) where the ensemble is, and labels (N,) on the CPU.

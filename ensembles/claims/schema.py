@@ -127,7 +127,7 @@ class Comparison(ClaimPart):
         }
 
     def delta(self, than: float) -> float:
-        """The margin as a number."""
+        """Find the margin as a number."""
         return -self.margin * abs(than) if self.margin < 0 else self.margin
 
 

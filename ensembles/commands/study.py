@@ -36,7 +36,7 @@ def main() -> None:
             arguments.run = False
         seeds, overrides = range(arguments.seeds), arguments.overrides
         found = collection.collect(arguments.folder, study, rows, seeds, overrides, arguments.run)
-        if found.entries:
+        if found.runs:
             report.write(arguments.folder, study, found)
     except UserError as error:
         complain(error)

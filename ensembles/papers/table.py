@@ -102,6 +102,12 @@ class Table:
         return self.drawing is not None
 
     @property
+    def about(self) -> dict:
+        """What a result says of the table that it is of."""
+        texts = {key: getattr(self, key) for key in ("name", "title", "scale", "paper", "cites")}
+        return {**texts, "substitutions": list(self.substitutions)}
+
+    @property
     def slug(self) -> str:
         """A name for files, which tells scales apart."""
         return self.name if self.scale == FULL else f"{self.name}-{self.scale}"

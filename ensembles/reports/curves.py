@@ -24,7 +24,11 @@ def read_history(path: str | Path) -> pd.DataFrame:
 
     Empty cells, words and numbers that are not finite are left out.
     """
-    history = pd.read_csv(path).apply(pd.to_numeric, errors="coerce").replace([math.inf, -math.inf], math.nan)
+    try:
+        history = pd.read_csv(path, on_bad_lines="skip")
+    except pd.errors.EmptyDataError:
+        return pd.DataFrame()
+    history = history.apply(pd.to_numeric, errors="coerce").replace([math.inf, -math.inf], math.nan)
     found = history.groupby(history["epoch"] + 1).mean().drop(columns="epoch")
     return found.set_axis(found.index.astype(int)).dropna(axis="columns", how="all")
 

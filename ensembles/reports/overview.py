@@ -52,7 +52,7 @@ class Alike(NamedTuple):
     runs: Sequence[FinishedRun]
 
     def values(self, key: str) -> list[float]:
-        """The seeds' numbers, where there are some."""
+        """List the seeds' numbers, where there are some."""
         return [found for run in self.runs if (found := _as_number(run.results.get(key))) is not None]
 
 

@@ -14,7 +14,7 @@ NAMED = 8  # more members than this have one entry in the legend
 
 
 def fit(summary: RegressionSummary) -> Figure:
-    """The members' predictions and the ensemble's, with two standard deviations, over the one feature."""
+    """Draw the members' predictions and the ensemble's, with two standard deviations, over the one feature."""
     figure = Figure(figsize=(4.8, 3.4))
     axes = figure.subplots()
     names = [name for name in summary.sets if name == "test" or name.startswith("shift/")]
@@ -46,7 +46,7 @@ def band(axes: Axes, x: Tensor, means: Tensor, variances: Tensor | None = None) 
 
 
 def predicted(summary: RegressionSummary) -> Figure:
-    """The ensemble's prediction of each test point against the truth."""
+    """Draw the ensemble's prediction of each test point against the truth."""
     figure = Figure(figsize=(3.6, 3.4))
     axes = figure.subplots()
     means, _ = summary.moments("test")

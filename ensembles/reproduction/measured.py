@@ -50,15 +50,7 @@ def fill(table: Table, planned: Sequence[Planned | StudyRuns]) -> TableResult:
                 mark=mark(row.note, entry.note, same) if is_shown else "",
             )
         )
-    texts = {key: getattr(table, key) for key in ("name", "title", "scale", "paper", "cites")}
-    return TableResult(
-        **texts,
-        substitutions=list(table.substitutions),
-        heads=list(table.heads),
-        columns=columns,
-        lines=lines,
-        notes=notes,
-    )
+    return TableResult(**table.about, heads=list(table.heads), columns=columns, lines=lines, notes=notes)
 
 
 def _about(column: Column, table: Table) -> str | None:

@@ -59,11 +59,11 @@ class Planned:
         return tuple(run.folder for run in self.runs)
 
     def results(self) -> list[Mapping | None]:
-        """Of each run; None where it has none yet."""
+        """Read the results of each run; None where it has none yet."""
         return [run.results() for run in self.runs]
 
     def status(self, found: Sequence[Mapping | None]) -> str:
-        """How far the row is, by its `results` and its runs."""
+        """Say how far the row is, by its `results` and its runs."""
         states = ["done" if one is not None else state(run) for run, one in zip(self.runs, found, strict=True)]
         done = states.count("done")
         if done == len(states):
@@ -116,7 +116,7 @@ class StudyRuns:
         return f"measured is {self.study_row} of {STUDY.as_posix()}{f': {said}' if said else ''}"
 
     def results(self) -> list[Mapping]:
-        """Of each run."""
+        """List the results of each run."""
         return [run.results for run in self.runs]
 
     def status(self, found: Sequence[Mapping]) -> str:
@@ -157,7 +157,7 @@ def study_runs(table: Table) -> list[StudyRuns]:
 
 
 def plan(table: Table, seeds: int, arguments: Sequence[str] = ()) -> list[Planned]:
-    """The runs of a table.
+    """Make the runs of a table.
 
     Args:
         seeds: runs of a row, with the seeds 0, 1, ...
@@ -203,7 +203,7 @@ def without_hydras(overrides: Sequence[str]) -> list[str]:
 
 
 def custom_settings(table: Table, planned: Sequence[Planned], arguments: Sequence[str]) -> Table:
-    """The table, which says so where the overrides that its runs are planned with change what they compute."""
+    """Let the table say so where the overrides that its runs are planned with change what they compute."""
     deciding = [word for word in arguments if decides(word.partition("=")[0].lstrip("+"))]
     if not deciding or not any(_changed(table, entry) for entry in planned):
         return table
@@ -222,18 +222,18 @@ def _changed(table: Table, entry: Planned) -> bool:
 
 
 def _computed(run: Run) -> tuple:
-    """What is trained and how it is evaluated, whether or not the predictions are kept."""
+    """Say what is trained and how it is evaluated, whether or not the predictions are kept."""
     evaluation = run.evaluation
     return run.folder.name, {**evaluation, "evaluation": {**evaluation["evaluation"], "save_predictions": None}}
 
 
 def unfinished(entry: Planned) -> list[str]:
-    """The seeds without results."""
+    """List the seeds without results."""
     return [str(run.config["seed"]) for run in entry.runs if run.results() is None]
 
 
 def having(tables: Sequence[Table], wanted: Sequence[str] | None) -> list[Table]:
-    """Those tables that have a row that is wanted by number or name; all of them where none is.
+    """Choose the tables that have a row that is wanted by number or name; all of them where none is.
 
     Raises:
         UserError: a row that none of the tables has.
@@ -248,7 +248,7 @@ def having(tables: Sequence[Table], wanted: Sequence[str] | None) -> list[Table]
 
 
 def missing(planned: Sequence[Planned], wanted: Sequence[str] | None) -> list[Planned]:
-    """Those rows that miss results and, where some are wanted by number or name, are among these."""
+    """Choose the rows that miss results and, where some are wanted by number or name, are among these."""
     return [entry for entry in planned if (not wanted or is_wanted(entry.row, wanted)) and unfinished(entry)]
 
 
@@ -281,7 +281,7 @@ def train(arguments: list[str]) -> None:
 def commands(
     table: Table, planned: Sequence[Planned], wanted: Sequence[str] | None, overrides: Sequence[str]
 ) -> list[str]:
-    """For each row the command that runs what is missing of it, among comments."""
+    """Write for each row the command that runs what is missing of it, among comments."""
     lines = [f"# {table.slug}: {table.title} ({table.cites})"]
     if table.substitutions:
         lines.append(f"# {substitutions_sentence(table.scale, table.substitutions)}")
@@ -296,7 +296,7 @@ def commands(
 
 
 def study_commands(table: Table, rows: Sequence[StudyRuns]) -> list[str]:
-    """The command that runs what the table's rows miss of the study, among comments."""
+    """Write the command that runs what the table's rows miss of the study, among comments."""
     missing = dict.fromkeys(entry.study_row for entry in rows if entry.study_row and not entry.runs)
     known = sum(entry.study_row is not None for entry in rows)
     lines = [f"# {table.slug}: {table.title} ({table.cites})"]

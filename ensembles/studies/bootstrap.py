@@ -53,7 +53,7 @@ def _interval(values: np.ndarray, samples: np.ndarray, p: float | None = None) -
 
 
 def _resampled(values: np.ndarray) -> np.ndarray:
-    """Means of (S, N) under resampled images and seeds, (RESAMPLES,); the same draws for the same shape."""
+    """Average (S, N) over resampled images and seeds, (RESAMPLES,); the same draws for the same shape."""
     columns = values.T.astype(np.float32)
     sums = ((times.astype(np.float32) @ columns * picked).sum(1) for times, picked in _draws(*values.shape))
     return np.concatenate(list(sums)) / values.size
@@ -61,7 +61,7 @@ def _resampled(values: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=2)  # 100 MB for 10,000 images; drawing takes longer than all else
 def _draws(seeds: int, images: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """How often each image (AT_ONCE, N) and each seed (AT_ONCE, S) is drawn."""
+    """Draw how often each image (AT_ONCE, N) and each seed (AT_ONCE, S) is taken."""
     random = np.random.default_rng(0)
     return [
         (

@@ -46,12 +46,12 @@ class Collection:
     """The runs that a study's folder holds: those made here, and those that were collected before.
 
     Attributes:
-        entries: by (row, seed).
+        runs: by row and seed.
         times: row -> its times of a training step (train) and of a prediction (predict), in the reference row's.
     """
 
     folder: Path
-    entries: dict[tuple[str, int], CollectedRun]
+    runs: dict[str, dict[int, CollectedRun]]
     times: dict[str, dict[str, float]]
 
     @classmethod
@@ -66,29 +66,29 @@ class Collection:
                 setting.
         """
         path = folder / RUNS
-        entries = {(row, seed): run for row, runs in collected_runs(folder).items() for seed, run in runs.items()}
-        collected = {row: run.settings for (row, _), run in entries.items()}
-        for row, before in collected.items():
+        collected = collected_runs(folder)
+        for row, runs in collected.items():
             if row not in current:
                 raise UserError(
                     f"{path} holds runs of {row}, which is no row of study.yaml: delete them, or add it there."
                 )
+            before = next(reversed(runs.values())).settings
             if changed := _changed(before, current[row]):
                 raise UserError(
                     f"{path} holds runs of {row} with other settings ({changed}): use another folder with a copy of "
                     "study.yaml, or delete them."
                 )
-        return cls(folder, entries, read_times(folder))
+        return cls(folder, collected, read_times(folder))
 
     def has(self, row: str, seed: int) -> bool:
-        return (row, seed) in self.entries
+        return seed in self.runs.get(row, {})
 
     def seeds(self, row: str) -> list[int]:
-        return sorted(seed for name, seed in self.entries if name == row)
+        return sorted(self.runs.get(row, {}))
 
     def results(self, row: str) -> list[dict]:
         """Find the results of each seed."""
-        return [self.entries[row, seed].results for seed in self.seeds(row)]
+        return [self.runs[row][seed].results for seed in self.seeds(row)]
 
     def add(self, row: str, run: Run) -> None:
         """Take in a run that has results and saved predictions.
@@ -98,7 +98,7 @@ class Collection:
         """
         place, seed = run.evaluated, run.config["seed"]
         about = json.loads((place / "provenance.json").read_text())
-        self.entries[row, seed] = CollectedRun(
+        self.runs.setdefault(row, {})[seed] = CollectedRun(
             method=run.config["method"]["_target_"].rpartition(".")[2],
             row=row,
             seed=seed,
@@ -112,9 +112,8 @@ class Collection:
 
     def write(self, study: Study) -> None:
         """Write runs.json, a line a run, in the table's order."""
-        order = list(study.rows)
-        keys = sorted(self.entries, key=lambda key: (order.index(key[0]), key[1]))
-        lines = ",\n".join(json.dumps(self.entries[key].model_dump()) for key in keys)
+        found = (self.runs[row][seed] for row in study.rows for seed in self.seeds(row))
+        lines = ",\n".join(json.dumps(run.model_dump()) for run in found)
         write_text(self.folder / RUNS, f"[\n{lines}\n]\n")
 
     def images(self, row: str, seeds: Sequence[int]) -> dict[str, np.ndarray]:
@@ -169,7 +168,7 @@ def collect(
             run = study.run(row, seed, composing)
             if run.results() is not None:
                 collection.add(row, run)
-    if collection.entries:
+    if collection.runs:
         collection.write(study)
     return collection
 

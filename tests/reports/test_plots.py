@@ -98,8 +98,9 @@ def test_draw_writes_small_pictures(test, ood, tmp_path, history):
 
 
 def test_without_training_there_are_no_curves(tmp_path):
-    (tmp_path / "empty.csv").write_text("epoch,step,train/loss\n")
-    for history in (tmp_path / "missing.csv", tmp_path / "empty.csv"):
+    (tmp_path / "empty.csv").touch()
+    (tmp_path / "heads.csv").write_text("epoch,step,train/loss\n")
+    for history in (tmp_path / "missing.csv", tmp_path / "empty.csv", tmp_path / "heads.csv"):
         names = {path.name for path in save(tmp_path, {}, draw(M=1, N=20), history=history)}
         assert names == {"reliability.png", "confidence.png", "risk_coverage.png", "confusion.png"}
 
