@@ -19,10 +19,9 @@ from ensembles.cli import command_parser, program
 from ensembles.errors import UserError
 from ensembles.papers import Table
 from ensembles.papers.scales import NAMES, SMALL, STUDY, Scale, scale
-from ensembles.reports.paper_result import FULL
-from ensembles.reproduction import running, small, work
+from ensembles.reproduction import running, work
 from ensembles.reproduction.measured import fill
-from ensembles.reproduction.running import Planned, custom_settings, is_wanted, plan
+from ensembles.reproduction.running import Planned, StudyRuns, custom_settings, is_wanted, plan
 
 
 @program()
@@ -38,10 +37,10 @@ def main() -> None:
     if arguments.scale == SMALL:
         show_small(tables, arguments)
         sys.exit()
-    wanted = []
+    wanted, settings = [], running.without_hydras(arguments.overrides)
     for table in running.having(tables, arguments.only):
-        rows = plan(table, arguments.seeds or chosen.seeds(table), arguments.settings)
-        wanted.append((custom_settings(table, rows, arguments.settings), rows))
+        rows = plan(table, arguments.seeds or chosen.seeds(table), settings)
+        wanted.append((custom_settings(table, rows, settings), rows))
     if arguments.dry_run:
         for table, rows in wanted:
             print(*running.commands(table, rows, arguments.only, arguments.overrides), sep="\n")
@@ -58,7 +57,6 @@ def parse() -> argparse.Namespace:
         help="<paper>/<table or figure>, <paper> or all; a run's overrides (<name>-own.* if they change it)",
     )
     parser.add_argument("--list", action="store_true", help="show all tables and figures, and what each needs")
-    parser.add_argument("--measure", action="store_true", help="with --list: count the work and time this machine anew")
     parser.add_argument("--dry-run", action="store_true", help="show the commands that would run")
     parser.add_argument("--no-run", action="store_true", help="run nothing: show what has been measured already")
     parser.add_argument(
@@ -76,8 +74,6 @@ def parse() -> argparse.Namespace:
     arguments = parser.parse_intermixed_args()
     arguments.tables = [word for word in arguments.words if "=" not in word]
     arguments.overrides = [word for word in arguments.words if "=" in word]
-    # what a configuration is composed from: Hydra's own overrides are for the launch
-    arguments.settings = [word for word in arguments.overrides if not word.startswith(("hydra/", "hydra."))]
     if any(word.startswith("seed=") for word in arguments.overrides):
         parser.error("seeds are chosen with --seeds")
     if any(word.startswith("force=") for word in arguments.overrides):
@@ -99,12 +95,7 @@ def loaded(words: Sequence[str], chosen: Scale) -> list[Table]:
 def show_list(arguments: argparse.Namespace, chosen: Scale) -> None:
     """Print what there is, and what each needs."""
     tables = loaded(arguments.tables or ["all"], chosen)
-    here = None
-    if chosen.name == FULL:
-        if arguments.measure:
-            work.count_anew(tables, arguments.settings)
-        here = work.here(again=arguments.measure)
-    Console().print(work.listing(tables, chosen, arguments.seeds, here), highlight=False)
+    Console().print(work.listing(tables, chosen, arguments.seeds), highlight=False)
 
 
 def show_small(tables: Sequence[Table], arguments: argparse.Namespace) -> None:
@@ -119,11 +110,11 @@ def show_small(tables: Sequence[Table], arguments: argparse.Namespace) -> None:
             "--seeds out, or give them to ensembles study."
         )
     for table in tables:
-        rows = small.study_runs(table)
+        rows = running.study_runs(table)
         if table.rows and (table.is_figure or not any(row.study_row for row in rows)):
             print(f"{table.name}: {'a figure over runs' if table.is_figure else 'on other data'}, not at small scale.")
         elif arguments.dry_run:
-            print(*small.commands(table, rows), sep="\n")
+            print(*running.study_commands(table, rows), sep="\n")
         else:
             show(table, rows, arguments.out)
 
@@ -139,7 +130,7 @@ def reproduce(table: Table, rows: Sequence[Planned], arguments: argparse.Namespa
     return not running.missing(rows, arguments.only)
 
 
-def show(table: Table, rows: Sequence[Planned | small.StudyRuns], out: Path, only: Sequence[str] | None = None) -> None:
+def show(table: Table, rows: Sequence[Planned | StudyRuns], out: Path, only: Sequence[str] | None = None) -> None:
     """Write a table or figure with all results that there are, and print it; of a table the rows that are wanted."""
     if table.is_figure:
         from ensembles.reproduction.figures import draw_figure  # with torch, which takes seconds to import

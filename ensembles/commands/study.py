@@ -12,8 +12,10 @@ import argparse
 import sys
 from pathlib import Path
 
+from rich.console import Console
+
 from ensembles.cli import command_parser, program
-from ensembles.studies import running
+from ensembles.studies import collection, report
 from ensembles.studies.study import Study
 
 
@@ -23,15 +25,21 @@ def main() -> None:
     study = Study.of(arguments.folder)
     rows = study.chosen(arguments.rows)
     if arguments.search:
-        running.search(arguments.folder, study, rows, arguments.overrides, arguments.run)
+        collection.search(arguments.folder, study, rows, arguments.overrides, arguments.run)
         sys.exit()
     if arguments.times:
         from ensembles.studies import timing  # which needs torch
 
         timing.times(arguments.folder, study, rows, arguments.times)
         arguments.run = False
-    done = running.study(arguments.folder, study, rows, arguments.seeds, arguments.overrides, arguments.run)
-    sys.exit(not done)
+    seeds, overrides = range(arguments.seeds), arguments.overrides
+    found = collection.collect(arguments.folder, study, rows, seeds, overrides, arguments.run)
+    if found.runs:
+        report.write(arguments.folder, study, found)
+    lacking = [f"{row} {seed}" for row in rows for seed in seeds if not found.has(row, seed)]
+    if lacking:
+        Console().print(f"Not there yet (row, seed): {', '.join(lacking)}.", soft_wrap=True)
+    sys.exit(bool(lacking))
 
 
 def parse() -> argparse.Namespace:
