@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -24,19 +23,6 @@ from ensembles.rng import seed_of, seeded
 SMALL = 2**31  # bytes of a part that is kept in memory
 TRIED = 16  # images that are read twice to see whether a data set draws at random
 MEASURED = 10_000  # images over which the channels' statistics of what is not in memory are taken
-
-
-class Pairs:
-    """A tensor or an array of images, with their labels, as a data set."""
-
-    def __init__(self, images: Tensor | np.ndarray, labels: Tensor | np.ndarray | Sequence[int]) -> None:
-        self.images, self.labels = images, labels
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, position: int) -> tuple:
-        return self.images[position], self.labels[position]
 
 
 class DatasetImages(WorkedImages):
@@ -307,7 +293,7 @@ def _dataset(given: object, name: str):
         images, labels = given
         if len(images) != len(labels):
             raise UserError(f"data.{name} has {len(images)} images and {len(labels)} labels: give each image one.")
-        given = Pairs(images, labels)
+        given = list(zip(images, labels, strict=True))
     if isinstance(given, str | Path | dict) or not hasattr(given, "__getitem__"):
         raise UserError(
             f"data.{name} is {_shown(given)}, but must be a torch Dataset or a pair of tensors or arrays: in a config, "

@@ -157,7 +157,7 @@ class ImageDataModule(DataModule):
 
     def prepare_data(self) -> None:
         """Have all that training and evaluation will need, so that what is missing is missed before the training."""
-        self._official, self._other_sets, self._corrupted_sets  # noqa: B018
+        self.setup()
 
     def setup(self, stage: str | None = None) -> None:
         if "train" not in self.sets:

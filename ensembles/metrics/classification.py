@@ -9,7 +9,6 @@ is off by up to 1e-4 at 50,000 examples; Brier score, AURC and the other calibra
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -32,8 +31,7 @@ def ranked(confidence: Tensor, correct: Tensor) -> tuple[Tensor, Tensor]:
 BINS = 15  # the papers' number
 
 
-@dataclass(frozen=True)
-class Bins:
+class Bins(NamedTuple):
     """Sums over the examples of each bin, float64, shape (bins, ...)."""
 
     count: Tensor
@@ -157,11 +155,7 @@ def classwise_bins(log_p: Tensor, labels: Tensor) -> Bins:
     """Bins of each class's probability and of whether it is the label, (N, K) and (N,) -> (bins, K)."""
     classes = torch.arange(log_p.shape[1], device=log_p.device)
     parts = [equal_width(log_p[:, some].exp(), labels[:, None] == some) for some in classes.split(64)]
-    return Bins(
-        torch.cat([part.count for part in parts], 1),
-        torch.cat([part.confidence for part in parts], 1),
-        torch.cat([part.correct for part in parts], 1),
-    )
+    return Bins(*(torch.cat(sums, 1) for sums in zip(*parts, strict=True)))
 
 
 def classwise_ece(log_p: Tensor, labels: Tensor) -> Tensor:
@@ -289,7 +283,7 @@ class ClasswiseECE(EnsembleMetric):
 
     def __init__(self, num_classes: int, **settings) -> None:
         super().__init__(**settings)
-        for name in ("count", "confidence", "correct"):
+        for name in Bins._fields:
             self.add_state(name, torch.zeros(BINS, num_classes, dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, logits: Tensor, labels: Tensor) -> None:

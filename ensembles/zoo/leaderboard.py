@@ -151,13 +151,8 @@ def html(found: Mapping[str, Sequence[Entry]]) -> str:
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    files = {
-        "css": (PAGE / "page.css", HERE / "leaderboard.css"),
-        "js": (PAGE / "page.js",),
-    }
-    code = {
-        kind: Markup("\n".join(path.read_text(encoding="utf-8") for path in paths)) for kind, paths in files.items()
-    }
+    files = {"css": [PAGE / "page.css", HERE / "leaderboard.css"], "js": [PAGE / "page.js"]}
+    code = {kind: Markup("\n".join(path.read_text("utf-8") for path in paths)) for kind, paths in files.items()}
     return environment.get_template("leaderboard.html.jinja").render(
         found=found, filled=filled, best=best, column=column, code=code
     )
@@ -168,16 +163,8 @@ def markdown(found: Mapping[str, Sequence[Entry]]) -> str:
     parts = [f"# Leaderboard\n\n{ABOUT}\n"]
     for data, rows in found.items():
         keys = filled(rows)
-        heads = [
-            "method",
-            "model",
-            "members",
-            *(column(key).head() for key in keys),
-            "seeds",
-            "status",
-            "by",
-            "weights",
-        ]
+        heads = ["method", "model", "members", *(column(key).head() for key in keys)]
+        heads += ["seeds", "status", "by", "weights"]
         lines = [heads, ["---"] * 3 + ["---:"] * (len(keys) + 1) + ["---"] * 3]
         for row in rows:
             card = row.first

@@ -138,6 +138,11 @@ def test_a_page_that_is_not_there_is_named(fetch, server, monkeypatch):
     assert kept(target) == []
 
 
+def test_quick_work_shows_nothing(capsys):
+    assert list(progress.when_slow([(2, "a"), (3, "b")], 5, "Counting")) == ["a", "b"]
+    assert capsys.readouterr().err == ""
+
+
 def test_a_slow_download_shows_how_far_it_is(fetch, monkeypatch, capsys):
     monkeypatch.setattr(progress, "PATIENCE", -1.0)
     fetch[0](checksum=MD5)

@@ -80,13 +80,6 @@ def test_several_processes_decode_the_same_images_in_the_same_order(image_folder
         assert torch.equal(data.sets[name].images.pixels, alone.sets[name].images.pixels)
 
 
-def test_classes_left_out_are_an_out_of_distribution_set(image_folder):
-    root = image_folder({**COUNTS, "train/elk": 4, "test/elk": 2})
-    data = load(root, classes=["elk", "cat"])
-    assert data.test_sets == {"test": 5, "ood/left_out": 4}
-    assert data.sets["test"].labels.tolist() == [1, 1, 1, 0, 0]
-
-
 def break_nothing(root):
     pass
 

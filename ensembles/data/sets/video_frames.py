@@ -26,15 +26,8 @@ VIDEOS = "ytbb_videos"
 NOTES_FROM = "src/eval_settings/ytbb-robust_metadata of https://github.com/modestyachts/imagenet-testbed"
 REACH = 10  # frames before and after the anchor
 NOT_SIMILAR = {
-    "dissimilar",
-    "problematic",
-    "incorrect",
-    "dont know",
-    "deformation",
-    "background-change",
-    "occlusion-increased",
-    "blur-increase",
-    "bad-anchor",
+    *("dissimilar", "problematic", "incorrect", "dont know", "bad-anchor"),
+    *("deformation", "background-change", "occlusion-increased", "blur-increase"),
 }
 
 
