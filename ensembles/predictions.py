@@ -42,30 +42,30 @@ def saving(path: Path, about: dict) -> Iterator[Callable[[str, Predicted], None]
 
             def save(name: str, predicted: Predicted) -> None:
                 names.append(name)
-                _write(file, f"{name}/logits", predicted.logits.numpy())
-                _write(file, f"{name}/labels", predicted.labels.numpy())
+                _write_array(file, f"{name}/logits", predicted.logits.numpy())
+                _write_array(file, f"{name}/labels", predicted.labels.numpy())
                 for part in OPTIONAL:
                     if getattr(predicted, part) is not None:
-                        _write(file, f"{name}/{part}", getattr(predicted, part).numpy())
+                        _write_array(file, f"{name}/{part}", getattr(predicted, part).numpy())
                 for key, found in more.items():
                     if getattr(predicted, key) is not None:
                         found[name] = getattr(predicted, key)
 
             yield save
-            _write(file, "sets", np.array(names))
-            _write(file, "about", np.array(json.dumps(about | more)))
+            _write_array(file, "sets", np.array(names))
+            _write_array(file, "about", np.array(json.dumps(about | more)))
         os.replace(draft, path)
     finally:
         draft.unlink(missing_ok=True)
 
 
-def _write(file: zipfile.ZipFile, name: str, array: np.ndarray) -> None:
+def _write_array(file: zipfile.ZipFile, name: str, array: np.ndarray) -> None:
     with file.open(f"{name}.npy", "w", force_zip64=True) as entry:
         np.lib.format.write_array(entry, array, allow_pickle=False)
 
 
 def about(path: Path) -> dict:
-    """What was kept with the predictions, its config by present names: `ensembles.untrusted` has checked its form.
+    """Read what was kept with the predictions, its config by present names; `ensembles.untrusted` has checked its form.
 
     Raises:
         UserError: no such file, a damaged one, or one that carries code.
@@ -79,7 +79,7 @@ def about(path: Path) -> dict:
 
 
 def saved(path: Path) -> Iterator[tuple[str, Predicted]]:
-    """Each set's name and predictions, read one after the other.
+    """Yield each set's name and predictions, read one after the other.
 
     Raises:
         UserError: no such file, a damaged one, or one that carries code.

@@ -73,7 +73,7 @@ class Regressor(_WithNormalisation):
         self.likelihood = likelihood
 
     def forward(self, points: Tensor | np.ndarray) -> Tensor:
-        """Outputs (M, B, K) of points (B, D), or (B,) where there is one feature.
+        """Compute outputs (M, B, K) of points (B, D), or (B,) where there is one feature.
 
         Raises:
             UserError: points with another number of features than the network was trained on.
@@ -87,7 +87,7 @@ class Regressor(_WithNormalisation):
 
     @torch.inference_mode()
     def predict(self, points: Tensor | np.ndarray, details: bool = False) -> Tensor | Forecast:
-        """The mean over the members (B,); with ``details`` the members and the uncertainty too, as a `Forecast`."""
+        """Predict the members' mean (B,); with ``details`` the members and the uncertainty, too, as a `Forecast`."""
         means, variances = self.likelihood.moments(self(points))
         if not details:
             return means.mean(0)
@@ -96,7 +96,7 @@ class Regressor(_WithNormalisation):
 
 
 def as_tensor(values: Tensor | np.ndarray, what: str) -> Tensor:
-    """A tensor or a numpy array as a tensor.
+    """Take a tensor or a numpy array as a tensor.
 
     Args:
         what: the values' name, for the error.
@@ -158,7 +158,7 @@ class Predictor(_WithNormalisation):
         self.view = view or partial(cover, size=ensemble.input_shape[-1], channels=ensemble.input_shape[0])
 
     def forward(self, images: Tensor | np.ndarray) -> Tensor:
-        """Logits (M, B, K) of images (B, C, H, W), uint8 from 0 to 255 or floats from 0 to 1.
+        """Compute logits (M, B, K) of images (B, C, H, W), uint8 from 0 to 255 or floats from 0 to 1.
 
         Raises:
             UserError: images of another shape than the network was trained on, or of another type.
@@ -177,7 +177,7 @@ class Predictor(_WithNormalisation):
 
     @torch.inference_mode()
     def predict(self, images: Images, details: bool = False) -> Tensor | Prediction:
-        """Mean probabilities (B, K); with ``details`` the members' and the uncertainties too, as a `Prediction`.
+        """Predict mean probabilities (B, K); with ``details`` the members' and uncertainties, too, as a `Prediction`.
 
         Args:
             images: (B, C, H, W), a tensor or array as `forward` takes it; or an image of PIL's, the path of a file or
@@ -245,7 +245,7 @@ def image_paths(images: Images) -> list[Image.Image | Path]:
 
 
 def load(path: str | Path, trust: Sequence[str] = ()) -> Predictor | Regressor:
-    """The trained ensemble of a run's folder or a checkpoint, on the CPU; of a regression a `Regressor`.
+    """Load the trained ensemble of a run's folder or a checkpoint, on the CPU; of a regression a `Regressor`.
 
     Args:
         path: a checkpoint, or the folder of a run or of what `ensembles.pull` has brought.
@@ -266,7 +266,7 @@ def load(path: str | Path, trust: Sequence[str] = ()) -> Predictor | Regressor:
 
 
 def _method(about: dict, trust: Sequence[str], checkpoint: dict, path: str | Path) -> Method:
-    """The method that a file describes, built by nothing but known constructors and within the memory that it needs."""
+    """Build the method that a file describes by known constructors alone and within the memory that it needs."""
     size = {key: about[key] for key in ("num_classes", "in_channels", "image_size")}
     backbone = partial(construct, about["model"], "backbones", trust, **size)
     shape = (about["in_channels"], about["image_size"], about["image_size"])

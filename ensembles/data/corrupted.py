@@ -119,11 +119,11 @@ class CorruptedCopies:
         return copy.subset(stratified(copy.labels, self.size, "corrupted"))
 
     def _cells(self) -> list[tuple[str, str, int]]:
-        """Name, type and severity of each copy."""
+        """List name, type and severity of each copy."""
         return [(f"corrupted/{type}/{severity}", type, severity) for type in self.types for severity in self.severities]
 
     def _arrays(self, folder: Path, classes: int, size: int, channels: int) -> dict[str, LabelledSet]:
-        """Arrays, of each type the severities one after the other, and their labels."""
+        """Read arrays that hold the severities of a type one after the other, and their labels."""
         labels = torch.from_numpy(map_array(folder / LABELS, (None,), integers=True).astype("int64"))
         images, rest = divmod(len(labels), len(SEVERITIES))
         if rest or not images:
@@ -185,7 +185,7 @@ def _write_labels(folder: Path, data: "ImageDataModule") -> None:
 
 
 def _write_type(draft: Path, data: "ImageDataModule", type: str, device: str | torch.device) -> None:
-    """All severities one after the other, from a single pass over the images."""
+    """Write all severities one after the other, from a single pass over the images."""
     test = data.native_test
     batches = ((len(batch.labels), batch) for batch in data.eval_dataloader("test", test))
     out = None
@@ -204,7 +204,7 @@ def _write_type(draft: Path, data: "ImageDataModule", type: str, device: str | t
 
 @contextlib.contextmanager
 def _claimed(folder: Path) -> Iterator[None]:
-    """The folder, made where it is not there, and held against other processes."""
+    """Make the folder where it is not there, and hold it against other processes."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with open(folder / ".lock", "w") as lock:

@@ -230,7 +230,7 @@ class Datasets(ImageDataModule):
         return self._parts
 
     def _part(self, images: DatasetImages, in_memory: bool | None, draws: bool) -> LabelledSet:
-        """A part with its images in memory where they are small and always the same, and its labels."""
+        """Read a part's labels, and its images into memory where they are small and always the same."""
         count, one = len(images), images.image(0)
         if _form(one) != self._form:
             raise UserError(
@@ -284,7 +284,7 @@ def _form(image: Tensor) -> str:
 
 
 def _dataset(given: object, name: str):
-    """What is given as a data set with a length.
+    """Take what is given as a data set with a length.
 
     Raises:
         UserError: something else.

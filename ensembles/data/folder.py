@@ -61,10 +61,9 @@ class ListedImages(ImageDataModule):
         super().__init__(batch_size, seed, image_size=image_size, sets_root=sets_root, **settings)
 
     @property
-    def corrupted_folder(self) -> Path:
-        """Beside what lists the images, unless another is set."""
-        beside = self.listed_by.with_name(f"{self.listed_by.name}-C")
-        return super().corrupted_folder if self.corrupted.root else beside
+    def usual_corrupted_folder(self) -> Path:
+        """Beside what lists the images."""
+        return self.listed_by.with_name(f"{self.listed_by.name}-C")
 
     @property
     def statistics(self) -> tuple[list[float], list[float]]:
@@ -99,7 +98,7 @@ class ListedImages(ImageDataModule):
         return numbers.repeat_interleave(torch.tensor([len(files) for files in classes.values()]))
 
     def _common_size(self) -> int:
-        """The size that the first image has, and, as decoding checks, all others."""
+        """Read the size of the first image, which all others have, as decoding checks."""
         path = self.paths["train"][0]
         width, height = size_of(path)
         if width != height:

@@ -148,7 +148,7 @@ def noisy(x: Tensor, e: Tensor | float = 0.0) -> Tensor:
 
 
 def _outside(x: Tensor, wide: tuple[float, float], narrow: tuple[float, float]) -> Tensor:
-    """Points uniform in the wide interval as points uniform in what of it lies outside the narrow one."""
+    """Map points uniform in the wide interval to points uniform in the part of it outside the narrow one."""
     (low, high), (left, right) = wide, narrow
     below, above = max(0.0, left - low), max(0.0, high - right)
     along = (x - low) / (high - low) * (below + above)

@@ -139,7 +139,7 @@ class Diabetes(TableRegression):
 
 
 def _spread(values: np.ndarray) -> np.ndarray:
-    """Standard deviation over the first dimension; a constant stays finite."""
+    """Compute the standard deviation over the first dimension; 1 for a constant, by which one can divide."""
     found = values.std(0)
     return np.where(found > 0, found, 1.0)
 
@@ -157,7 +157,7 @@ def _numbers(path: Path, dimensions: int) -> np.ndarray:
 
 
 def _positions(path: Path, length: int) -> np.ndarray:
-    """Positions in a list of so many, each once."""
+    """Read positions in a list of ``length``, each once."""
     found = _numbers(path, 1)
     positions = found.astype(int)
     if (positions != found).any() or positions.min() < 0 or positions.max() >= length:

@@ -27,14 +27,14 @@ def require_finite(logits: Tensor, which: str = "The logits") -> None:
 
 
 def chunks(logits: Tensor) -> Iterator[Tensor]:
-    """The logits (M, N, K) as pieces (M, n, K), each in float64."""
+    """Split logits (M, N, K) into pieces (M, n, K), each in float64."""
     members, _, classes = logits.shape
     for part in logits.split(max(1, CHUNK // (members * classes)), dim=1):
         yield part.double()
 
 
 def log_mean(logits: Tensor, temperatures: Sequence[float] | None = None) -> Tensor:
-    """Log of the members' mean softmax: (M, N, K) -> (N, K), float64.
+    """Compute the log of the members' mean softmax: (M, N, K) -> (N, K), float64.
 
     The log-sum-exp of the members' log-probabilities minus log M, so it is exact where a probability underflows to 0.
     With M ``temperatures``, each member's logits are divided by its own.

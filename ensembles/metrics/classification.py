@@ -51,7 +51,7 @@ def _collect(index: Tensor, confidence: Tensor, correct: Tensor, bins: int) -> B
 
 
 def equal_width(confidence: Tensor, correct: Tensor, bins: int = BINS) -> Bins:
-    """Bins [i / bins, (i + 1) / bins), the last one closed: (N, ...) confidences and hits -> (bins, ...).
+    """Sum over bins [i / bins, (i + 1) / bins), the last one closed: (N, ...) confidences and hits -> (bins, ...).
 
     A confidence that rounding put just below an edge (one class in five has 0.2 less an ulp) counts as on the edge.
     """
@@ -60,7 +60,7 @@ def equal_width(confidence: Tensor, correct: Tensor, bins: int = BINS) -> Bins:
 
 
 def equal_mass(confidence: Tensor, correct: Tensor, bins: int = BINS) -> Bins:
-    """Bins of equally many examples (to within one), in order of confidence: (N,) confidences and hits -> (bins,).
+    """Sum over bins of equally many examples (to within one), in order of confidence: (N,), (N,) -> (bins,).
 
     Examples of equal confidence that an edge divides are divided without regard to which of them are correct.
     """
@@ -152,7 +152,7 @@ def confusion(log_p: Tensor, labels: Tensor) -> Tensor:
 
 
 def classwise_bins(log_p: Tensor, labels: Tensor) -> Bins:
-    """Bins of each class's probability and of whether it is the label, (N, K) and (N,) -> (bins, K)."""
+    """Sum over bins of each class's probability and of whether it is the label, (N, K) and (N,) -> (bins, K)."""
     classes = torch.arange(log_p.shape[1], device=log_p.device)
     parts = [equal_width(log_p[:, some].exp(), labels[:, None] == some) for some in classes.split(64)]
     return Bins(*(torch.cat(sums, 1) for sums in zip(*parts, strict=True)))
@@ -175,7 +175,7 @@ METRICS = (*OF_STATISTICS, "cece")
 
 
 def measure(log_p: Tensor, labels: Tensor, names: Iterable[str] = METRICS) -> dict[str, float]:
-    """The named metrics of log-probabilities (N, K) in float64 and labels (N,)."""
+    """Compute the named metrics of log-probabilities (N, K) in float64 and labels (N,)."""
     of = statistics(log_p, labels)
     return {
         name: (classwise_ece(log_p, labels) if name == "cece" else OF_STATISTICS[name](of)).item() for name in names
@@ -183,7 +183,7 @@ def measure(log_p: Tensor, labels: Tensor, names: Iterable[str] = METRICS) -> di
 
 
 def scores(logits: Tensor, labels: Tensor, names: Iterable[str] = METRICS) -> dict[str, float]:
-    """The named metrics of the mean of the members' softmax, from logits (M, N, K) and labels (N,).
+    """Compute the named metrics of the mean of the members' softmax, from logits (M, N, K) and labels (N,).
 
     Raises:
         UserError: NaN or an infinity among the logits.
@@ -224,7 +224,7 @@ class _PerExample(EnsembleMetric):
             getattr(self, name).append(each.flatten())
 
     def compute(self) -> Tensor:
-        """The metric, float64."""
+        """Compute the metric, float64."""
         joined = [dim_zero_cat(getattr(self, name)).view(-1, int(self.predictors)) for name in Statistics._fields]
         each = [self.reduce(Statistics(*columns)) for columns in zip(*(s.unbind(1) for s in joined), strict=True)]
         return each[0] if self.of == "ensemble" else torch.stack(each)
@@ -298,5 +298,5 @@ class ClasswiseECE(EnsembleMetric):
         self.correct += bins.correct
 
     def compute(self) -> Tensor:
-        """The metric, float64."""
+        """Compute the metric, float64."""
         return Bins(self.count, self.confidence, self.correct).error.mean()

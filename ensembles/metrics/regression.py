@@ -11,7 +11,7 @@ from ensembles.metrics.base import EnsembleMetric, Predicted, prefixed, require_
 
 
 def log_likelihood(means: Tensor, variances: Tensor, targets: Tensor) -> Tensor:
-    """Each target's log-density, nats, under the equal mixture of the members' normal distributions, (N,)."""
+    """Compute each target's log-density, nats, under the equal mixture of the members' normal distributions, (N,)."""
     each = -((targets - means).square() / variances + variances.log() + math.log(2 * math.pi)) / 2
     return each.logsumexp(0) - math.log(len(means))
 
@@ -26,13 +26,13 @@ def scores(means: Tensor, variances: Tensor | None, targets: Tensor) -> dict[str
 
 
 def mixture_sd(means: Tensor, variances: Tensor | None) -> Tensor:
-    """Standard deviation of the equal mixture of the members' predictions, (M, N) -> (N,)."""
+    """Compute the standard deviation of the equal mixture of the members' predictions, (M, N) -> (N,)."""
     spread = means.var(0, correction=0)
     return (spread if variances is None else spread + variances.mean(0)).sqrt()
 
 
 def bias_and_variance(predictions: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Squared bias and variance over training sets; their sum is the mean squared error (MIMO, section 2.1).
+    """Compute squared bias and variance over training sets, whose sum is the mean squared error (MIMO, section 2.1).
 
     Args:
         predictions: (S, N) of the networks of S training sets.
@@ -69,7 +69,7 @@ class RegressionScores(EnsembleMetric):
             self.has_density += 1
 
     def compute(self) -> dict[str, Tensor]:
-        """The metrics, float64."""
+        """Compute the metrics, float64."""
         error = self.squared_error / self.count
         found = {"mse": error, "rmse": error.sqrt()}
         return found | {"nll": -self.log_likelihood / self.count} if self.has_density else found
@@ -102,14 +102,14 @@ class RegressionSummary:
         self.sets[name] = predicted
 
     def metric(self, name: str, outputs: Tensor) -> None:
-        """None: of every set all outputs are needed."""
+        """Return None: of every set all outputs are needed."""
 
     def moments(self, name: str) -> Moments:
-        """Means and variances of a set, float64."""
+        """Compute means and variances of a set, float64."""
         return self._moments(self.sets[name].logits.double())
 
     def results(self) -> dict[str, float | list[float]]:
-        """All results under flat keys, ready for JSON; in the target's unit, its square, and nats.
+        """Compute all results under flat keys, ready for JSON; in the target's unit, its square, and nats.
 
         Returns:
             ``test/<metric>`` of the ensemble, ``members/<metric>``, a list, of each member alone, ``train/<metric>``

@@ -76,7 +76,7 @@ def read_cards(folders: Iterable[Path]) -> tuple[list[Card], list[UserError]]:
         for path in files:
             if _is_card(path):
                 try:
-                    card = Card.of_json(path.read_bytes(), path)
+                    card = Card.from_json(path.read_bytes(), path)
                     cards.setdefault(card.to_json(), card)
                 except UserError as error:
                     wrong.append(error)
@@ -84,7 +84,7 @@ def read_cards(folders: Iterable[Path]) -> tuple[list[Card], list[UserError]]:
             if (run.folder / CARD).is_file():
                 continue  # the card says more
             try:
-                card = Card.of_run(run, measured_by=run.provenance.get("by") or str(run.folder.parent))
+                card = Card.from_run(run, measured_by=run.provenance.get("by") or str(run.folder.parent))
                 cards.setdefault(card.to_json(), card)
             except UserError as error:
                 wrong.append(error)
@@ -94,7 +94,7 @@ def read_cards(folders: Iterable[Path]) -> tuple[list[Card], list[UserError]]:
 
 
 def _is_card(path: Path) -> bool:
-    """Whether a file is meant to be one: by its name, its folder's, or by what it says."""
+    """Tell whether a file is meant to be a card: by its name, its folder's, or by what it says."""
     if path.name == CARD or path.parent.name == ROWS:
         return True
     try:
@@ -112,7 +112,7 @@ def _collected(folder: Path) -> list:
 
 
 def entries(cards: Sequence[Card]) -> dict[str, list[Entry]]:
-    """Rows by data set, the best first; cards that differ in their seed alone are one row."""
+    """Make rows by data set, the best first; cards that differ in their seed alone are one row."""
     alike: dict[str, list[Card]] = {}
     for card in cards:
         same = [card.data, card.model, card.method, card.members, card.settings, card.measured_by]
@@ -134,12 +134,12 @@ def _rank(entry: Entry) -> tuple:
 
 
 def filled(rows: Sequence[Entry]) -> list[str]:
-    """The columns that a row of these fills."""
+    """List the columns that a row of these fills."""
     return [key for key in COLUMNS if any(row.mean(key) is not None for row in rows)]
 
 
 def best(rows: Sequence[Entry], key: str) -> float | None:
-    """The best mean of a column, where there is a better way and something to compare."""
+    """Find the best mean of a column, where there is a better way and something to compare."""
     way, values = column(key).better, [value for row in rows if (value := row.mean(key)) is not None]
     if way is None or len(values) < 2:
         return None
@@ -159,7 +159,7 @@ def html(found: Mapping[str, Sequence[Entry]]) -> str:
 
 
 def markdown(found: Mapping[str, Sequence[Entry]]) -> str:
-    """The same as tables in Markdown, a data set each."""
+    """Write tables in Markdown, a data set each."""
     parts = [f"# Leaderboard\n\n{ABOUT}\n"]
     for data, rows in found.items():
         keys = filled(rows)

@@ -79,8 +79,7 @@ def test_the_image_itself_is_left_alone(images, name):
 
 # The benchmark's own constants are not monotone in the mean change of these.
 @pytest.mark.parametrize(
-    "name",
-    sorted({*ALL} - {"glass_blur", "motion_blur", "frost", "elastic_transform", "spatter", "saturate"}),
+    "name", sorted({*ALL} - {"glass_blur", "motion_blur", "frost", "elastic_transform", "spatter", "saturate"})
 )
 def test_each_severity_is_stronger_than_the_last(images, name):
     measured = strength(images, CIFAR, name)

@@ -121,7 +121,7 @@ def fetch(url: str, target: Path, checksum: str, instead: str) -> None:
 
 
 def _arrives(part: Path, url: str, checksum: str) -> bool:
-    """Whether the file is the one that it should be when all of it is there; if not, it is removed."""
+    """Fetch what is missing of a file, and tell whether it then is the official one; if not, it is removed."""
     with open(part, "ab") as file:
         _fill(file, url)
     right = has_checksum(part, checksum)

@@ -110,7 +110,7 @@ def _numbered_synset(folder: str) -> str:
 
 
 def _objectnet_classes(mappings: Path) -> dict[str, list[int]]:
-    """The numbers of ImageNet's classes that each class folder shows, from the files that come with ObjectNet."""
+    """Read the numbers of ImageNet's classes that each class folder shows from the files that come with ObjectNet."""
     label_of_folder = read_json(mappings / "folder_to_objectnet_label.json")
     descriptions = read_json(mappings / "objectnet_to_imagenet_1k.json")
     line_of_number = read_json(mappings / "pytorch_to_imagenet_2012_id.json")

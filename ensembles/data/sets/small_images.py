@@ -71,7 +71,7 @@ def cifar_part(official: type[datasets.CIFAR10], location: SetLocation, train: b
 
 
 def _wrong_files(official: type[datasets.CIFAR10], root: Path) -> list[Path]:
-    """The unpacked files that are missing or not the official ones."""
+    """List the unpacked files that are missing or not the official ones."""
     meta = (official.meta["filename"], official.meta["md5"])
     folder = root / official.base_folder
     files = (*official.train_list, *official.test_list, meta)
