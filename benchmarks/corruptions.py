@@ -26,10 +26,7 @@ FIXED = {  # no randomness: the two can be compared pixel by pixel
     *("brightness", "contrast", "saturate", "pixelate", "jpeg_compression"),
 }
 
-WHY = {
-    "gaussian_noise": "Same definition.",
-    "shot_noise": "Same definition.",
-    "impulse_noise": "Same definition.",
+WHY = {  # where they differ
     "defocus_blur": "Same kernel and border.",
     "glass_blur": (
         "The reference draws each pixel's offset at once, from a distribution derived for true exchanges, "
@@ -40,7 +37,6 @@ WHY = {
         "The release calls ImageMagick: half a Gaussian that starts at the pixel. The reference takes a box "
         "line centred on the pixel, with sigma for its half-length."
     ),
-    "zoom_blur": "Same definition.",
     "snow": "Same flakes; the reference smears them with a centred box line, as in motion_blur.",
     "frost": (
         "The release crops the photograph at a scale of its own (a fifth for CIFAR); the reference crops 8 to "
@@ -60,9 +56,7 @@ WHY = {
         "Same scheme. The reference takes shares of the image's side (the release, of 244 pixels where it has "
         "224), a smoothness of 0.5 and not 0.7 at severity 1, and a blur kernel half as long."
     ),
-    "pixelate": "Same definition.",
     "jpeg_compression": "Same definition and library.",
-    "speckle_noise": "Same definition.",
     "gaussian_blur": (
         "The release cuts its kernel off at 4 sigma. The reference has 1, 9, 9, 17 and 25 pixels for sigmas "
         "of 1, 2, 3, 4 and 6: nothing happens at severity 1, and the rest is cut off at 1.3 to 2 sigma."
@@ -183,7 +177,9 @@ def page(rows: list[dict], sections: tuple, origin: str) -> str:
         for heading, table in tables.items():
             lines += ["", f"{heading}:", "", table]
         lines += ["", pace(cells)]
-    lines += ["", "## What differs, and why", "", markdown([{"type": n, "why": w} for n, w in WHY.items()], names=2)]
+    both = [name for name in STANDARD + EXTRA if name != "spatter"]
+    why = [{"type": name, "why": WHY.get(name, "Same definition.")} for name in both]
+    lines += ["", "## What differs, and why", "", markdown(why, names=2)]
     return "\n".join(lines) + "\n"
 
 

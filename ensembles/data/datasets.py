@@ -1,7 +1,8 @@
 """Data of one's own as torch has it: Datasets of pairs (image, label), or tensors and arrays of both."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
@@ -23,6 +24,20 @@ from ensembles.rng import seed_of, seeded
 SMALL = 2**31  # bytes of a part that is kept in memory
 TRIED = 16  # images that are read twice to see whether a data set draws at random
 MEASURED = 10_000  # images over which the channels' statistics of what is not in memory are taken
+
+
+@dataclass
+class Pairs:
+    """A tensor or an array of images with their labels, as a data set, which may be a file that is read row by row."""
+
+    images: Sequence
+    labels: Sequence
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, position: int) -> tuple:
+        return self.images[position], self.labels[position]
 
 
 class DatasetImages(WorkedImages):
@@ -107,10 +122,8 @@ class DatasetImages(WorkedImages):
     def draws(self) -> bool:
         """Tell whether the data set itself changes its images at random: some are read twice."""
         for position in range(min(TRIED, len(self))):
-            one, other = (
-                self.seen(self.pair(position, seed_of("draws", position, time))[0], position) for time in (1, 2)
-            )
-            if not torch.equal(one, other):
+            seeds = (seed_of("draws", position, time) for time in (1, 2))
+            if not torch.equal(*(self.seen(self.pair(position, seed)[0], position) for seed in seeds)):
                 return True
         return False
 
@@ -214,17 +227,16 @@ class Datasets(ImageDataModule):
         """What is seen of an image file of another set: what is seen of the test images."""
         return super().view if self._view is unchanged else self._view
 
-    @property
+    @cached_property
     def statistics(self) -> tuple[list[float], list[float]]:
-        """Floats stay as they are."""
+        """Mean and deviation of each channel, on the scale of [0, 1]; floats stay as they are."""
         if self.floats:
             return [0.0] * self.in_channels, [1.0] * self.in_channels
-        if not hasattr(self, "_statistics"):
-            images = self._parts["train"].images
-            some = torch.linspace(0, len(images) - 1, min(len(images), MEASURED)).long()
-            whole = isinstance(images, ImageTensor)
-            self._statistics = channel_statistics(images.pixels if whole else images.gather(some))
-        return self._statistics
+        images = self._parts["train"].images
+        if isinstance(images, ImageTensor):
+            return channel_statistics(images.pixels)
+        some = torch.linspace(0, len(images) - 1, min(len(images), MEASURED)).long()
+        return channel_statistics(images.gather(some))
 
     def load(self) -> dict[str, LabelledSet]:
         return self._parts
@@ -293,10 +305,12 @@ def _dataset(given: object, name: str):
         images, labels = given
         if len(images) != len(labels):
             raise UserError(f"data.{name} has {len(images)} images and {len(labels)} labels: give each image one.")
-        given = list(zip(images, labels, strict=True))
+        given = Pairs(images, labels)
     if isinstance(given, str | Path | dict) or not hasattr(given, "__getitem__"):
+        written = isinstance(given, str | dict | Path) and len(repr(given)) < 60
+        shown = repr(given) if written else type(given).__name__
         raise UserError(
-            f"data.{name} is {_shown(given)}, but must be a torch Dataset or a pair of tensors or arrays: in a config, "
+            f"data.{name} is {shown}, but must be a torch Dataset or a pair of tensors or arrays: in a config, "
             f"data.{name}={{_target_: mine.dataset, its settings}}."
         )
     try:
@@ -306,10 +320,6 @@ def _dataset(given: object, name: str):
     if not count:
         raise UserError(f"data.{name} holds no image: give it one for each class or more.")
     return given
-
-
-def _shown(given: object) -> str:
-    return repr(given) if isinstance(given, str | dict | Path) and len(repr(given)) < 60 else type(given).__name__
 
 
 def _label(value: object, position: int, of: str) -> int:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -73,18 +74,14 @@ def read_cards(folders: Iterable[Path]) -> tuple[list[Card], list[UserError]]:
         if not folder.exists():
             raise UserError(f"There is no {folder}: name folders of cards, of runs or of results.")
         files = [folder] if folder.is_file() else sorted(folder.rglob("*.json"))
-        for path in files:
-            if _is_card(path):
-                try:
-                    card = Card.from_json(path.read_bytes(), path)
-                    cards.setdefault(card.to_json(), card)
-                except UserError as error:
-                    wrong.append(error)
+        found = [partial(Card.from_json, path.read_bytes(), path) for path in files if _is_card(path)]
         for run in _collected(folder):
-            if (run.folder / CARD).is_file():
-                continue  # the card says more
+            if not (run.folder / CARD).is_file():  # else the card says more
+                by = run.provenance.get("by") or str(run.folder.parent)
+                found.append(partial(Card.from_run, run, measured_by=by))
+        for make in found:
             try:
-                card = Card.from_run(run, measured_by=run.provenance.get("by") or str(run.folder.parent))
+                card = make()
                 cards.setdefault(card.to_json(), card)
             except UserError as error:
                 wrong.append(error)

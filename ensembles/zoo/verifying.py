@@ -143,9 +143,8 @@ def _folder(folder: Path, row: str) -> Path:
 def _settings(config: Mapping) -> list[str]:
     """Write a config's evaluation as overrides; the sets come with its data."""
     evaluation = config.get("evaluation")
-    given = dict(evaluation) if isinstance(evaluation, dict) else {}
-    given.pop("save_predictions", None)
-    plain = {key: value for key, value in given.items() if isinstance(value, bool | int | float)}
+    given = evaluation.items() if isinstance(evaluation, dict) else ()
+    plain = {key: value for key, value in given if key != "save_predictions" and isinstance(value, bool | int | float)}
     return [f"evaluation.{key}={str(value).lower()}" for key, value in plain.items()]
 
 
