@@ -45,8 +45,8 @@ def shifted(name: str, predicted: Predicted, restrict: bool = True) -> dict[str,
 
 def _alike(predicted: Predicted) -> list[list[int]]:
     """List the classes that the set covers, those that count as one together."""
-    classes = range(predicted.logits.shape[2]) if predicted.classes is None else predicted.classes
-    return [[entry] if isinstance(entry, int) else list(entry) for entry in classes]
+    covered = range(predicted.logits.shape[2]) if predicted.covered_classes is None else predicted.covered_classes
+    return [[entry] if isinstance(entry, int) else list(entry) for entry in covered]
 
 
 def _covered(predicted: Predicted) -> Tensor:
@@ -59,8 +59,8 @@ def _covered(predicted: Predicted) -> Tensor:
 def _right(predicted: Predicted) -> Tensor:
     """Tell which classes are right for each example, (N, K)."""
     device = predicted.logits.device
-    if predicted.accepted is not None:
-        return predicted.accepted.to(device)
+    if predicted.valid_labels is not None:
+        return predicted.valid_labels.to(device)
     counts_as = torch.arange(predicted.logits.shape[2])
     for group in _alike(predicted):
         counts_as[group] = group[0]

@@ -67,7 +67,7 @@ def _(
 ) -> None:
     with rc_context(style.RC):
         figures = {"predicted": predicted(summary), "curves": _followed(history, summed)}
-        if summary.sets["test"].inputs is not None and summary.sets["test"].inputs.shape[1] == 1:
+        if summary.sets["test"].features is not None and summary.sets["test"].features.shape[1] == 1:
             figures["fit"] = fit(summary)
         _save(folder, figures)
 

@@ -31,7 +31,7 @@ def sets():
         "val": draw(N=70, seed=5),
         "test": draw(),
         "ood/photos": outside(),
-        "shift/sketches": Predicted(draw(N=50, seed=1).logits, torch.randint(2, (50,)) + 1, classes=[2, 1]),
+        "shift/sketches": Predicted(draw(N=50, seed=1).logits, torch.randint(2, (50,)) + 1, covered_classes=[2, 1]),
         "corrupted/fog/1": draw(seed=3),
         "corrupted/frost/5": draw(seed=4),
         "corrupted/spatter/2": draw(seed=6),
