@@ -5,32 +5,22 @@
 
 Pixelate, JPEG, defocus and spatter are those on which a batch has least to gain. The released program calls Pillow,
 OpenCV and scikit-image for each image. Both get the same images, pieces of scikit-learn's two sample photographs, and
-take turns; a speed is that of the fastest round, by the time that the process had on the processor, with one thread.
+take turns; a time is that of the fastest round, on a processor, with one thread.
 Writes ``corruption_speed.csv`` to ``--out``.
 """
 
-import argparse
-import csv
-import shlex
-import sys
-import time
-from collections.abc import Callable
 from io import BytesIO
-from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
+from common import argument_parser, fastest, random_pieces, write_table
 from PIL import Image
 from skimage.filters import gaussian
-from sklearn.datasets import load_sample_images
-
-sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without being installed
 
 from ensembles.data.corruptions import SEVERITIES, corrupt
 from ensembles.data.corruptions.constants import IMAGENET
 from ensembles.processes import keep_freed_memory
-from ensembles.provenance import hardware
 
 SIDE = 224
 EMBOSS = np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]])
@@ -82,55 +72,28 @@ RELEASED = [pixelate, jpeg_compression, defocus_blur, spatter]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_parser(__doc__)
     parser.add_argument("--images", type=int, default=12)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--out", type=Path, default=Path("results/benchmarks"))
     options = parser.parse_args()
     torch.set_num_threads(1)
     keep_freed_memory()  # as a run does
     cv2.setNumThreads(1)
-    images = photographs(options.images)
+    images = [Image.fromarray(piece) for piece in random_pieces(options.images, SIDE, SIDE)]
     batch = torch.from_numpy(np.stack([np.array(image) for image in images])).movedim(-1, 1).contiguous()
     rows = []
     for released in RELEASED:
-        for severity in SEVERITIES:
-            constants = IMAGENET[released.__name__][severity - 1]
+        name = released.__name__
+        for severity, constants in zip(SEVERITIES, IMAGENET[name], strict=True):
             ways = {
-                "here": lambda type=released.__name__, severity=severity: corrupt(batch, type, severity),
+                "here": lambda name=name, severity=severity: corrupt(batch, name, severity),
                 "released": lambda one=released, constants=constants: [one(image, constants) for image in images],
             }
-            ours, theirs = fastest(ways, options.rounds)
-            rows.append(
-                {"type": released.__name__, "severity": severity, "here, ms an image": round(ours / len(images), 2)}
-            )
-            rows[-1] |= {"released, ms an image": round(theirs / len(images), 2), "ratio": round(theirs / ours, 2)}
+            times = {way: 1000 * seconds / len(images) for way, (_, seconds) in fastest(ways, options.rounds).items()}
+            row = {"type": name, "severity": severity} | {f"{way}, ms an image": ms for way, ms in times.items()}
+            rows.append(row | {"ratio": times["released"] / times["here"]})
             print(rows[-1], flush=True)
-    options.out.mkdir(parents=True, exist_ok=True)
-    with open(options.out / "corruption_speed.csv", "w", newline="") as file:
-        file.write(f"# python {shlex.join(sys.argv)}\n# {hardware()}; torch {torch.__version__}\n")
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def photographs(number: int) -> list[Image.Image]:
-    whole, drawing = load_sample_images().images, np.random.default_rng(0)
-    corners = drawing.integers(0, (427 - SIDE, 640 - SIDE), (number, 2))
-    return [
-        Image.fromarray(whole[k % 2][top : top + SIDE, left : left + SIDE]) for k, (top, left) in enumerate(corners)
-    ]
-
-
-def fastest(ways: dict[str, Callable], rounds: int) -> list[float]:
-    """Milliseconds on the processor of each way's fastest round."""
-    best = dict.fromkeys(ways, float("inf"))
-    for _ in range(rounds):
-        for name, way in ways.items():
-            started = time.process_time()
-            way()
-            best[name] = min(best[name], 1000 * (time.process_time() - started))
-    return list(best.values())
+    write_table(rows, options.out / "corruption_speed.csv")
 
 
 if __name__ == "__main__":

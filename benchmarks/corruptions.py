@@ -7,40 +7,26 @@ pieces of scikit-learn's two sample photographs. The other Python needs torch-un
 kornia. Writes ``comparison.csv`` and ``comparison.md`` to ``--out``.
 """
 
-import argparse
-import csv
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
+from common import argument_parser, markdown, write_csv
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without being installed
-
 from ensembles.data.corruptions import EXTRA, SEVERITIES, STANDARD, corrupt
 from ensembles.data.corruptions.constants import CIFAR, IMAGENET
-from ensembles.provenance import hardware
 
 FIXED = {  # no randomness: the two can be compared pixel by pixel
-    "defocus_blur",
-    "zoom_blur",
-    "brightness",
-    "contrast",
-    "pixelate",
-    "jpeg_compression",
-    "gaussian_blur",
-    "saturate",
+    *("defocus_blur", "zoom_blur", "gaussian_blur"),
+    *("brightness", "contrast", "saturate", "pixelate", "jpeg_compression"),
 }
 
-WHY = {
-    "gaussian_noise": "Same definition.",
-    "shot_noise": "Same definition.",
-    "impulse_noise": "Same definition.",
+WHY = {  # where they differ
     "defocus_blur": "Same kernel and border.",
     "glass_blur": (
         "The reference draws each pixel's offset at once, from a distribution derived for true exchanges, "
@@ -51,7 +37,6 @@ WHY = {
         "The release calls ImageMagick: half a Gaussian that starts at the pixel. The reference takes a box "
         "line centred on the pixel, with sigma for its half-length."
     ),
-    "zoom_blur": "Same definition.",
     "snow": "Same flakes; the reference smears them with a centred box line, as in motion_blur.",
     "frost": (
         "The release crops the photograph at a scale of its own (a fifth for CIFAR); the reference crops 8 to "
@@ -71,9 +56,7 @@ WHY = {
         "Same scheme. The reference takes shares of the image's side (the release, of 244 pixels where it has "
         "224), a smoothness of 0.5 and not 0.7 at severity 1, and a blur kernel half as long."
     ),
-    "pixelate": "Same definition.",
     "jpeg_compression": "Same definition and library.",
-    "speckle_noise": "Same definition.",
     "gaussian_blur": (
         "The release cuts its kernel off at 4 sigma. The reference has 1, 9, 9, 17 and 25 pixels for sigmas "
         "of 1, 2, 3, 4 and 6: nothing happens at severity 1, and the rest is cut off at 1.3 to 2 sigma."
@@ -86,11 +69,10 @@ WHY = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_parser(__doc__, "results/corruptions")
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--reference-python", type=Path, required=True)
     parser.add_argument("--count", type=int, default=300, help="small images, taken evenly from the folder")
-    parser.add_argument("--out", type=Path, default=Path("results/corruptions"))
     options = parser.parse_args()
 
     torch.set_num_threads(1)
@@ -103,11 +85,7 @@ def main() -> None:
             for label, table in tables.items():
                 rows += compare(images, label, table, reference)
 
-    options.out.mkdir(parents=True, exist_ok=True)
-    with open(options.out / "comparison.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    origin = write_csv(rows, options.out / "comparison.csv")
     sections = (
         (f"{len(large)} photographs, 224x224, ImageNet constants", large.shape[1], "ImageNet"),
         (
@@ -117,8 +95,7 @@ def main() -> None:
         ),
         (f"{len(small)} small images, {size}x{size}, CIFAR constants (the default at this size)", size, "CIFAR"),
     )
-    (options.out / "comparison.md").write_text(page(rows, sections))
-    print(f"wrote {options.out / 'comparison.csv'} and comparison.md")
+    (options.out / "comparison.md").write_text(page(rows, sections, origin))
 
 
 def small_images(folder: Path, count: int) -> np.ndarray:
@@ -149,21 +126,19 @@ def compare(images: np.ndarray, label: str, table: dict, reference: dict[str, np
         for severity in SEVERITIES:
             started = time.perf_counter()
             ours = corrupt(batch, name, severity, table=table).movedim(1, -1).numpy()
-            seconds = time.perf_counter() - started
             row = {"size": images.shape[1], "constants": label, "type": name, "severity": severity}
-            row |= {
-                "change": change(ours, images),
-                "psnr": psnr(ours, images),
-                "images_per_second": len(images) / seconds,
-            }
+            row |= measured(ours, images, time.perf_counter() - started)
             theirs = reference.get(f"{name}/{severity}")
             if theirs is not None:
-                row |= {"reference_change": change(theirs, images), "reference_psnr": psnr(theirs, images)}
-                row["reference_images_per_second"] = len(images) / float(reference[f"{name}/{severity}/seconds"])
-            row["psnr_between"] = psnr(ours, theirs) if theirs is not None and name in FIXED else ""
-            rows.append({key: round(value, 3) if isinstance(value, float) else value for key, value in row.items()})
-    keys = max(rows, key=len).keys()
-    return [{key: row.get(key, "") for key in keys} for row in rows]
+                found = measured(theirs, images, float(reference[f"{name}/{severity}/seconds"]))
+                row |= {f"reference_{key}": value for key, value in found.items()}
+                row["psnr_between"] = psnr(ours, theirs) if name in FIXED else None
+            rows.append(row)
+    return rows
+
+
+def measured(found: np.ndarray, images: np.ndarray, seconds: float) -> dict[str, float]:
+    return {"change": change(found, images), "psnr": psnr(found, images), "images_per_second": len(images) / seconds}
 
 
 def change(a: np.ndarray, b: np.ndarray) -> float:
@@ -177,7 +152,7 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
     return 10 * float(np.log10(255**2 / error)) if error else float("inf")
 
 
-def page(rows: list[dict], sections: tuple) -> str:
+def page(rows: list[dict], sections: tuple, origin: str) -> str:
     lines = [
         "# Corruptions: this project beside torch-uncertainty",
         "",
@@ -188,28 +163,23 @@ def page(rows: list[dict], sections: tuple) -> str:
         "Of equal definitions, 51 dB between the two is what rounding leaves: down to whole grey levels here, as "
         "in the release, and to the nearest there.",
         "",
-        f"Machine: {hardware()}; torch {torch.__version__}.",
+        f"Machine: {origin.splitlines()[-1]}.",
     ]
     for title, size, label in sections:
-        chosen = {(r["type"], r["severity"]): r for r in rows if (r["size"], r["constants"]) == (size, label)}
+        cells = {(r["type"], r["severity"]): r for r in rows if (r["size"], r["constants"]) == (size, label)}
+        tables = {
+            "Mean absolute change, grey levels of 255": grid(cells, "change", ".1f"),
+            "PSNR against the clean images, dB": grid(cells, "psnr", ".1f"),
+            "PSNR between the two, dB (types without randomness)": grid(cells, "psnr_between", ".1f"),
+            "Images per second": grid(cells, "images_per_second", ".0f"),
+        }
         lines += ["", f"## {title}"]
-        lines += [
-            "",
-            "Mean absolute change, grey levels of 255:",
-            "",
-            *grid(chosen, "change", "reference_change", ".1f"),
-        ]
-        lines += ["", "PSNR against the clean images, dB:", "", *grid(chosen, "psnr", "reference_psnr", ".1f")]
-        lines += [
-            "",
-            "PSNR between the two, dB (types without randomness):",
-            "",
-            *grid(chosen, "psnr_between", "", ".1f"),
-        ]
-        speeds = grid(chosen, "images_per_second", "reference_images_per_second", ".0f")
-        lines += ["", "Images per second:", "", *speeds, "", pace(chosen)]
-    lines += ["", "## What differs, and why", "", "| type | why |", "| --- | --- |"]
-    lines += [f"| {name} | {why} |" for name, why in WHY.items()]
+        for heading, table in tables.items():
+            lines += ["", f"{heading}:", "", table]
+        lines += ["", pace(cells)]
+    both = [name for name in STANDARD + EXTRA if name != "spatter"]
+    why = [{"type": name, "why": WHY.get(name, "Same definition.")} for name in both]
+    lines += ["", "## What differs, and why", "", markdown(why, names=2)]
     return "\n".join(lines) + "\n"
 
 
@@ -222,17 +192,16 @@ def pace(cells: dict) -> str:
     )
 
 
-def grid(cells: dict, ours: str, theirs: str, form: str) -> list[str]:
-    def text(row: dict, key: str) -> str:
-        return format(row[key], form) if key and row[key] != "" else ""
-
-    lines = ["| type | " + " | ".join(map(str, SEVERITIES)) + " |", "| --- |" + " ---: |" * len(SEVERITIES)]
+def grid(cells: dict, key: str, form: str) -> str:
+    """A Markdown table of a number by type and severity, ours and the reference's where it is there."""
+    rows = []
     for name in STANDARD + EXTRA:
-        row = [cells[name, severity] for severity in SEVERITIES]
-        pairs = [" / ".join(filter(None, (text(cell, ours), text(cell, theirs)))) for cell in row]
-        if any(pairs):
-            lines.append(f"| {name} | " + " | ".join(pairs) + " |")
-    return lines
+        row = {"type": name}
+        for severity in SEVERITIES:
+            both = (cells[name, severity].get(each) for each in (key, f"reference_{key}"))
+            row[severity] = " / ".join(format(value, form) for value in both if value is not None)
+        rows += [row] if any(row[severity] for severity in SEVERITIES) else []
+    return markdown(rows)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
 Takes uint8 images (N, H, W, C); writes ``<type>/<severity>``, the corrupted images, and ``<type>/<severity>/seconds``.
 """
 
+import re
 import sys
 import time
 from inspect import signature
@@ -13,26 +14,12 @@ import numpy as np
 import torch
 from torch_uncertainty.transforms import corruption as transforms
 
-NAMES = {
-    "gaussian_noise": "GaussianNoise",
-    "shot_noise": "ShotNoise",
-    "impulse_noise": "ImpulseNoise",
-    "defocus_blur": "DefocusBlur",
-    "glass_blur": "GlassBlur",
-    "motion_blur": "MotionBlur",
-    "zoom_blur": "ZoomBlur",
-    "snow": "Snow",
-    "frost": "Frost",
-    "fog": "Fog",
-    "brightness": "Brightness",
-    "contrast": "Contrast",
-    "elastic_transform": "Elastic",
-    "pixelate": "Pixelate",
-    "jpeg_compression": "JPEGCompression",
-    "speckle_noise": "SpeckleNoise",
-    "gaussian_blur": "GaussianBlur",
-    "saturate": "Saturation",
-}
+NAMES = (
+    *("GaussianNoise", "ShotNoise", "ImpulseNoise", "DefocusBlur", "GlassBlur", "MotionBlur", "ZoomBlur"),
+    *("Snow", "Frost", "Fog", "Brightness", "Contrast", "Elastic", "Pixelate", "JPEGCompression"),
+    *("SpeckleNoise", "GaussianBlur", "Saturation"),
+)
+OURS = {"Elastic": "elastic_transform", "JPEGCompression": "jpeg_compression", "Saturation": "saturate"}
 
 
 def main(source: str, target: str) -> None:
@@ -40,8 +27,9 @@ def main(source: str, target: str) -> None:
     torch.manual_seed(0)
     images = torch.from_numpy(np.load(source)).movedim(-1, 1).float() / 255
     out = {}
-    for name, class_name in NAMES.items():
+    for class_name in NAMES:
         make = getattr(transforms, class_name)
+        name = OURS.get(class_name) or re.sub(r"(?<=[a-z])(?=[A-Z])", "_", class_name).lower()
         seed = {"seed": 0} if "seed" in signature(make).parameters else {}
         for severity in range(1, 6):
             transform = make(severity, **seed)

@@ -10,36 +10,26 @@ between the fastest of each, by the clock and by the time that this process had 
 machine is the one to trust (with one thread, lest waiting threads count). Writes ``evaluation.csv`` to ``--out``.
 """
 
-import argparse
-import csv
-import shlex
-import sys
-import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
+from common import argument_parser, fastest, write_table
 from omegaconf import OmegaConf
-from rich.console import Console
-from rich.table import Table
-
-sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without being installed
 
 from ensembles import build, evaluation
 from ensembles.cli.composing import checked
 from ensembles.cli.overrides import check, combinations
 from ensembles.errors import show_own_warnings
-from ensembles.provenance import hardware
 from ensembles.runs import Run
 from ensembles.training.trainer import configure_members, make_trainer
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_parser(__doc__)
     parser.add_argument("overrides", nargs="+", help="as for train.py; several configurations: a,b")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--out", type=Path, default=Path("results/benchmarks"))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     show_own_warnings(speaks=True)
@@ -48,7 +38,7 @@ def main() -> None:
     for varied, config in combinations(options.overrides):
         config.runtime.progress = False
         rows.append(varied | measure(checked(config), options.rounds))
-    show(rows, options)
+    write_table(rows, options.out / "evaluation.csv")
 
 
 def measure(plain: dict, rounds: int) -> dict:
@@ -71,21 +61,11 @@ def measure(plain: dict, rounds: int) -> dict:
                 trainer.test(method, data, verbose=False)
             return summary.results()
 
-        def bare() -> None:
-            forward(method, data)
-
-        clocks = {"": time.perf_counter, "cpu_": time.process_time}
-        times = {(work, name): [] for work in (evaluate, bare) for name in clocks}
-        for _ in range(rounds):
-            for work in (evaluate, bare):
-                start = {name: clock() for name, clock in clocks.items()}
-                work()
-                for name, clock in clocks.items():
-                    times[work, name].append(clock() - start[name])
+        times = fastest({"evaluation": evaluate, "bare": lambda: forward(method, data)}, rounds)
     row = {"sets": len(data.test_sets), "images": sum(data.test_sets.values())}
-    for name in clocks:
-        whole, passes = min(times[evaluate, name]), min(times[bare, name])
-        row |= {f"{name}bare_s": passes, f"{name}evaluation_s": whole, f"{name}ratio": passes / whole}
+    for k, clock in enumerate(("", "cpu_")):
+        whole, passes = times["evaluation"][k], times["bare"][k]
+        row |= {f"{clock}bare_s": passes, f"{clock}evaluation_s": whole, f"{clock}ratio": passes / whole}
     return row
 
 
@@ -100,22 +80,6 @@ def forward(method, data) -> None:
             method(x[: len(part)])
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def show(rows: list[dict], options: argparse.Namespace) -> None:
-    """Print the table and write it as CSV."""
-    table = Table(*(key.replace("_", "\n") for key in rows[0]))
-    for row in rows:
-        table.add_row(*(f"{value:.3g}" if isinstance(value, float) else str(value) for value in row.values()))
-    Console().print(table)
-    options.out.mkdir(parents=True, exist_ok=True)
-    path = options.out / "evaluation.csv"
-    with path.open("w", newline="") as file:
-        file.write(f"# python benchmarks/{Path(__file__).name} {shlex.join(sys.argv[1:])}\n# {hardware()}\n")
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
-    print(path)
 
 
 if __name__ == "__main__":

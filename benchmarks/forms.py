@@ -12,28 +12,15 @@ Writes ``forms.csv`` and ``forms.md`` to ``--out``.
 
 import argparse
 import copy
-import csv
-import platform
-import re
-import shlex
-import sys
 import time
-from pathlib import Path
 from statistics import median
 
 import torch
-from hydra import compose
-from members_timing import Timed, batch
-from omegaconf import OmegaConf
-from rich.console import Console
-from rich.table import Table
+from common import argument_parser, method_on_cifar10, write_table
+from members_timing import WORKS, Timed, batch, in_rounds
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without being installed
-
-from ensembles import build
-from ensembles.cli.composing import composing
 from ensembles.methods import Method
 from ensembles.processes import keep_freed_memory
 
@@ -43,46 +30,44 @@ NETWORKS = {  # from thin to wide
     "resnet18": ["model=resnet18"],
 }
 METHODS = ("packed", "batch_ensemble", "mixture")
-WORKS = ("predict", "train")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_parser(__doc__)
     parser.add_argument("--networks", default=",".join(NETWORKS))
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--out", type=Path, default=Path("results/benchmarks"))
     options = parser.parse_args()
     torch.set_num_threads(1)
     keep_freed_memory()
     rows = [row for name in options.networks.split(",") for row in measure(name, options)]
-    write(rows, options)
-    shown = Table(*rows[0])
-    for cells in rows:
-        shown.add_row(*map(text, cells.values()))
-    Console().print(shown)
+    text = (
+        "Members in a loop and side by side\n\n"
+        f"Images of 32x32 pixels, batches of {options.batch_size}, float32, channels-last, four members, on "
+        f"{options.device}, {options.rounds} rounds in which every network of a size ran once. *ms* is the least time, "
+        "on a CPU of one thread's computing; *ratio* the median over rounds of the time over the single network's; "
+        "*least* the same of the least times. *operations* are what a training step launches, forward and backward, "
+        "views aside. *by hand* is the packed ensemble as one network of plain grouped layers."
+    )
+    write_table(rows, options.out / "forms.csv", text, names=3)
 
 
 def measure(network: str, options: argparse.Namespace) -> list[dict]:
     """The rows of a network's methods and forms, the single network's first."""
-    single = method("deterministic", network)
+    single, _ = method_on_cifar10("deterministic", *NETWORKS[network])
     contestants: dict[tuple[str, str], nn.Module] = {("deterministic", "single"): single}
     for name in options.methods.split(","):
         for form in ("loop", "grouped"):
-            contestants[name, form] = method(name, network)
+            contestants[name, form], _ = method_on_cifar10(name, *NETWORKS[network])
             contestants[name, form].ensemble.form = form
         if name == "packed":
             contestants[name, "by hand"] = ByHand(contestants[name, "loop"])
     x, y = batch(options.batch_size, options.device)
     clock = time.thread_time if options.device == "cpu" else time.perf_counter
     timed = {key: Timed(each, x, lambda each=each: loss(each(x), y), clock) for key, each in contestants.items()}
-    seconds = {(key, work): [] for key in timed for work in WORKS}
-    for round_ in range(options.rounds + 1):  # the first warms up
-        for (key, work), times in seconds.items():
-            taken = getattr(timed[key], work)()
-            times += [taken] if round_ else []
+    seconds = in_rounds(timed, options.rounds)
     return [row(network, key, seconds, operations(each.train(), x, y)) for key, each in contestants.items()]
 
 
@@ -94,13 +79,6 @@ def row(network: str, key: tuple[str, str], seconds: dict, launched: int) -> dic
         cells |= {f"{work} ms": 1000 * min(own), f"{work} ratio": median(ratios)}
         cells[f"{work} least"] = min(own) / min(alone)
     return {**cells, "operations": launched}
-
-
-def method(name: str, network: str) -> Method:
-    with composing():
-        config = compose("train", [f"method={name}", "data=cifar10", *NETWORKS[network]])
-    about = {group: OmegaConf.to_container(config[group], resolve=True) for group in ("method", "model")}
-    return build.method({**about, "num_classes": 10, "in_channels": 3, "image_size": 32})
 
 
 def loss(logits: Tensor, y: Tensor) -> Tensor:
@@ -157,46 +135,6 @@ class Heads(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.baddbmm(self.bias, x.unflatten(1, (len(self.weight), -1)).transpose(0, 1), self.weight)
-
-
-def write(rows: list[dict], options: argparse.Namespace) -> None:
-    options.out.mkdir(parents=True, exist_ok=True)
-    with (options.out / "forms.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(
-            {key: round(v, 4) if isinstance(v, float) else v for key, v in cells.items()} for cells in rows
-        )
-    lines = [
-        "# Members in a loop and side by side",
-        "",
-        f"Written by `python {shlex.join(sys.argv)}`: images of 32x32 pixels, batches of {options.batch_size}, "
-        f"float32, channels-last, four members, {options.rounds} rounds in which every network of a size ran once. "
-        "*ms* is the least time, on a CPU of one thread's computing; *ratio* the median over rounds of the time over "
-        "the single network's; *least* the same of the least times. *operations* are what a training step launches, "
-        "forward and backward, views aside. *by hand* is the packed ensemble as one network of plain grouped layers.",
-        "",
-        f"Machine: {hardware(options.device)}; torch {torch.__version__}.",
-        "",
-        f"| {' | '.join(rows[0])} |",
-        "| --- | --- | --- |" + " ---: |" * (len(rows[0]) - 3),
-        *(f"| {' | '.join(map(text, cells.values()))} |" for cells in rows),
-    ]
-    (options.out / "forms.md").write_text("\n".join(lines) + "\n")
-
-
-def text(cell: str | int | float) -> str:
-    return (
-        cell if isinstance(cell, str) else str(cell) if isinstance(cell, int) else f"{cell:.{0 if cell > 20 else 2}f}"
-    )
-
-
-def hardware(device: str) -> str:
-    if device != "cpu":
-        return torch.cuda.get_device_name(device)
-    info = Path("/proc/cpuinfo")
-    found = re.search(r"^model name\s*: (.+)$", info.read_text(), re.M) if info.exists() else None
-    return f"{found[1] if found else platform.processor()} ({torch.backends.cpu.get_cpu_capability()}), 1 thread"
 
 
 if __name__ == "__main__":

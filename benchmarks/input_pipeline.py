@@ -8,26 +8,18 @@ else the machine does falls on all alike; a speed is that of the fastest round, 
 processor. Writes ``input_pipeline.csv`` and ``input_pipeline.md`` to ``--out``.
 """
 
-import argparse
-import csv
-import shlex
-import sys
-import time
 from collections.abc import Callable, Iterator
 from itertools import islice
-from pathlib import Path
 
 import torch
+from common import argument_parser, fastest, write_table
 from PIL import Image
 from torchvision.transforms import v2
-
-sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without being installed
 
 from ensembles.data import ImageDataModule, LabelledSet
 from ensembles.data.augment import CropFlip
 from ensembles.data.mixing import Mix
 from ensembles.data.rand_augment import RandAugment
-from ensembles.provenance import hardware
 
 IMAGES = 50_000
 CLASSES = 100
@@ -85,25 +77,19 @@ def recipes(batch_size: int) -> dict[str, dict[str, Callable[[], Iterator[tuple]
     return ways
 
 
-def images_per_second(ways: dict[str, Callable], batch_size: int, rounds: int, batches: int) -> dict[str, float]:
+def images_per_second(ways: dict[str, Callable], batch_size: int, rounds: int, batches: int) -> dict[str, int]:
     running = {name: way() for name, way in ways.items()}
     for iterator in running.values():
         next(iterator)
-    best = dict.fromkeys(ways, float("inf"))
-    for _ in range(rounds):
-        for name, iterator in running.items():
-            start = time.process_time()
-            done = sum(1 for _ in islice(iterator, batches))
-            best[name] = min(best[name], (time.process_time() - start) / done)
-    return {name: batch_size / seconds for name, seconds in best.items()}
+    works = {name: lambda each=iterator: sum(1 for _ in islice(each, batches)) for name, iterator in running.items()}
+    return {name: round(batch_size * batches / seconds) for name, (_, seconds) in fastest(works, rounds).items()}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_parser(__doc__)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--batches", type=int, default=10, help="batches of a round")
-    parser.add_argument("--out", type=Path, default=Path("results/benchmarks"))
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -111,30 +97,13 @@ def main() -> None:
     for kind, ways in recipes(options.batch_size).items():
         speeds = images_per_second(ways, options.batch_size, options.rounds, options.batches)
         here, *others = speeds.values()
-        rows.append({"augmentation": kind, **{name: round(speed) for name, speed in speeds.items()}})
-        rows[-1]["ratio to the faster"] = round(here / max(others), 1)
-    write(rows, options)
-
-
-def write(rows: list[dict], options: argparse.Namespace) -> None:
-    command = f"python {shlex.join(sys.argv)}"
-    machine = f"{hardware()}; torch {torch.__version__}"
-    options.out.mkdir(parents=True, exist_ok=True)
-    with open(options.out / "input_pipeline.csv", "w", newline="") as file:
-        file.write(f"# {command}\n# {machine}\n")
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
-    cells = [list(rows[0]), ["---", *["---:"] * (len(rows[0]) - 1)]]
-    cells += [[f"{value:,}" if isinstance(value, int) else str(value) for value in row.values()] for row in rows]
-    table = "\n".join(f"| {' | '.join(row)} |" for row in cells)
+        rows.append({"augmentation": kind, **speeds, "ratio to the faster": here / max(others)})
     text = (
-        "# Input pipeline\n\n"
+        "Input pipeline\n\n"
         f"Images per second of augmented, normalised 3x32x32 training batches of {options.batch_size} on one core, "
-        f"beside torchvision's v2 transforms image by image.\n\n{table}\n\nCommand: `{command}`. Machine: {machine}.\n"
+        "beside torchvision's v2 transforms image by image."
     )
-    (options.out / "input_pipeline.md").write_text(text)
-    print(text)
+    write_table(rows, options.out / "input_pipeline.csv", text)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def main(batch_size: str, threads: str, device: str) -> None:
     print(*timed, flush=True)
     for line in sys.stdin:
         name, work = line.split()
-        print(getattr(timed[name], work)(), flush=True)
+        print(timed[name](work), flush=True)
 
 
 def build(module: str, function: str, settings: dict, batch_size: int, device: str) -> Timed:

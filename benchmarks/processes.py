@@ -5,24 +5,21 @@
 writes results/processes/losses.csv and README.md. It takes about ten minutes of a CPU's core.
 """
 
-import argparse
 import csv
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without being installed
+from common import argument_parser, markdown
 
 from ensembles.cli.composing import checked
 from ensembles.cli.overrides import combinations
-from ensembles.files import write_text
+from ensembles.files import write_rows, write_text
 from ensembles.processes import launch
 from ensembles.recipes import CONFIGS
 from ensembles.runs import Run
 
-OUT = Path(__file__).parents[1] / "results/processes"
 PROCESSES = (1, 2, 3)
 METHODS = sorted(path.stem for path in (CONFIGS / "method").glob("*.yaml"))
 NETWORKS = {
@@ -116,18 +113,18 @@ def apart(curve: list[float], other: list[float]) -> float:
     return max(abs(a / b - 1) for a, b in zip(curve, other, strict=True))
 
 
-def table(trained: list[Trained]) -> Iterator[str]:
-    """Lines of Markdown: final losses and metrics, and the largest differences."""
-    heads = ["network", "method", "loss", *METRICS.values(), "losses differ by", "metrics by", "nudged losses by"]
-    yield "| " + " | ".join(heads) + " |"
-    yield "| " + " | ".join(["---"] * len(heads)) + " |"
+def table(trained: list[Trained]) -> list[dict]:
+    """Final losses and metrics, and the largest differences."""
+    rows = []
     for case in trained:
-        last = " / ".join(f"{curve[-1]:.5f}" for curve in case.losses)
-        metrics = [" / ".join(f"{found[key]:.4f}" for found in case.results) for key in METRICS]
-        worst = max(apart(curve, case.losses[0]) for curve in case.losses)
         measured = max(abs(found[key] - case.results[0][key]) for found in case.results for key in METRICS)
-        numbers = [f"{number:.1e}" for number in (worst, measured, apart(case.nudged, case.losses[0]))]
-        yield "| " + " | ".join([case.network, case.method, last, *metrics, *numbers]) + " |"
+        row = {"network": case.network, "method": case.method}
+        row["loss"] = " / ".join(f"{curve[-1]:.5f}" for curve in case.losses)
+        row |= {name: " / ".join(f"{found[key]:.4f}" for found in case.results) for key, name in METRICS.items()}
+        row["losses differ by"] = f"{max(apart(curve, case.losses[0]) for curve in case.losses):.1e}"
+        row |= {"metrics by": f"{measured:.1e}", "nudged losses by": f"{apart(case.nudged, case.losses[0]):.1e}"}
+        rows.append(row)
+    return rows
 
 
 TEXT = """# One, two and three processes
@@ -153,9 +150,8 @@ training depends on how many there are. `model.ghost_batch` makes it independent
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_parser(__doc__, "results/processes")
     parser.add_argument("--runs", type=Path, help="a folder for the runs, with which it can be taken up again")
-    parser.add_argument("--out", type=Path, default=OUT)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.runs or Path(temporary)
@@ -171,13 +167,15 @@ def main() -> None:
     import torch
 
     arguments.out.mkdir(parents=True, exist_ok=True)
-    write_text(arguments.out / "README.md", TEXT.format(table="\n".join(table(trained)), torch=torch.__version__))
-    with open(arguments.out / "losses.csv", "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["network", "method", "epoch", *(f"loss on {n}" for n in PROCESSES), "loss nudged"])
-        for case in trained:
-            for epoch, values in enumerate(zip(*case.losses, case.nudged, strict=True)):
-                writer.writerow([case.network, case.method, epoch, *values])
+    text = TEXT.format(table=markdown(table(trained), names=2), torch=torch.__version__)
+    write_text(arguments.out / "README.md", text)
+    rows = [
+        [case.network, case.method, epoch, *values]
+        for case in trained
+        for epoch, values in enumerate(zip(*case.losses, case.nudged, strict=True))
+    ]
+    heads = ["network", "method", "epoch", *(f"loss on {n}" for n in PROCESSES), "loss nudged"]
+    write_rows(arguments.out / "losses.csv", [heads, *rows])
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def collecting(trainer: Trainer, data: DataModule, run: Run) -> Iterator[Summary
 
 
 def validates(run: Run) -> bool:
-    """Whether the evaluation needs predictions on the validation split."""
+    """Tell whether the evaluation needs predictions on the validation split."""
     settings = run.config["evaluation"]
     return bool(run.config["data"]["val_fraction"]) and (
         settings["temperature_scaling"] or settings["save_predictions"] or settings.get("conformal") is not None
@@ -71,7 +71,7 @@ def validates(run: Run) -> bool:
 
 
 def evaluate_again(folder: Path, changes: dict[str, bool | float | None], trust: Sequence[str] = ()) -> dict:
-    """The results of a run's saved predictions, which stand at the top of its folder then; its costs stay.
+    """Compute the results of a run's saved predictions, and put them at the top of its folder; its costs stay.
 
     Args:
         changes: settings of the evaluation that differ from those it was saved with.
@@ -130,7 +130,7 @@ def write_results(
 
 
 def _losses_summed(method: Mapping, M: int) -> int:
-    """Over how many members a training's loss is the sum: M, or 1 where it is their mean."""
+    """Tell over how many members a training's loss is the sum: M, or 1 where it is their mean."""
     default = "mean" if method["_target_"].startswith("ensembles.") else "sum"  # ours say it where there are several
     return M if method.get("reduction", default) == "sum" else 1
 
@@ -146,7 +146,7 @@ def _write_classes(folder: Path, test: Predicted, class_names: Sequence[str]) ->
 
 
 def _likelihood(kept: dict, trust: Sequence[str], path: Path) -> Likelihood:
-    """That of the predictions, built by nothing but known constructors."""
+    """Build the likelihood of the predictions by known constructors alone."""
     try:
         data = kept["config"]["data"]
         if "likelihood" not in data:

@@ -23,7 +23,7 @@ KEPT = (RESULTS, PROVENANCE, PER_IMAGE, "config.yaml", "classes.csv", "confusion
 
 
 def find(folder: Path, wanted: Mapping, places: Mapping[str, Path]) -> Path | None:
-    """The folder of the results that the wanted evaluation would have, or None while there are none.
+    """Find the folder of the results that the wanted evaluation would have; None while there are none.
 
     They can be of an evaluation on more sets, but not on images that have changed since.
 
@@ -33,14 +33,15 @@ def find(folder: Path, wanted: Mapping, places: Mapping[str, Path]) -> Path | No
         places: the folders of the images, by what they are.
     """
     for place, about in _all(folder):
-        if _serves(about.get("evaluation"), wanted) and images_unchanged(about.get("images"), places):
+        if _includes(about.get("evaluation"), wanted) and images_unchanged(about.get("images"), places):
             return place
     return None
 
 
 def images_of(folder: Path, wanted: Mapping) -> dict:
-    """The images, as they were seen, of such an evaluation, whether or not they have changed since."""
-    return next((about.get("images", {}) for _, about in _all(folder) if _serves(about.get("evaluation"), wanted)), {})
+    """Find the hashes of the images that such an evaluation saw, whether or not they have changed since."""
+    alike = (about for _, about in _all(folder) if _includes(about.get("evaluation"), wanted))
+    return next(alike, {}).get("images", {})
 
 
 def keep(folder: Path) -> None:
@@ -76,7 +77,7 @@ def _link(path: Path, to: Path) -> None:
 
 
 def _all(folder: Path) -> Iterator[tuple[Path, dict]]:
-    """Each evaluation's folder and where its results come from, that at the top first."""
+    """Yield each evaluation's folder and its provenance, that at the top first."""
     for place in (folder, *sorted((folder / "evaluations").glob("[!.]*"))):
         about = _provenance(place)
         if about is not None:
@@ -84,7 +85,7 @@ def _all(folder: Path) -> Iterator[tuple[Path, dict]]:
 
 
 def _provenance(place: Path) -> dict | None:
-    """Where results come from; None where they are not there whole."""
+    """Read the provenance of results; None where they are not there whole."""
     try:
         about = json.loads((place / PROVENANCE).read_text())
         json.loads((place / RESULTS).read_text())
@@ -93,8 +94,8 @@ def _provenance(place: Path) -> dict | None:
     return about if isinstance(about, dict) else None
 
 
-def _serves(there: Mapping | None, wanted: Mapping) -> bool:
-    """Whether an evaluation has all test sets of the wanted one, made alike, and is the same otherwise."""
+def _includes(there: Mapping | None, wanted: Mapping) -> bool:
+    """Tell whether an evaluation has all test sets of the wanted one, made alike, and is the same otherwise."""
     if not there:
         return False
     ours, theirs = wanted["data"], there.get("data", {})

@@ -40,14 +40,14 @@ class Artifact(nn.Module):
         self.members = members
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Mean probabilities (B, K), of images (B, C, H, W)."""
+        """Predict mean probabilities (B, K), of images (B, C, H, W)."""
         members = self.predictor(images).softmax(dim=-1)
         mean = members.mean(dim=0)
         return (mean, members) if self.members else (mean,)
 
 
 def plain(ensemble: Ensemble) -> Ensemble:
-    """The same members in a loop, with plain weights where the ensemble folds them anew at each pass."""
+    """Put the members into a loop, with plain weights where the ensemble folds them anew at each pass."""
     if isinstance(ensemble, Folded):
         ensemble = Separate([ensemble.member(m) for m in range(ensemble.M)], ensemble.input_shape).eval()
     ensemble.form = "loop"
@@ -55,7 +55,7 @@ def plain(ensemble: Ensemble) -> Ensemble:
 
 
 def metadata(predictor: Predictor, checkpoint: str | Path, members: bool, floats: bool) -> dict[str, object]:
-    """What a written file says of itself: its input and outputs, its classes, and where it comes from."""
+    """Describe a written file: its input and outputs, its classes, and where it comes from."""
     about = read_checkpoint(checkpoint)[ABOUT]
     shape, classes = list(predictor.ensemble.input_shape), len(predictor.class_names)
     kind, top = ("float32", 1) if floats else ("uint8", 255)

@@ -22,7 +22,9 @@ from ensembles.metrics import Predicted
 from ensembles.renamed import by_present_names
 from ensembles.untrusted import PredictedSets, Unfit, refusal, require_predictions
 
-OPTIONAL = ("accepted", "inputs")
+# fields of `Predicted` and their names in the file: arrays of a set, and what ``about`` has of several sets
+ARRAYS = {"valid_labels": "accepted", "features": "inputs"}
+LISTS = {"covered_classes": "classes", "groups": "groups"}
 SMALL, SHRUNK = 2**28, 100  # bytes of a part that are let pass, and how many a byte of the file can be beyond that
 
 
@@ -35,37 +37,37 @@ def saving(path: Path, about: dict) -> Iterator[Callable[[str, Predicted], None]
     """
     draft = path.with_name(f".{path.name}")
     names: list[str] = []
-    more: dict[str, dict] = {"classes": {}, "groups": {}}
+    lists: dict[str, dict] = {key: {} for key in LISTS.values()}
     try:
         # floats hardly shrink, whatever the effort
         with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
 
             def save(name: str, predicted: Predicted) -> None:
                 names.append(name)
-                _write(file, f"{name}/logits", predicted.logits.numpy())
-                _write(file, f"{name}/labels", predicted.labels.numpy())
-                for part in OPTIONAL:
-                    if getattr(predicted, part) is not None:
-                        _write(file, f"{name}/{part}", getattr(predicted, part).numpy())
-                for key, found in more.items():
-                    if getattr(predicted, key) is not None:
-                        found[name] = getattr(predicted, key)
+                _write_array(file, f"{name}/logits", predicted.logits.numpy())
+                _write_array(file, f"{name}/labels", predicted.labels.numpy())
+                for field, part in ARRAYS.items():
+                    if (array := getattr(predicted, field)) is not None:
+                        _write_array(file, f"{name}/{part}", array.numpy())
+                for field, key in LISTS.items():
+                    if (given := getattr(predicted, field)) is not None:
+                        lists[key][name] = given
 
             yield save
-            _write(file, "sets", np.array(names))
-            _write(file, "about", np.array(json.dumps(about | more)))
+            _write_array(file, "sets", np.array(names))
+            _write_array(file, "about", np.array(json.dumps(about | lists)))
         os.replace(draft, path)
     finally:
         draft.unlink(missing_ok=True)
 
 
-def _write(file: zipfile.ZipFile, name: str, array: np.ndarray) -> None:
+def _write_array(file: zipfile.ZipFile, name: str, array: np.ndarray) -> None:
     with file.open(f"{name}.npy", "w", force_zip64=True) as entry:
         np.lib.format.write_array(entry, array, allow_pickle=False)
 
 
 def about(path: Path) -> dict:
-    """What was kept with the predictions, its config by present names: `ensembles.untrusted` has checked its form.
+    """Read what was kept with the predictions, its config by present names; `ensembles.untrusted` has checked its form.
 
     Raises:
         UserError: no such file, a damaged one, or one that carries code.
@@ -79,7 +81,7 @@ def about(path: Path) -> dict:
 
 
 def saved(path: Path) -> Iterator[tuple[str, Predicted]]:
-    """Each set's name and predictions, read one after the other.
+    """Yield each set's name and predictions, read one after the other.
 
     Raises:
         UserError: no such file, a damaged one, or one that carries code.
@@ -95,9 +97,11 @@ def saved(path: Path) -> Iterator[tuple[str, Predicted]]:
                 raise Unfit(f"{name} is no set of logits and labels")
             if 0 in logits.shape[0::2]:
                 raise Unfit(f"{name} has no members or no classes")
-            given = {part: torch.from_numpy(file[f"{name}/{part}"]) for part in OPTIONAL if f"{name}/{part}" in file}
-            more = {key: kept[key].get(name) for key in ("classes", "groups")}
-            predicted = Predicted(logits, labels, **more, **given)
+            more = {field: kept[key].get(name) for field, key in LISTS.items()}
+            for field, part in ARRAYS.items():
+                if f"{name}/{part}" in file:
+                    more[field] = torch.from_numpy(file[f"{name}/{part}"])
+            predicted = Predicted(logits, labels, **more)
             _require_fitting(predicted, name)
             yield name, predicted
 
@@ -111,14 +115,14 @@ def _about(file: np.lib.npyio.NpzFile) -> dict:
 def _require_fitting(predicted: Predicted, name: str) -> None:
     """See that what is known of a set beside its logits and labels is about these examples and classes."""
     _, images, classes = predicted.logits.shape
-    accepted, inputs = predicted.accepted, predicted.inputs
+    valid, features = predicted.valid_labels, predicted.features
     if predicted.labels.is_floating_point() and not predicted.labels.isfinite().all():
         raise Unfit(f"{name}/labels has numbers that are not finite")
-    if accepted is not None and (accepted.dtype != torch.bool or accepted.shape != (images, classes)):
+    if valid is not None and (valid.dtype != torch.bool or valid.shape != (images, classes)):
         raise Unfit(f"{name}/accepted does not suit its logits")
-    if inputs is not None and (inputs.dtype != torch.float32 or inputs.dim() != 2 or len(inputs) != images):
+    if features is not None and (features.dtype != torch.float32 or features.dim() != 2 or len(features) != images):
         raise Unfit(f"{name}/inputs does not suit its logits")
-    for one in predicted.classes or ():
+    for one in predicted.covered_classes or ():
         if not _are_among(classes, one if type(one) is list else [one]):
             raise Unfit(f"classes of {name} are none of the network's")
     for group in predicted.groups or ():

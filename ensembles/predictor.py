@@ -46,7 +46,21 @@ class Forecast:
     member_sd: Tensor | None
 
 
-class Regressor(nn.Module):
+class _WithNormalisation(nn.Module):
+    """An ensemble in evaluation, and the mean and the deviation by which its inputs' channels are normalised."""
+
+    def __init__(self, ensemble: Ensemble, mean: list[float], std: list[float]) -> None:
+        super().__init__()
+        self.ensemble = ensemble.eval()
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1))
+
+    def member(self, m: int) -> nn.Module:
+        """Take member m as an ordinary network on normalised inputs, (B, C, H, W) -> (B, K)."""
+        return self.ensemble.member(m)
+
+
+class Regressor(_WithNormalisation):
     """An ensemble with its likelihood and its inputs' normalisation: points in, numbers out.
 
     Attributes:
@@ -55,13 +69,11 @@ class Regressor(nn.Module):
     """
 
     def __init__(self, ensemble: Ensemble, likelihood: Regression, mean: list[float], std: list[float]) -> None:
-        super().__init__()
-        self.ensemble, self.likelihood = ensemble.eval(), likelihood
-        self.register_buffer("mean", torch.tensor(mean))
-        self.register_buffer("std", torch.tensor(std))
+        super().__init__(ensemble, mean, std)
+        self.likelihood = likelihood
 
     def forward(self, points: Tensor | np.ndarray) -> Tensor:
-        """Outputs (M, B, K) of points (B, D), or (B,) where there is one feature.
+        """Compute outputs (M, B, K) of points (B, D), or (B,) where there is one feature.
 
         Raises:
             UserError: points with another number of features than the network was trained on.
@@ -71,25 +83,20 @@ class Regressor(nn.Module):
         features = len(self.mean)
         if x.shape[1:] != (features,):
             raise UserError(f"points are {tuple(x.shape)}, but the network takes ('B', {features}).")
-        x = (x.to(self.mean.device) - self.mean) / self.std
-        return self.ensemble(x.view(-1, *self.ensemble.input_shape))
+        return self.ensemble((x[..., None, None].to(self.mean.device) - self.mean) / self.std)
 
     @torch.inference_mode()
     def predict(self, points: Tensor | np.ndarray, details: bool = False) -> Tensor | Forecast:
-        """The mean over the members (B,); with ``details`` the members and the uncertainty too, as a `Forecast`."""
+        """Predict the members' mean (B,); with ``details`` the members and the uncertainty, too, as a `Forecast`."""
         means, variances = self.likelihood.moments(self(points))
         if not details:
             return means.mean(0)
         own = None if variances is None else variances.sqrt()
         return Forecast(means.mean(0), mixture_sd(means, variances), means, own)
 
-    def member(self, m: int) -> nn.Module:
-        """Member m as an ordinary network on normalised points, (B, D, 1, 1) -> (B, K)."""
-        return self.ensemble.member(m)
-
 
 def as_tensor(values: Tensor | np.ndarray, what: str) -> Tensor:
-    """A tensor or a numpy array as a tensor.
+    """Take a tensor or a numpy array as a tensor.
 
     Args:
         what: the values' name, for the error.
@@ -128,7 +135,7 @@ Images: TypeAlias = Tensor | np.ndarray | Image.Image | str | Path | Sequence[Im
 BATCH = 128  # images of files that are in memory at a time
 
 
-class Predictor(nn.Module):
+class Predictor(_WithNormalisation):
     """An ensemble with its inputs' normalisation: images in, probabilities out.
 
     Attributes:
@@ -146,15 +153,12 @@ class Predictor(nn.Module):
         class_names: list[str],
         view: Callable[[Image.Image], Image.Image] | None = None,
     ) -> None:
-        super().__init__()
-        self.ensemble = ensemble.eval()
+        super().__init__(ensemble, mean, std)
         self.class_names = class_names
         self.view = view or partial(cover, size=ensemble.input_shape[-1], channels=ensemble.input_shape[0])
-        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1))
-        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1))
 
     def forward(self, images: Tensor | np.ndarray) -> Tensor:
-        """Logits (M, B, K) of images (B, C, H, W), uint8 from 0 to 255 or floats from 0 to 1.
+        """Compute logits (M, B, K) of images (B, C, H, W), uint8 from 0 to 255 or floats from 0 to 1.
 
         Raises:
             UserError: images of another shape than the network was trained on, or of another type.
@@ -173,7 +177,7 @@ class Predictor(nn.Module):
 
     @torch.inference_mode()
     def predict(self, images: Images, details: bool = False) -> Tensor | Prediction:
-        """Mean probabilities (B, K); with ``details`` the members' and the uncertainties too, as a `Prediction`.
+        """Predict mean probabilities (B, K); with ``details`` the members' and uncertainties, too, as a `Prediction`.
 
         Args:
             images: (B, C, H, W), a tensor or array as `forward` takes it; or an image of PIL's, the path of a file or
@@ -212,10 +216,6 @@ class Predictor(nn.Module):
         information = scores.get("mutual_information", torch.zeros_like(scores["entropy"]))
         return Prediction(members.mean(dim=0), members, scores["entropy"], information)
 
-    def member(self, m: int) -> nn.Module:
-        """Member m as an ordinary network on normalised images, (B, C, H, W) -> (B, K)."""
-        return self.ensemble.member(m)
-
 
 def image_paths(images: Images) -> list[Image.Image | Path]:
     """List images: those of PIL's as they are, and files; of folders all images below them, in the order of names.
@@ -245,7 +245,7 @@ def image_paths(images: Images) -> list[Image.Image | Path]:
 
 
 def load(path: str | Path, trust: Sequence[str] = ()) -> Predictor | Regressor:
-    """The trained ensemble of a run's folder or a checkpoint, on the CPU; of a regression a `Regressor`.
+    """Load the trained ensemble of a run's folder or a checkpoint, on the CPU; of a regression a `Regressor`.
 
     Args:
         path: a checkpoint, or the folder of a run or of what `ensembles.pull` has brought.
@@ -266,7 +266,7 @@ def load(path: str | Path, trust: Sequence[str] = ()) -> Predictor | Regressor:
 
 
 def _method(about: dict, trust: Sequence[str], checkpoint: dict, path: str | Path) -> Method:
-    """The method that a file describes, built by nothing but known constructors and within the memory that it needs."""
+    """Build the method that a file describes by known constructors alone and within the memory that it needs."""
     size = {key: about[key] for key in ("num_classes", "in_channels", "image_size")}
     backbone = partial(construct, about["model"], "backbones", trust, **size)
     shape = (about["in_channels"], about["image_size"], about["image_size"])

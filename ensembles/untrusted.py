@@ -109,7 +109,7 @@ def require_network(about: object) -> None:
 
 
 def require_predictions(about: object) -> None:
-    """The same for what a file of predictions says of them."""
+    """See that a file of predictions describes them in this program's form."""
     _Predictions.check(about)
     # these two can be large, and are checked with the sets they are of
     require_plain({key: value for key, value in about.items() if key not in ("classes", "groups")}, "its description")
@@ -160,5 +160,5 @@ def _require_text(text: str, where: str) -> None:
 
 
 def refusal(path: object, error: Exception, fix: str) -> UserError:
-    """The sentence for a file that was refused."""
+    """Make the sentence for a file that was refused."""
     return UserError(f"{path} cannot be read ({reason(error)}); {fix}.")

@@ -12,7 +12,15 @@ import torch
 from PIL import Image
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-TESTED = {"corruptions", "corruptions_reference", "corruption_speed", "evaluation", "image_files", "input_pipeline"}
+TESTED = {
+    "common",
+    "corruptions",
+    "corruptions_reference",
+    "corruption_speed",
+    "evaluation",
+    "image_files",
+    "input_pipeline",
+}
 TESTED |= {"forms", "members", "members_reference", "members_timing", "processes"}
 
 
@@ -83,7 +91,7 @@ def test_corruption_speed(run, monkeypatch):
     own = [program.pixelate, program.jpeg_compression]
     rows = run("corruption_speed", "--images", "2", "--rounds", "1", table="corruption_speed.csv", RELEASED=own)
     assert [row["type"] for row in rows] == ["pixelate"] * 5 + ["jpeg_compression"] * 5
-    image = program.photographs(1)[0]
+    image = Image.fromarray(program.random_pieces(1, program.SIDE, program.SIDE)[0])
     pixels = torch.from_numpy(np.array(image)).movedim(-1, 0)[None]
     for released, constant in ((program.pixelate, 0.4), (program.jpeg_compression, 15)):  # both of severity 3
         found = program.corrupt(pixels, released.__name__, 3)[0].movedim(0, -1).numpy()

@@ -259,14 +259,14 @@ def test_what_is_saved_comes_back_exactly_and_compressed(tmp_path):
         "shift/a/b": Predicted(
             torch.full((2, 500, 3), 1e38), torch.zeros(500).long(), [2, [0, 1]], None, [[1, 2], [0]]
         ),
-        "shift/c": Predicted(torch.zeros(1, 2, 3), torch.tensor([0, 1]), accepted=torch.eye(3)[:2].bool()),
+        "shift/c": Predicted(torch.zeros(1, 2, 3), torch.tensor([0, 1]), valid_labels=torch.eye(3)[:2].bool()),
     }
     with saving(path, {"seed": 1}) as save:
         for name, predicted in given.items():
             save(name, predicted)
         assert not path.exists()
     for (name, predicted), (back, found) in zip(given.items(), saved(path), strict=True):
-        assert back == name and found.classes == predicted.classes and found.groups == predicted.groups
+        assert back == name and found.covered_classes == predicted.covered_classes and found.groups == predicted.groups
         for one, other in zip(found[:2] + found[3:4], predicted[:2] + predicted[3:4], strict=True):
             assert (one is None and other is None) or (one.dtype == other.dtype and torch.equal(one, other))
     with zipfile.ZipFile(path) as archive:

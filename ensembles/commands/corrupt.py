@@ -29,7 +29,7 @@ def corrupt(config: dict) -> None:
     import torch
 
     from ensembles import build
-    from ensembles.data.write_corrupted import write_corrupted
+    from ensembles.data.corrupted import write_corrupted
 
     data = build.call(config["data"], batch_size=1, seed=config["seed"])
     on_gpu = torch.cuda.is_available() and config["trainer"]["accelerator"] != "cpu"

@@ -1,5 +1,7 @@
 """CIFAR-10 and CIFAR-100 from their official files, as torchvision reads them: checked by MD5, downloaded once."""
 
+from pathlib import Path
+
 from torchvision import datasets
 
 from ensembles.data.files.download import Archive, SetLocation, provide_folders, record_checksums
@@ -34,10 +36,13 @@ class CIFAR10(ImageDataModule):
         "md5:56bf5dcef84df0e2308c6dcbcbbd8499",
         ("CIFAR-10-C",),
     )
-    title = "CIFAR-10"
     in_channels = 3
     native_size = 32
     names = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+    @property
+    def usual_corrupted_folder(self) -> Path:
+        return self.root / self.corrupted_archive.folders[0]
 
     def load(self) -> dict[str, LabelledSet]:
         location = SetLocation(self.root, self.download, "set data.root")
@@ -61,5 +66,4 @@ class CIFAR100(CIFAR10):
         "md5:11f0ed0f1191edbf9fa23466ae6021d3",
         ("CIFAR-100-C",),
     )
-    title = "CIFAR-100"
     names = tuple(CIFAR100_NAMES.split())

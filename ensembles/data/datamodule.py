@@ -226,7 +226,7 @@ class TrainLoader:
         return self._orders[1]
 
     def _mixed(self, used: Tensor, chosen: Tensor, drawing: torch.Generator) -> tuple[Tensor, MixedPairs]:
-        """The positions that are needed for those that are used, and how to mix them."""
+        """Find the positions whose images are needed for those that are used, and how to mix them."""
         partner = partners(self.batch_size, len(chosen) // self.batch_size)[used]
         needed = torch.cat([used, partner]).unique()
         return needed, MixedPairs(

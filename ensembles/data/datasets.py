@@ -1,10 +1,10 @@
 """Data of one's own as torch has it: Datasets of pairs (image, label), or tensors and arrays of both."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -26,11 +26,12 @@ TRIED = 16  # images that are read twice to see whether a data set draws at rand
 MEASURED = 10_000  # images over which the channels' statistics of what is not in memory are taken
 
 
+@dataclass
 class Pairs:
-    """A tensor or an array of images, with their labels, as a data set."""
+    """A tensor or an array of images with their labels, as a data set, which may be a file that is read row by row."""
 
-    def __init__(self, images: Tensor | np.ndarray, labels: Tensor | np.ndarray | Sequence[int]) -> None:
-        self.images, self.labels = images, labels
+    images: Sequence
+    labels: Sequence
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -121,10 +122,8 @@ class DatasetImages(WorkedImages):
     def draws(self) -> bool:
         """Tell whether the data set itself changes its images at random: some are read twice."""
         for position in range(min(TRIED, len(self))):
-            one, other = (
-                self.seen(self.pair(position, seed_of("draws", position, time))[0], position) for time in (1, 2)
-            )
-            if not torch.equal(one, other):
+            seeds = (seed_of("draws", position, time) for time in (1, 2))
+            if not torch.equal(*(self.seen(self.pair(position, seed)[0], position) for seed in seeds)):
                 return True
         return False
 
@@ -228,23 +227,22 @@ class Datasets(ImageDataModule):
         """What is seen of an image file of another set: what is seen of the test images."""
         return super().view if self._view is unchanged else self._view
 
-    @property
+    @cached_property
     def statistics(self) -> tuple[list[float], list[float]]:
-        """Floats stay as they are."""
+        """Mean and deviation of each channel, on the scale of [0, 1]; floats stay as they are."""
         if self.floats:
             return [0.0] * self.in_channels, [1.0] * self.in_channels
-        if not hasattr(self, "_statistics"):
-            images = self._parts["train"].images
-            some = torch.linspace(0, len(images) - 1, min(len(images), MEASURED)).long()
-            whole = isinstance(images, ImageTensor)
-            self._statistics = channel_statistics(images.pixels if whole else images.gather(some))
-        return self._statistics
+        images = self._parts["train"].images
+        if isinstance(images, ImageTensor):
+            return channel_statistics(images.pixels)
+        some = torch.linspace(0, len(images) - 1, min(len(images), MEASURED)).long()
+        return channel_statistics(images.gather(some))
 
     def load(self) -> dict[str, LabelledSet]:
         return self._parts
 
     def _part(self, images: DatasetImages, in_memory: bool | None, draws: bool) -> LabelledSet:
-        """A part with its images in memory where they are small and always the same, and its labels."""
+        """Read a part's labels, and its images into memory where they are small and always the same."""
         count, one = len(images), images.image(0)
         if _form(one) != self._form:
             raise UserError(
@@ -298,7 +296,7 @@ def _form(image: Tensor) -> str:
 
 
 def _dataset(given: object, name: str):
-    """What is given as a data set with a length.
+    """Take what is given as a data set with a length.
 
     Raises:
         UserError: something else.
@@ -309,8 +307,10 @@ def _dataset(given: object, name: str):
             raise UserError(f"data.{name} has {len(images)} images and {len(labels)} labels: give each image one.")
         given = Pairs(images, labels)
     if isinstance(given, str | Path | dict) or not hasattr(given, "__getitem__"):
+        written = isinstance(given, str | dict | Path) and len(repr(given)) < 60
+        shown = repr(given) if written else type(given).__name__
         raise UserError(
-            f"data.{name} is {_shown(given)}, but must be a torch Dataset or a pair of tensors or arrays: in a config, "
+            f"data.{name} is {shown}, but must be a torch Dataset or a pair of tensors or arrays: in a config, "
             f"data.{name}={{_target_: mine.dataset, its settings}}."
         )
     try:
@@ -320,10 +320,6 @@ def _dataset(given: object, name: str):
     if not count:
         raise UserError(f"data.{name} holds no image: give it one for each class or more.")
     return given
-
-
-def _shown(given: object) -> str:
-    return repr(given) if isinstance(given, str | dict | Path) and len(repr(given)) < 60 else type(given).__name__
 
 
 def _label(value: object, position: int, of: str) -> int:

@@ -6,11 +6,10 @@ from torch import Tensor
 
 from ensembles.data.image_datamodule import ImageDataModule
 from ensembles.data.labelled_set import LabelledSet, stratified
-from ensembles.data.sets.small_images import digit_images
+from ensembles.data.sets.small_images import digit_images, photo_patches
 from ensembles.rng import generator
 
 TEST_SIZE = 360  # a fifth
-PATCH = 32  # pixels of a photograph's patch: the digits, too, were scanned at 32x32 and averaged down to 8x8
 
 
 class Digits(ImageDataModule):
@@ -39,17 +38,14 @@ class Digits(ImageDataModule):
 
 
 def photographs(number: int, size: int) -> Tensor:
-    """Cut grey patches spread evenly over scikit-learn's two photographs, as many as asked for, up to 520."""
-    from sklearn.datasets import load_sample_images
+    """Take grey patches spread evenly over scikit-learn's two photographs, as many as asked for, up to 520.
 
-    weights = torch.tensor([0.299, 0.587, 0.114])  # luma (ITU-R BT.601)
-    grey = torch.stack([torch.from_numpy(image.copy()).float() @ weights for image in load_sample_images().images])
-    patches = F.avg_pool2d(grey, PATCH // size)  # what a row or column has beyond whole patches is cut
-    rows, columns = (length // size for length in patches.shape[1:])
-    patches = patches[:, : rows * size, : columns * size].unfold(1, size, size).unfold(2, size, size)
-    patches = patches.reshape(-1, 1, size, size).round().to(torch.uint8)
-    spread = torch.arange(min(number, len(patches))) * len(patches) // min(number, len(patches))
-    return patches[spread]
+    They are averaged down from 32x32 pixels, as the digits were.
+    """
+    grey = photo_patches().movedim(1, -1).float() @ torch.tensor([0.299, 0.587, 0.114])  # luma (ITU-R BT.601)
+    patches = F.avg_pool2d(grey, grey.shape[-1] // size).round().to(torch.uint8).unsqueeze(1)
+    number = min(number, len(patches))
+    return patches[torch.arange(number) * len(patches) // number]
 
 
 def spliced(images: Tensor, labels: Tensor) -> Tensor:

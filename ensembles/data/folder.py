@@ -1,13 +1,14 @@
 """The user's own image files, listed by a folder with ``train/<class>/`` and ``test/<class>/``, or by CSVs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ensembles.data.files.decode import decode, read_cache, size_of, write_cache
-from ensembles.data.files.fingerprint import File, Listing, digest, scan, scan_tables
+from ensembles.data.files.fingerprint import Listing, digest, scan, scan_tables
 from ensembles.data.image_datamodule import ImageDataModule
 from ensembles.data.labelled_set import LabelledSet
 from ensembles.data.sources import channel_statistics, require_memory
@@ -19,8 +20,10 @@ class ListedImages(ImageDataModule):
     """Any image files, as RGB; they are decoded in parallel once and kept in ``cache_dir``.
 
     Args:
-        listing: of their splits and classes.
-        where: what lists them, for errors.
+        listing: the files by split and class.
+        listed_by: the folder or the file that lists the images.
+        folders: by split, the folder that files' paths are relative to.
+        where: how the command line names it, for errors.
         cache_dir: where the decoded images are kept.
         image_size: images are scaled to cover a square of so many pixels, and its centre is taken; None where all have
             one size and are square.
@@ -36,6 +39,8 @@ class ListedImages(ImageDataModule):
         batch_size: int,
         seed: int,
         listing: Listing,
+        listed_by: Path,
+        folders: Mapping[str, Path],
         where: str,
         *,
         cache_dir: str = "cache",
@@ -44,7 +49,11 @@ class ListedImages(ImageDataModule):
         **settings,
     ) -> None:
         require("data.", image_size=image_size)
-        self.listing, self.where = listing, where
+        self.listing, self.listed_by, self.where = listing, listed_by, where
+        self.paths = {
+            split: [folders[split] / file.path for files in classes.values() for file in files]
+            for split, classes in listing.items()
+        }
         self.cache_dir = Path(cache_dir).expanduser()
         self.names = list(listing["train"])
         self.resizes = image_size is not None
@@ -52,50 +61,36 @@ class ListedImages(ImageDataModule):
         super().__init__(batch_size, seed, image_size=image_size, sets_root=sets_root, **settings)
 
     @property
-    def place(self) -> Path:
-        """The folder or file that lists the images."""
-        raise NotImplementedError
-
-    def path_of(self, split: str, file: File) -> Path:
-        """Say where a listed file of a split is."""
-        raise NotImplementedError
-
-    @property
-    def corrupted_folder(self) -> Path:
-        """Beside what lists the images, unless another is set."""
-        return super().corrupted_folder if self.corrupted.root else self.place.with_name(f"{self.place.name}-C")
+    def usual_corrupted_folder(self) -> Path:
+        """Beside what lists the images."""
+        return self.listed_by.with_name(f"{self.listed_by.name}-C")
 
     @property
     def statistics(self) -> tuple[list[float], list[float]]:
-        """They are kept beside the decoded images."""
-        self._official  # noqa: B018
-        return self._statistics
+        """Mean and deviation of each channel, which are kept beside the decoded images."""
+        return self._decoded[1]
 
     def load(self) -> dict[str, LabelledSet]:
-        paths = [
-            self.path_of(split, file)
-            for split, classes in self.listing.items()
-            for files in classes.values()
-            for file in files
-        ]
+        return self._decoded[0]
+
+    @cached_property
+    def _decoded(self) -> tuple[dict[str, LabelledSet], tuple[list[float], list[float]]]:
+        """The parts, and mean and deviation of the training images' channels."""
+        paths = [path for some in self.paths.values() for path in some]
         shape = (len(paths), self.in_channels, self.image_size, self.image_size)
         key = digest(self.listing, self.image_size, self.resizes, times=True)
-        folder = self.cache_dir / f"{self.place.resolve().name}-{key[:16]}"
-        cached = read_cache(folder, shape)
+        path = self.cache_dir / f"{self.listed_by.resolve().name}-{key[:16]}.npz"
+        cached = read_cache(path, shape)
         if cached is None:
             require_memory(len(paths), self.in_channels, self.image_size, self.where)
             images = decode(paths, self.image_size, self.resizes, self.num_workers)
-            mean, std = channel_statistics(torch.from_numpy(images[: self._sizes()["train"]]))
-            write_cache(folder, images, {"mean": mean, "std": std})
+            mean, std = channel_statistics(torch.from_numpy(images[: len(self.paths["train"])]))
+            write_cache(path, images=images, mean=mean, std=std)
         else:
-            images, notes = cached
-            mean, std = notes["mean"], notes["std"]
-        self._statistics = mean, std
-        parts = torch.from_numpy(images).split(list(self._sizes().values()))
-        return {split: LabelledSet(part, self._labels(split)) for split, part in zip(self.listing, parts, strict=True)}
-
-    def _sizes(self) -> dict[str, int]:
-        return {split: sum(map(len, classes.values())) for split, classes in self.listing.items()}
+            images, mean, std = cached["images"], cached["mean"].tolist(), cached["std"].tolist()
+        parts = torch.from_numpy(images).split(list(map(len, self.paths.values())))
+        sets = {split: LabelledSet(part, self._labels(split)) for split, part in zip(self.paths, parts, strict=True)}
+        return sets, (mean, std)
 
     def _labels(self, split: str) -> Tensor:
         classes = self.listing[split]
@@ -103,8 +98,8 @@ class ListedImages(ImageDataModule):
         return numbers.repeat_interleave(torch.tensor([len(files) for files in classes.values()]))
 
     def _common_size(self) -> int:
-        """The size that the first image has, and, as decoding checks, all others."""
-        path = self.path_of("train", next(files[0] for files in self.listing["train"].values() if files))
+        """Read the size of the first image, which all others have, as decoding checks."""
+        path = self.paths["train"][0]
         width, height = size_of(path)
         if width != height:
             raise UserError(f"The image {path} is {width}x{height} pixels, not square: set data.image_size to resize.")
@@ -123,15 +118,9 @@ class ImageFolder(ListedImages):
 
     def __init__(self, batch_size: int, seed: int = 0, *, root: str | None, **settings) -> None:
         listing = scan(root)
-        self.root = Path(root).expanduser()
-        super().__init__(batch_size, seed, listing, f"data.root={self.root}", root=root, **settings)
-
-    @property
-    def place(self) -> Path:
-        return self.root
-
-    def path_of(self, split: str, file: File) -> Path:
-        return self.root / file.path
+        folder = Path(root).expanduser()
+        folders = dict.fromkeys(listing, folder)
+        super().__init__(batch_size, seed, listing, folder, folders, f"data.root={folder}", root=root, **settings)
 
 
 class ImageTable(ListedImages):
@@ -161,12 +150,6 @@ class ImageTable(ListedImages):
     ) -> None:
         tables = {"train": train, "val": val, "test": test}
         listing = scan_tables(tables, path_column, label_column, class_names)
-        self.tables = {split: Path(table).expanduser() for split, table in tables.items() if table is not None}
-        super().__init__(batch_size, seed, listing, f"data.train={train} and data.test={test}", **settings)
-
-    @property
-    def place(self) -> Path:
-        return self.tables["test"]
-
-    def path_of(self, split: str, file: File) -> Path:
-        return self.tables[split].parent / file.path
+        folders = {split: Path(table).expanduser().parent for split, table in tables.items() if table is not None}
+        where = f"data.train={train} and data.test={test}"
+        super().__init__(batch_size, seed, listing, Path(test).expanduser(), folders, where, **settings)

@@ -103,14 +103,14 @@ class ImageDataModule(DataModule):
         return partial(cover, size=self.image_size, channels=self.in_channels)
 
     @property
-    def title(self) -> str:
-        """The family's name in the name of its folder of corrupted copies."""
-        return type(self).__name__.lower()
+    def usual_corrupted_folder(self) -> Path:
+        """The folder of written corrupted copies, unless ``data.corrupted.root`` names another."""
+        return self.root / f"{type(self).__name__.lower()}-C"
 
     @property
     def corrupted_folder(self) -> Path:
         """The folder of written corrupted copies."""
-        return Path(self.corrupted.root).expanduser() if self.corrupted.root else self.root / f"{self.title}-C"
+        return Path(self.corrupted.root).expanduser() if self.corrupted.root else self.usual_corrupted_folder
 
     def provide_corrupted(self, types: list[str]) -> None:
         """Have written corrupted copies of these types where they are not there.
@@ -157,7 +157,7 @@ class ImageDataModule(DataModule):
 
     def prepare_data(self) -> None:
         """Have all that training and evaluation will need, so that what is missing is missed before the training."""
-        self._official, self._other_sets, self._corrupted_sets  # noqa: B018
+        self.setup()
 
     def setup(self, stage: str | None = None) -> None:
         if "train" not in self.sets:
@@ -190,7 +190,7 @@ class ImageDataModule(DataModule):
         return {name: chosen.sized(self._in_use(copy)) for name, copy in copies.items()}
 
     def _training_sets(self) -> dict[str, LabelledSet]:
-        """The sets ``train`` and, unless it is not wanted, ``val``; held out from ``train`` where there is none."""
+        """Make ``train`` and, unless it is not wanted, ``val``, held out from ``train`` where there is none."""
         train, val = self._official["train"], self._official.get("val")
         if not self.val_fraction:
             val = None
@@ -202,7 +202,7 @@ class ImageDataModule(DataModule):
         return {name: self._filled(name, labelled) for name, labelled in sets.items()}
 
     def _test_sets(self) -> dict[str, LabelledSet]:
-        """The test set and all others to evaluate on, in the order in which they are evaluated."""
+        """Gather the test set and all others to evaluate on, in the order in which they are evaluated."""
         official = self._official["test"]
         sets = {"test": self._filled("test", self._in_use(official))}
         for name, images in self.bundled_ood(len(sets["test"])).items():
@@ -216,14 +216,14 @@ class ImageDataModule(DataModule):
         return sets | self._other_sets | self._corrupted_sets
 
     def _fitted(self, labelled: LabelledSet) -> LabelledSet:
-        """The same set with its images as the network takes them."""
+        """Resize a set's images to what the network takes."""
         images = labelled.images
         if isinstance(images, ImageTensor) and images.pixels.shape[-1] != self.image_size:
             require_memory(len(images), self.in_channels, self.image_size, type(self).__name__)
         return replace(labelled, images=images.fit(self.image_size, self.in_channels, self.view))
 
     def _in_use(self, labelled: LabelledSet) -> LabelledSet:
-        """Of a set with labels, the classes in use."""
+        """Restrict a set that has labels to the classes in use."""
         whole = self.classes is None or not labelled.has_labels
         return labelled if whole else labelled.restrict(self.classes, len(self.names))
 

@@ -215,6 +215,8 @@ def _moved_to_shared_memory(pixels: Tensor) -> bool:
 
 
 def _prepare_worker(worker: int) -> None:
-    """A cluster sends SIGTERM to all of a job's processes at once, and the program needs images until it has saved."""
+    """End with the program, but not at once by a SIGTERM, which a cluster sends to all of a job's processes: images are
+    needed until the program has saved.
+    """
     end_with_parent()
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(PATIENCE))

@@ -83,8 +83,8 @@ class ImageNet(ImageDataModule):
         return self._centre
 
     @property
-    def corrupted_folder(self) -> Path:
-        return super().corrupted_folder if self.corrupted.root else self.root / "imagenet-c"
+    def usual_corrupted_folder(self) -> Path:
+        return self.root / "imagenet-c"
 
     def load(self) -> dict[str, LabelledSet]:
         wanted = None if self.classes is None else super().class_names

@@ -123,7 +123,7 @@ def stratified(labels: Tensor, size: int, purpose: str, least: int = 0, spare: i
 
 
 def _shares(counts: Tensor, size: int, low: Tensor, high: Tensor) -> Tensor:
-    """Integers within [low, high] in proportion to the counts; their sum is the size where the limits allow it."""
+    """Divide a size into integers in proportion to the counts, each within [low, high], as far as these allow it."""
     exact = counts.double() * size / counts.sum()
     take = exact.floor().long().clamp(min=low, max=high)
     while gap := size - take.sum().item():

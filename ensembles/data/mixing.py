@@ -78,7 +78,7 @@ def partners(size: int, streams: int) -> Tensor:
 
 
 def _box(x: Tensor, drawn: MixDraw) -> tuple[int, int, int, int]:
-    """Top, bottom, left and right of what is cut out, in pixels."""
+    """Find top, bottom, left and right of the box that CutMix cuts out, in pixels."""
     edges = []
     for length, middle in zip(x.shape[-2:], (drawn.down, drawn.across), strict=True):
         centre, half = int(middle * length), int(drawn.side * length / 2)

@@ -221,12 +221,10 @@ def channel_statistics(pixels: Tensor) -> tuple[list[float], list[float]]:
 
     They come from the channels' histograms, in integers, so they do not depend on the order of summation.
     """
-    values = range(256)
     means, deviations = [], []
     for channel in pixels.transpose(0, 1):
         counts = torch.bincount(channel.flatten(), minlength=256).tolist()
-        n, first = sum(counts), sum(c * v for c, v in zip(counts, values, strict=True))
-        second = sum(c * v * v for c, v in zip(counts, values, strict=True))
+        n, first, second = (sum(count * value**power for value, count in enumerate(counts)) for power in range(3))
         means.append(first / n / 255)
         deviations.append(max(((n * second - first**2) / n**2) ** 0.5, 1.0) / 255)  # a constant channel stays finite
     return means, deviations

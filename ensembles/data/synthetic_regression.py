@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from math import pi
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -11,16 +10,11 @@ from ensembles.data.datamodule import DataModule
 from ensembles.data.labelled_set import LabelledSet
 from ensembles.data.sources import ImageSource
 from ensembles.errors import UserError
+from ensembles.likelihoods import Regression
 from ensembles.limits import require
 from ensembles.rng import generator
 
 EXTRAPOLATION = "shift/extrapolation"
-
-
-class RegressionLikelihood(Protocol):
-    """What is asked of a likelihood: how many outputs it needs."""
-
-    outputs: int
 
 
 class Points(ImageSource):
@@ -37,20 +31,15 @@ class Points(ImageSource):
         return self.features.to(index.device)[index][..., None, None]
 
 
-class SyntheticRegression(DataModule):
-    """x uniform in an interval, y = x + 0.3 sin(2 pi (x + e)) + 0.3 sin(4 pi (x + e)) + e with e ~ N(0, noise^2).
+class RegressionDataModule(DataModule):
+    """A number to predict from the D features of a point, which a batch has as an image of one pixel.
 
-    After Lightning's transfer a batch is (x, y): x float32 (B, 1, 1, 1) or (M, B, 1, 1, 1) as ``deal`` has it, as it is
-    drawn; y float32 (B,) or (M, B).
+    After Lightning's transfer a batch is (x, y): x float32 (B, D, 1, 1) or (M, B, D, 1, 1) as ``deal`` has it, scaled
+    by ``mean`` and ``std``; y float32 (B,) or (M, B) in its own unit, which the likelihood knows.
 
     Args:
         batch_size, seed, eval_batch_size: see `DataModule`.
         likelihood: how the network's outputs are a distribution over y.
-        train_size, test_size: points.
-        interval: of training and test points.
-        extrapolation: points outside ``interval`` but in this one are the set ``shift/extrapolation``; None for none.
-        noise: standard deviation of e.
-        set_seed: of the training points; the test points do not depend on it.
         val_fraction: share of the training points held out.
 
     Raises:
@@ -58,35 +47,77 @@ class SyntheticRegression(DataModule):
     """
 
     class_names = ()
-    in_channels = image_size = 1
-    mean, std = [0.0], [1.0]
+    image_size = 1
 
     def __init__(
         self,
         batch_size: int,
         seed: int = 0,
         *,
-        likelihood: RegressionLikelihood,
+        likelihood: Regression,
+        val_fraction: float = 0,
+        eval_batch_size: int = 3000,
+    ) -> None:
+        super().__init__(batch_size, seed, eval_batch_size)
+        require("data.", val_fraction=val_fraction)
+        self.likelihood, self.num_classes, self.val_fraction = likelihood, likelihood.outputs, val_fraction
+
+    def hold_out(self, points: LabelledSet, what: str) -> None:
+        """Fill ``train`` and, where a share is held out, ``val`` with these points; the first ones are held out.
+
+        Args:
+            what: what the set must not be without, for the error.
+
+        Raises:
+            UserError: a share that leaves one of them empty.
+        """
+        held = round(self.val_fraction * len(points))
+        if held >= len(points) or (self.val_fraction and not held):
+            raise UserError(f"data.val_fraction={self.val_fraction} leaves training or validation without {what}.")
+        if held:
+            self.sets["val"] = points.subset(torch.arange(held))
+        self.sets["train"] = points.subset(torch.arange(held, len(points)))
+
+
+class SyntheticRegression(RegressionDataModule):
+    """x uniform in an interval, y = x + 0.3 sin(2 pi (x + e)) + 0.3 sin(4 pi (x + e)) + e with e ~ N(0, noise^2).
+
+    Args:
+        train_size, test_size: points.
+        interval: of training and test points.
+        extrapolation: points outside ``interval`` but in this one are the set ``shift/extrapolation``; None for none.
+        noise: standard deviation of e.
+        set_seed: of the training points; the test points do not depend on it.
+        settings: as `RegressionDataModule` takes them.
+
+    Raises:
+        UserError: a setting out of its limits.
+    """
+
+    in_channels = 1
+    mean, std = [0.0], [1.0]  # points stay as they are drawn
+
+    def __init__(
+        self,
+        batch_size: int,
+        seed: int = 0,
+        *,
         train_size: int = 64,
         test_size: int = 3000,
         interval: Sequence[float] = (0, 0.5),
         extrapolation: Sequence[float] | None = None,
         noise: float = 0.02,
         set_seed: int = 0,
-        val_fraction: float = 0,
-        eval_batch_size: int = 3000,
+        **settings,
     ) -> None:
-        super().__init__(batch_size, seed, eval_batch_size)
-        require("data.", val_fraction=val_fraction, set_seed=set_seed, noise=noise)
-        require("data.", train_size=train_size, test_size=test_size)
-        self.likelihood = likelihood
-        self.num_classes = likelihood.outputs
+        super().__init__(batch_size, seed, **settings)
+        require("data.", set_seed=set_seed, noise=noise, train_size=train_size, test_size=test_size)
         self.train_size, self.test_size, self.noise = train_size, test_size, noise
         self.interval = _interval("interval", interval)
         self.extrapolation = extrapolation and _interval("extrapolation", extrapolation)
         if extrapolation and not (self.extrapolation[0] < self.interval[0] or self.interval[1] < self.extrapolation[1]):
             raise UserError(f"data.extrapolation={list(extrapolation)} must reach beyond data.interval.")
-        self.set_seed, self.val_fraction = set_seed, val_fraction
+        self.set_seed = set_seed
 
     @property
     def test_sets(self) -> dict[str, int]:
@@ -95,21 +126,11 @@ class SyntheticRegression(DataModule):
 
     def setup(self, stage: str | None = None) -> None:
         if "train" not in self.sets:
-            whole = self._drawn(self.train_size, self.interval, "train", self.set_seed)
-            held = round(self.val_fraction * self.train_size)
-            if held >= self.train_size or (self.val_fraction and not held):
-                raise UserError(f"data.val_fraction={self.val_fraction} leaves training or validation without a point.")
-            self.sets["train"] = whole.subset(torch.arange(held, self.train_size))
-            if held:
-                self.sets["val"] = whole.subset(torch.arange(held))
+            self.hold_out(self._drawn(self.train_size, self.interval, "train", self.set_seed), "a point")
         if stage in (None, "test") and "test" not in self.sets:
             self.sets["test"] = self._drawn(self.test_size, self.interval, "test")
             if self.extrapolation:
                 self.sets[EXTRAPOLATION] = self._drawn(self.test_size, self.extrapolation, "extrapolation")
-
-    def normalise(self, points: Tensor) -> Tensor:
-        """Leave points as they are drawn."""
-        return points
 
     def _drawn(self, size: int, interval: tuple[float, float], purpose: str, *key: int) -> LabelledSet:
         drawing = generator("synthetic_regression", purpose, *key)
@@ -127,7 +148,7 @@ def noisy(x: Tensor, e: Tensor | float = 0.0) -> Tensor:
 
 
 def _outside(x: Tensor, wide: tuple[float, float], narrow: tuple[float, float]) -> Tensor:
-    """Points uniform in the wide interval as points uniform in what of it lies outside the narrow one."""
+    """Map points uniform in the wide interval to points uniform in the part of it outside the narrow one."""
     (low, high), (left, right) = wide, narrow
     below, above = max(0.0, left - low), max(0.0, high - right)
     along = (x - low) / (high - low) * (below + above)

@@ -9,11 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from ensembles.data.datamodule import DataModule
 from ensembles.data.labelled_set import LabelledSet
-from ensembles.data.synthetic_regression import Points, RegressionLikelihood
+from ensembles.data.synthetic_regression import Points, RegressionDataModule
 from ensembles.errors import UserError, reason
 from ensembles.limits import require
 from ensembles.rng import generator
@@ -45,39 +43,23 @@ class Split(NamedTuple):
     test: np.ndarray
 
 
-class TableRegression(DataModule):
+class TableRegression(RegressionDataModule):
     """A number to predict from D others; a subclass reads the split.
 
-    After Lightning's transfer a batch is (x, y): x float32 (B, D, 1, 1) or (M, B, D, 1, 1) as ``deal`` has it, of mean
-    0 and deviation 1 over the training split; y float32 (B,) or (M, B) in its own unit, which the likelihood knows.
+    Features have mean 0 and deviation 1 over the training split.
 
     Args:
-        batch_size, seed, eval_batch_size: see `DataModule`.
-        likelihood: how the network's outputs are a distribution over y.
         split: which of the splits.
-        val_fraction: share of the training split held out.
+        settings: as `RegressionDataModule` takes them.
 
     Raises:
         UserError: a setting out of its limits, or files that are missing or damaged.
     """
 
-    class_names = ()
-    image_size = 1
-
-    def __init__(
-        self,
-        batch_size: int,
-        seed: int = 0,
-        *,
-        likelihood: RegressionLikelihood,
-        split: int = 0,
-        val_fraction: float = 0,
-        eval_batch_size: int = 3000,
-    ) -> None:
-        super().__init__(batch_size, seed, eval_batch_size)
-        require("data.", split=split, val_fraction=val_fraction)
-        self.likelihood, self.num_classes = likelihood, likelihood.outputs
-        self.split, self.val_fraction = split, val_fraction
+    def __init__(self, batch_size: int, seed: int = 0, *, split: int = 0, **settings) -> None:
+        super().__init__(batch_size, seed, **settings)
+        require("data.", split=split)
+        self.split = split
         self.table = self.read_split(split)
         features, targets = self.table.features[self.table.train], self.table.targets[self.table.train]
         self.in_channels = features.shape[1]
@@ -94,20 +76,11 @@ class TableRegression(DataModule):
         table = self.table
         points = Points(torch.from_numpy(table.features).float())
         whole = LabelledSet(points, torch.from_numpy(table.targets).float())
-        held = round(self.val_fraction * len(table.train))
-        if held >= len(table.train) or (self.val_fraction and not held):
-            raise UserError(f"data.val_fraction={self.val_fraction} leaves training or validation without an example.")
         order = torch.from_numpy(table.train)
-        if held:
+        if self.val_fraction:
             order = order[torch.randperm(len(order), generator=generator("uci", "val", self.split))]
-            self.sets["val"] = whole.subset(order[:held])
-        self.sets["train"] = whole.subset(order[held:])
+        self.hold_out(whole.subset(order), "an example")
         self.sets["test"] = whole.subset(torch.from_numpy(table.test))
-
-    def normalise(self, points: Tensor) -> Tensor:
-        """Scale features (B, D, 1, 1) to mean 0 and deviation 1 over the training split."""
-        mean, std = torch.tensor([self.mean, self.std], device=points.device).view(2, -1, 1, 1)
-        return (points - mean) / std
 
 
 class UCI(TableRegression):
@@ -166,7 +139,7 @@ class Diabetes(TableRegression):
 
 
 def _spread(values: np.ndarray) -> np.ndarray:
-    """Standard deviation over the first dimension; a constant stays finite."""
+    """Compute the standard deviation over the first dimension; 1 for a constant, by which one can divide."""
     found = values.std(0)
     return np.where(found > 0, found, 1.0)
 
@@ -184,7 +157,7 @@ def _numbers(path: Path, dimensions: int) -> np.ndarray:
 
 
 def _positions(path: Path, length: int) -> np.ndarray:
-    """Positions in a list of so many, each once."""
+    """Read positions in a list of ``length``, each once."""
     found = _numbers(path, 1)
     positions = found.astype(int)
     if (positions != found).any() or positions.min() < 0 or positions.max() >= length:

@@ -27,14 +27,14 @@ def require_finite(logits: Tensor, which: str = "The logits") -> None:
 
 
 def chunks(logits: Tensor) -> Iterator[Tensor]:
-    """The logits (M, N, K) as pieces (M, n, K), each in float64."""
+    """Split logits (M, N, K) into pieces (M, n, K), each in float64."""
     members, _, classes = logits.shape
     for part in logits.split(max(1, CHUNK // (members * classes)), dim=1):
         yield part.double()
 
 
 def log_mean(logits: Tensor, temperatures: Sequence[float] | None = None) -> Tensor:
-    """Log of the members' mean softmax: (M, N, K) -> (N, K), float64.
+    """Compute the log of the members' mean softmax: (M, N, K) -> (N, K), float64.
 
     The log-sum-exp of the members' log-probabilities minus log M, so it is exact where a probability underflows to 0.
     With M ``temperatures``, each member's logits are divided by its own.
@@ -58,19 +58,19 @@ class Predicted(NamedTuple):
     Attributes:
         logits: (M, N, K).
         labels: (N,), among the K classes; -1 in an out-of-distribution set; of a regression the numbers to predict.
-        classes: the classes that a shifted set covers, where it does not cover all; several of the K that count as one
-            there stand together in a list of their own.
-        accepted: (N, K), bool: which classes are right for each example, where that is more than its label says.
+        covered_classes: the classes that a shifted set has, where not all; several of the K that count as one there
+            stand in a list of their own.
+        valid_labels: (N, K), bool: which classes are right for each example, where that is more than its label says.
         groups: for frames of videos, each group's positions in the set: the frame in question and those like it.
-        inputs: of points their features, (N, D).
+        features: of points, (N, D).
     """
 
     logits: Tensor
     labels: Tensor
-    classes: Sequence[int | Sequence[int]] | None = None
-    accepted: Tensor | None = None
+    covered_classes: Sequence[int | Sequence[int]] | None = None
+    valid_labels: Tensor | None = None
     groups: Sequence[Sequence[int]] | None = None
-    inputs: Tensor | None = None
+    features: Tensor | None = None
 
     def check(self, name: str, labelled: bool = True) -> None:
         """Refuse what cannot be measured.

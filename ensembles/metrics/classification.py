@@ -9,7 +9,6 @@ is off by up to 1e-4 at 50,000 examples; Brier score, AURC and the other calibra
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -32,8 +31,7 @@ def ranked(confidence: Tensor, correct: Tensor) -> tuple[Tensor, Tensor]:
 BINS = 15  # the papers' number
 
 
-@dataclass(frozen=True)
-class Bins:
+class Bins(NamedTuple):
     """Sums over the examples of each bin, float64, shape (bins, ...)."""
 
     count: Tensor
@@ -53,7 +51,7 @@ def _collect(index: Tensor, confidence: Tensor, correct: Tensor, bins: int) -> B
 
 
 def equal_width(confidence: Tensor, correct: Tensor, bins: int = BINS) -> Bins:
-    """Bins [i / bins, (i + 1) / bins), the last one closed: (N, ...) confidences and hits -> (bins, ...).
+    """Sum over bins [i / bins, (i + 1) / bins), the last one closed: (N, ...) confidences and hits -> (bins, ...).
 
     A confidence that rounding put just below an edge (one class in five has 0.2 less an ulp) counts as on the edge.
     """
@@ -62,7 +60,7 @@ def equal_width(confidence: Tensor, correct: Tensor, bins: int = BINS) -> Bins:
 
 
 def equal_mass(confidence: Tensor, correct: Tensor, bins: int = BINS) -> Bins:
-    """Bins of equally many examples (to within one), in order of confidence: (N,) confidences and hits -> (bins,).
+    """Sum over bins of equally many examples (to within one), in order of confidence: (N,), (N,) -> (bins,).
 
     Examples of equal confidence that an edge divides are divided without regard to which of them are correct.
     """
@@ -154,14 +152,10 @@ def confusion(log_p: Tensor, labels: Tensor) -> Tensor:
 
 
 def classwise_bins(log_p: Tensor, labels: Tensor) -> Bins:
-    """Bins of each class's probability and of whether it is the label, (N, K) and (N,) -> (bins, K)."""
+    """Sum over bins of each class's probability and of whether it is the label, (N, K) and (N,) -> (bins, K)."""
     classes = torch.arange(log_p.shape[1], device=log_p.device)
     parts = [equal_width(log_p[:, some].exp(), labels[:, None] == some) for some in classes.split(64)]
-    return Bins(
-        torch.cat([part.count for part in parts], 1),
-        torch.cat([part.confidence for part in parts], 1),
-        torch.cat([part.correct for part in parts], 1),
-    )
+    return Bins(*(torch.cat(sums, 1) for sums in zip(*parts, strict=True)))
 
 
 def classwise_ece(log_p: Tensor, labels: Tensor) -> Tensor:
@@ -181,7 +175,7 @@ METRICS = (*OF_STATISTICS, "cece")
 
 
 def measure(log_p: Tensor, labels: Tensor, names: Iterable[str] = METRICS) -> dict[str, float]:
-    """The named metrics of log-probabilities (N, K) in float64 and labels (N,)."""
+    """Compute the named metrics of log-probabilities (N, K) in float64 and labels (N,)."""
     of = statistics(log_p, labels)
     return {
         name: (classwise_ece(log_p, labels) if name == "cece" else OF_STATISTICS[name](of)).item() for name in names
@@ -189,7 +183,7 @@ def measure(log_p: Tensor, labels: Tensor, names: Iterable[str] = METRICS) -> di
 
 
 def scores(logits: Tensor, labels: Tensor, names: Iterable[str] = METRICS) -> dict[str, float]:
-    """The named metrics of the mean of the members' softmax, from logits (M, N, K) and labels (N,).
+    """Compute the named metrics of the mean of the members' softmax, from logits (M, N, K) and labels (N,).
 
     Raises:
         UserError: NaN or an infinity among the logits.
@@ -230,7 +224,7 @@ class _PerExample(EnsembleMetric):
             getattr(self, name).append(each.flatten())
 
     def compute(self) -> Tensor:
-        """The metric, float64."""
+        """Compute the metric, float64."""
         joined = [dim_zero_cat(getattr(self, name)).view(-1, int(self.predictors)) for name in Statistics._fields]
         each = [self.reduce(Statistics(*columns)) for columns in zip(*(s.unbind(1) for s in joined), strict=True)]
         return each[0] if self.of == "ensemble" else torch.stack(each)
@@ -289,7 +283,7 @@ class ClasswiseECE(EnsembleMetric):
 
     def __init__(self, num_classes: int, **settings) -> None:
         super().__init__(**settings)
-        for name in ("count", "confidence", "correct"):
+        for name in Bins._fields:
             self.add_state(name, torch.zeros(BINS, num_classes, dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
@@ -304,5 +298,5 @@ class ClasswiseECE(EnsembleMetric):
         self.correct += bins.correct
 
     def compute(self) -> Tensor:
-        """The metric, float64."""
+        """Compute the metric, float64."""
         return Bins(self.count, self.confidence, self.correct).error.mean()

@@ -80,7 +80,7 @@ class ConformalSets:
         return _scores(logits, self.score, "sets") <= self.threshold
 
     def measure(self, logits: Tensor, labels: Tensor) -> dict[str, float]:
-        """The ``coverage``, the share of labels in their sets, the sets' mean ``size``, and the ``threshold``.
+        """Measure ``coverage``, the share of labels in their sets, the sets' mean ``size``, and the ``threshold``.
 
         A threshold is infinite, so that each set holds all classes, where too few examples calibrate it; then it is
         left out.

@@ -7,7 +7,7 @@ from ensembles.metrics.base import EnsembleMetric, chunks, require_finite
 
 
 def differs(logits: Tensor) -> Tensor:
-    """Whether two members predict different classes: (M, N, K) -> (M, M, N), bool.
+    """Tell whether two members predict different classes: (M, N, K) -> (M, M, N), bool.
 
     Raises:
         UserError: NaN or an infinity among the logits.
@@ -18,12 +18,12 @@ def differs(logits: Tensor) -> Tensor:
 
 
 def disagreement_matrix(logits: Tensor) -> Tensor:
-    """Share of examples on which two members predict different classes: (M, M), float64, zero diagonal."""
+    """Compute the share of examples on which two members predict different classes: (M, M), float64."""
     return differs(logits).double().mean(-1)
 
 
 def disagreement_by_class(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean pairwise disagreement on each class's examples: (K,), float64; NaN for a class without examples."""
+    """Average the pairwise disagreement on each class's examples: (K,), float64; NaN for a class without any."""
     members, _, classes = logits.shape
     each = differs(logits).double().sum((0, 1)) / (members * (members - 1))
     total = each.new_zeros(classes).index_add_(0, labels, each)
@@ -41,17 +41,17 @@ def cross_log_likelihood(logits: Tensor) -> Tensor:
 
 
 def _kl(cross: Tensor, count: int | Tensor) -> Tensor:
-    """Mean Kullback-Leibler divergence from member m to member n, KL(p_m || p_n) in nats: (M, M), float64."""
+    """Average the Kullback-Leibler divergences KL(p_m || p_n) of members m and n, nats: (M, M), float64."""
     return ((cross.diagonal()[:, None] - cross) / count).clamp(min=0)  # copies: 0, whatever the rounding
 
 
 def pair_mean(matrix: Tensor) -> Tensor:
-    """Mean of an (M, M) matrix over the ordered pairs of different members."""
+    """Average an (M, M) matrix over the ordered pairs of different members."""
     return matrix[~torch.eye(len(matrix), dtype=torch.bool, device=matrix.device)].mean()
 
 
 def disagreement_ratio(differing: Tensor, error: Tensor) -> Tensor | None:
-    """Mean over pairs of the share of differing predictions over the error rate of the pair's first member.
+    """Average over pairs the share of differing predictions over the error rate of the pair's first member.
 
     0 for copies, 2 for networks of equal error that never err on the same example (Fort et al., 2019; Mixture, section
     5.3). Pairs whose first member makes no error have no ratio and are left out; None where no member errs.
@@ -96,7 +96,7 @@ class Diversity(EnsembleMetric):
         self.count += logits.shape[1]
 
     def compute(self) -> dict[str, Tensor]:
-        """The measures, float64."""
+        """Compute the measures, float64."""
         if len(self.differing) == 1:
             return {}
         differing = self.differing / self.count
@@ -106,7 +106,7 @@ class Diversity(EnsembleMetric):
 
 
 def diversity(logits: Tensor, labels: Tensor) -> dict[str, float]:
-    """What `Diversity` says of logits (M, N, K) and labels (N,)."""
+    """Compute `Diversity` of logits (M, N, K) and labels (N,)."""
     metric = Diversity(len(logits), sync_on_compute=False).to(logits.device)  # no other process takes part
     metric.update(logits, labels)
     return {name: value.item() for name, value in metric.compute().items()}

@@ -31,7 +31,7 @@ def _criteria(logits: Tensor) -> dict[str, Tensor]:
 
 
 def criteria(logits: Tensor) -> dict[str, Tensor]:
-    """Each criterion's score of each example, (M, N, K) -> name: (N,), float64; the higher, the likelier out.
+    """Score each example by each criterion, (M, N, K) -> name: (N,), float64; the higher, the likelier out.
 
     ``max_probability``: minus the mean softmax's maximum; ``max_logit``: minus the mean logits' maximum; ``energy``:
     minus the mean logits' log-sum-exp (Liu et al., 2020, at T = 1); ``entropy`` of the mean softmax, nats; and for
@@ -47,7 +47,7 @@ def criteria(logits: Tensor) -> dict[str, Tensor]:
 
 
 def detection(inside: Tensor, outside: Tensor) -> dict[str, float]:
-    """How well scores tell out-of-distribution examples (the positives) from in-distribution ones: (N,), (N',).
+    """Measure how well scores tell out-of-distribution examples (the positives) from in-distribution ones: (N,), (N',).
 
     ``auroc``; ``aupr`` as average precision; ``fpr95``: the share of in-distribution examples at or above the highest
     threshold that finds at least 95 % of the others. Equal scores are taken together.
@@ -91,7 +91,7 @@ class OODScores(EnsembleMetric):
             getattr(self, name).append(score)
 
     def compute(self) -> dict[str, Tensor]:
-        """The scores, float64, in the order in which they came, process after process."""
+        """Join the scores, float64, in the order in which they came, process after process."""
         return {name: dim_zero_cat(getattr(self, name)) for name in self.names}
 
 
@@ -125,6 +125,6 @@ class OODDetection(EnsembleMetric):
         self.is_out.append(is_out.double())
 
     def compute(self) -> dict[str, float]:
-        """See `detection`."""
+        """Compute `detection`."""
         score, is_out = dim_zero_cat(self.score), dim_zero_cat(self.is_out) > 0
         return detection(score[~is_out], score[is_out])

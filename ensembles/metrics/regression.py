@@ -10,47 +10,29 @@ from ensembles.errors import UserError
 from ensembles.metrics.base import EnsembleMetric, Predicted, prefixed, require_finite
 
 
-def mse(means: Tensor, targets: Tensor) -> Tensor:
-    """Mean squared error of the members' mean."""
-    return (means.mean(0) - targets).square().mean()
-
-
 def log_likelihood(means: Tensor, variances: Tensor, targets: Tensor) -> Tensor:
-    """Each target's log-density, nats, under the equal mixture of the members' normal distributions, (N,)."""
+    """Compute each target's log-density, nats, under the equal mixture of the members' normal distributions, (N,)."""
     each = -((targets - means).square() / variances + variances.log() + math.log(2 * math.pi)) / 2
     return each.logsumexp(0) - math.log(len(means))
 
 
-def nll(means: Tensor, variances: Tensor, targets: Tensor) -> Tensor:
-    """Negative log-likelihood, nats, of the equal mixture of the members' normal distributions."""
-    return -log_likelihood(means, variances, targets).mean()
-
-
-def variance(means: Tensor) -> Tensor:
-    """Mean variance of the members' means around theirs.
-
-    The members' mean error less the ensemble's (Krogh & Vedelsby, 1995): what averaging gains.
-    """
-    return means.var(0, correction=0).mean()
-
-
 def scores(means: Tensor, variances: Tensor | None, targets: Tensor) -> dict[str, float]:
-    """mse, rmse and, where there are variances, nll of the ensemble."""
-    error = mse(means, targets)
+    """Compute mse and rmse of the members' mean and, where there are variances, nll of the members' mixture, nats."""
+    error = (means.mean(0) - targets).square().mean()
     found = {"mse": error, "rmse": error.sqrt()}
     if variances is not None:
-        found["nll"] = nll(means, variances, targets)
+        found["nll"] = -log_likelihood(means, variances, targets).mean()
     return {name: value.item() for name, value in found.items()}
 
 
 def mixture_sd(means: Tensor, variances: Tensor | None) -> Tensor:
-    """Standard deviation of the equal mixture of the members' predictions, (M, N) -> (N,)."""
+    """Compute the standard deviation of the equal mixture of the members' predictions, (M, N) -> (N,)."""
     spread = means.var(0, correction=0)
     return (spread if variances is None else spread + variances.mean(0)).sqrt()
 
 
 def bias_and_variance(predictions: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Squared bias and variance over training sets; their sum is the mean squared error (MIMO, section 2.1).
+    """Compute squared bias and variance over training sets, whose sum is the mean squared error (MIMO, section 2.1).
 
     Args:
         predictions: (S, N) of the networks of S training sets.
@@ -60,6 +42,9 @@ def bias_and_variance(predictions: Tensor, targets: Tensor) -> tuple[Tensor, Ten
     return (mean - targets).square().mean(), (predictions - mean).square().mean()
 
 
+Moments = tuple[Tensor, Tensor | None]  # the members' means and, where they have them, variances, (M, N)
+
+
 class RegressionScores(EnsembleMetric):
     """mse, rmse and, where there are variances, nll of the ensemble, as a dictionary.
 
@@ -67,7 +52,7 @@ class RegressionScores(EnsembleMetric):
         moments: from outputs (M, B, K) to the members' means and variances, (M, B) each, or None instead of variances.
     """
 
-    def __init__(self, moments: Callable[[Tensor], tuple[Tensor, Tensor | None]], **settings) -> None:
+    def __init__(self, moments: Callable[[Tensor], Moments], **settings) -> None:
         super().__init__(**settings)
         self.moments = moments
         for name in ("squared_error", "log_likelihood", "count"):
@@ -84,13 +69,10 @@ class RegressionScores(EnsembleMetric):
             self.has_density += 1
 
     def compute(self) -> dict[str, Tensor]:
-        """The metrics, float64."""
+        """Compute the metrics, float64."""
         error = self.squared_error / self.count
         found = {"mse": error, "rmse": error.sqrt()}
         return found | {"nll": -self.log_likelihood / self.count} if self.has_density else found
-
-
-Moments = tuple[Tensor, Tensor | None]  # the members' means and, where they have them, variances, (M, N)
 
 
 class RegressionSummary:
@@ -120,19 +102,20 @@ class RegressionSummary:
         self.sets[name] = predicted
 
     def metric(self, name: str, outputs: Tensor) -> None:
-        """None: of every set all outputs are needed."""
+        """Return None: of every set all outputs are needed."""
 
     def moments(self, name: str) -> Moments:
-        """Means and variances of a set, float64."""
+        """Compute means and variances of a set, float64."""
         return self._moments(self.sets[name].logits.double())
 
     def results(self) -> dict[str, float | list[float]]:
-        """All results under flat keys, ready for JSON; in the target's unit, its square, and nats.
+        """Compute all results under flat keys, ready for JSON; in the target's unit, its square, and nats.
 
         Returns:
             ``test/<metric>`` of the ensemble, ``members/<metric>``, a list, of each member alone, ``train/<metric>``
             and ``shift/<set>/<metric>``, for mse, rmse and, where the likelihood has a density, nll; for M > 1
-            ``diversity/variance``, by which the members' mean mse exceeds the ensemble's.
+            ``diversity/variance`` of the members' means around theirs, by
+            which the members' mean mse exceeds the ensemble's (Krogh & Vedelsby, 1995).
 
         Raises:
             UserError: no test set.
@@ -145,7 +128,7 @@ class RegressionSummary:
         each = [scores(means[[m]], None if variances is None else variances[[m]], targets) for m in range(len(means))]
         results |= {f"members/{key}": [member[key] for member in each] for key in each[0]}
         if len(means) > 1:
-            results["diversity/variance"] = variance(means).item()
+            results["diversity/variance"] = means.var(0, correction=0).mean().item()
         for name, predicted in self.sets.items():
             if name not in ("test", "val"):
                 results |= prefixed(name, scores(*self.moments(name), predicted.labels.double()))

@@ -12,7 +12,7 @@ from ensembles.metrics.classification import equal_width
 
 
 def shifted(name: str, predicted: Predicted, restrict: bool = True) -> dict[str, float]:
-    """acc, nll and ece; for frames of videos also anchor_acc and pmk_acc.
+    """Compute acc, nll and ece; for frames of videos also anchor_acc and pmk_acc.
 
     Where the set covers some classes, ``restrict`` leaves the others out of the softmax; else they compete. Where
     several classes are right for an example, their probabilities add up to the NLL's.
@@ -44,23 +44,23 @@ def shifted(name: str, predicted: Predicted, restrict: bool = True) -> dict[str,
 
 
 def _alike(predicted: Predicted) -> list[list[int]]:
-    """The classes that the set covers, those that count as one together."""
-    classes = range(predicted.logits.shape[2]) if predicted.classes is None else predicted.classes
-    return [[entry] if isinstance(entry, int) else list(entry) for entry in classes]
+    """List the classes that the set covers, those that count as one together."""
+    covered = range(predicted.logits.shape[2]) if predicted.covered_classes is None else predicted.covered_classes
+    return [[entry] if isinstance(entry, int) else list(entry) for entry in covered]
 
 
 def _covered(predicted: Predicted) -> Tensor:
-    """Whether the set covers each class, (K,)."""
+    """Tell whether the set covers each class, (K,)."""
     return torch.isin(
         torch.arange(predicted.logits.shape[2]), torch.tensor([k for group in _alike(predicted) for k in group])
     )
 
 
 def _right(predicted: Predicted) -> Tensor:
-    """Which classes are right for each example, (N, K)."""
+    """Tell which classes are right for each example, (N, K)."""
     device = predicted.logits.device
-    if predicted.accepted is not None:
-        return predicted.accepted.to(device)
+    if predicted.valid_labels is not None:
+        return predicted.valid_labels.to(device)
     counts_as = torch.arange(predicted.logits.shape[2])
     for group in _alike(predicted):
         counts_as[group] = group[0]
@@ -102,8 +102,8 @@ CELLS = {(type, severity) for type in ALEXNET for severity in range(1, 6)}
 Cells = Mapping[tuple[str, int], Mapping[str, float]]  # (type, severity) -> metric -> value
 
 
-def overall(cells: Cells) -> dict[str, float]:
-    """Means over cells, under flat keys.
+def average_cells(cells: Cells) -> dict[str, float]:
+    """Average over cells, under flat keys.
 
     Returns:
         ``corrupted/<metric>`` over the standard types and ``corrupted_extra/<metric>`` over all others, each with
@@ -120,7 +120,7 @@ def overall(cells: Cells) -> dict[str, float]:
 
 
 def mean_corruption_error(cells: Cells) -> float | None:
-    """mCE as a fraction: each type's error over AlexNet's, averaged over the 15 types; None unless all are there.
+    """Compute mCE, a fraction: each type's error over AlexNet's, averaged over the 15 types; None unless all are there.
 
     AlexNet's errors are those on ImageNet, so it says something about networks for ImageNet's 1,000 classes only.
     """

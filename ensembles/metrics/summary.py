@@ -12,7 +12,7 @@ from ensembles.metrics.classification import ECE, METRICS, NLL, Accuracy, covera
 from ensembles.metrics.conformal import conformal
 from ensembles.metrics.diversity import diversity
 from ensembles.metrics.ood import OODScores, criteria, detection
-from ensembles.metrics.shift import mean_corruption_error, overall, shifted
+from ensembles.metrics.shift import average_cells, mean_corruption_error, shifted
 
 CELL = ("acc", "nll", "ece")
 IMAGENET_CLASSES = 1000
@@ -100,7 +100,7 @@ class Summary:
             self._cells[rest[0], int(rest[1])] = {key: value.item() for key, value in values.items()}
 
     def results(self) -> dict[str, float | list[float]]:
-        """All results under flat keys, ready for JSON; fractions in [0, 1], nats.
+        """Compute all results under flat keys, ready for JSON; fractions in [0, 1], nats.
 
         Returns:
             ``test/<metric>`` of the ensemble and ``members/<metric>``, a list, of each member alone, for acc, nll, ece,
@@ -130,7 +130,7 @@ class Summary:
             results |= {"selective/coverage": covered.item(), "selective/risk": self.risk}
         if self.conformal is not None:
             results |= prefixed("conformal", conformal(logits, labels, self.conformal, self._calibration))
-        results |= overall(self._cells)
+        results |= average_cells(self._cells)
         error = mean_corruption_error(self._cells)
         if error is not None and logits.shape[2] == IMAGENET_CLASSES:
             results["corrupted/mce"] = error
@@ -148,7 +148,7 @@ class Summary:
 
 
 def summarise(sets: Iterable[tuple[str, Predicted]], **settings) -> dict[str, float | list[float]]:
-    """The results of named sets; names, settings, results and errors as `Summary` has them."""
+    """Compute the results of named sets; names, settings, results and errors as `Summary` has them."""
     summary = Summary(**settings)
     for name, predicted in sets:
         summary.add(name, predicted)

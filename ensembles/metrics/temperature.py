@@ -28,7 +28,7 @@ class Temperatures:
 
 
 def fit(logits: Tensor, labels: Tensor) -> Temperatures:
-    """The temperatures of least NLL on held-out logits (M, N, K) and labels (N,), to 1e-9 of their values.
+    """Find the temperatures of least NLL on held-out logits (M, N, K) and labels (N,), to 1e-9 of their values.
 
     NLL is convex in 1/T. Where it has no minimum at a positive, finite T the temperature stays 1, with a warning: it
     falls for ever with T -> 0 if every example is predicted right, and with T -> infinity for predictions worse than
@@ -37,7 +37,7 @@ def fit(logits: Tensor, labels: Tensor) -> Temperatures:
     Raises:
         UserError: NaN or an infinity among the logits.
     """
-    found = [best(log_mean(logits), labels), *(best(log_mean(member[None]), labels) for member in logits)]
+    found = [best_temperature(log_mean(some), labels) for some in (logits, *logits[:, None])]
     if None in found:
         names = ["the ensemble", *(f"member {m + 1}" for m in range(len(logits)))]
         unfit = [name for name, temperature in zip(names, found, strict=True) if temperature is None]
@@ -50,13 +50,13 @@ def fit(logits: Tensor, labels: Tensor) -> Temperatures:
     return Temperatures(pool, members)
 
 
-def best(log_p: Tensor, labels: Tensor) -> float | None:
-    """The T that makes softmax(log_p / T) likeliest for the labels: (N, K) float64, (N,); None if there is none."""
+def best_temperature(log_p: Tensor, labels: Tensor) -> float | None:
+    """Find the T of softmax(log_p / T) of the least NLL: log_p (N, K) float64, labels (N,); None if there is none."""
     # of the label; where all are predicted right nothing is above 0, so neither is any rounded slope
     ahead = log_p - log_p.gather(1, labels[:, None])
 
     def slope(log_t: float) -> float:
-        """d NLL / d(1/T): the mean over examples of the expected logit less the label's."""
+        """Compute d NLL / d(1/T): the mean over examples of the expected logit less the label's."""
         parts = chunks(ahead[None])
         return sum(((part / math.exp(log_t)).softmax(-1) * part).sum().item() for part in parts) / len(ahead)
 
@@ -67,7 +67,7 @@ def best(log_p: Tensor, labels: Tensor) -> float | None:
 
 
 def scaled(logits: Tensor, labels: Tensor, temperatures: Temperatures) -> dict[str, float | list[float]]:
-    """acc, nll, ece and brier at the temperatures, from logits (M, N, K) and labels (N,), under flat keys.
+    """Compute acc, nll, ece and brier at the temperatures, from logits (M, N, K) and labels (N,), under flat keys.
 
     Returns:
         ``pool/<metric>`` of the averaged prediction at its temperature; ``average/<metric>`` of the average of the

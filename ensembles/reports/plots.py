@@ -64,7 +64,7 @@ def save_plots(
         figures = {"curves": curves(read_history(history), summed) if history.exists() else None}
         if isinstance(summary, RegressionSummary):
             figures["predicted"] = predicted(summary)
-            if summary.sets["test"].inputs is not None and summary.sets["test"].inputs.shape[1] == 1:
+            if summary.sets["test"].features is not None and summary.sets["test"].features.shape[1] == 1:
                 figures["fit"] = fit(summary)
         else:
             figures |= _of_classes(summary, results, class_names)

@@ -18,7 +18,7 @@ def fit(summary: RegressionSummary) -> Figure:
     figure = Figure(figsize=(4.8, 3.4))
     axes = figure.subplots()
     names = [name for name in summary.sets if name == "test" or name.startswith("shift/")]
-    x = torch.cat([summary.sets[name].inputs[:, 0] for name in names])
+    x = torch.cat([summary.sets[name].features[:, 0] for name in names])
     order = x.argsort()
     moments = [summary.moments(name) for name in names]
     means = torch.cat([means for means, _ in moments], dim=1)[:, order]
@@ -26,7 +26,7 @@ def fit(summary: RegressionSummary) -> Figure:
     band(axes, x[order], means, variances)
     points = summary.sets.get("train", summary.sets["test"])
     what = "training points" if "train" in summary.sets else "test points"
-    axes.plot(points.inputs[:, 0], points.labels, "x", color=style.BLACK, label=what, zorder=3)
+    axes.plot(points.features[:, 0], points.labels, "x", color=style.BLACK, label=what, zorder=3)
     axes.set(xlabel="x", ylabel="y")
     figure.legend(loc="outside upper center", ncols=3)
     return figure

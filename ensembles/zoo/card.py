@@ -18,11 +18,12 @@ from ensembles.untrusted import Schema, refusal, require_plain
 CARD, README = "card.json", "README.md"
 LARGEST_CARD = 2**24  # bytes
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+ -]{0,149}")
-SHOWN = (  # results of the table in README.md, where there are such
+README_RESULTS = (  # results of the table in README.md, where there are such
     *("test/acc", "test/rmse", "test/nll", "test/ece", "test/brier", "members/acc", "members/rmse"),
     *("corrupted/acc", "corrupted/nll", "corrupted/ece", "diversity/disagreement", "cost/params", "cost/mult_adds"),
 )
-CITED = ("command", "commit", "hardware", "python", "versions", "seconds", "seed", "recipe")  # of provenance.json
+# of provenance.json
+PROVENANCE_KEYS = ("command", "commit", "hardware", "python", "versions", "seconds", "seed", "recipe")
 
 Line = Annotated[str, Field(max_length=2000)]
 Word = Annotated[str, Field(min_length=1, max_length=100)]
@@ -109,7 +110,7 @@ class Card(Schema):
         return self
 
     @classmethod
-    def of_json(cls, text: str | bytes, path: object) -> "Card":
+    def from_json(cls, text: str | bytes, path: object) -> "Card":
         """Read a card.
 
         Raises:
@@ -124,8 +125,8 @@ class Card(Schema):
             raise refusal(path, error, "mend it, or have it written by ensembles push") from error
 
     @classmethod
-    def of_run(cls, run: FinishedRun, **more: object) -> "Card":
-        """The card of a finished run, with what its folder or file says of it.
+    def from_run(cls, run: FinishedRun, **more: object) -> "Card":
+        """Make the card of a finished run, with what its folder or file says of it.
 
         Raises:
             UserError: results that are of no use to a card.
@@ -147,16 +148,16 @@ class Card(Schema):
             "members": members[0] if members and members[0] else None,
             "settings": settings,
             "results": dict(run.results),
-            **{key: run.provenance[key] for key in CITED if run.provenance.get(key) is not None},
+            **{key: run.provenance[key] for key in PROVENANCE_KEYS if run.provenance.get(key) is not None},
             **more,
         }
-        return cls.of_json(json.dumps(fields), run.folder)
+        return cls.from_json(json.dumps(fields), run.folder)
 
     def to_json(self) -> str:
         return json.dumps(self.model_dump(mode="json"), indent=1) + "\n"
 
     def readme(self) -> str:
-        """The card in words, for who looks into the folder."""
+        """Write the card in words, for who looks into the folder."""
         environment = Environment(
             loader=FileSystemLoader(Path(__file__).parent),
             undefined=StrictUndefined,
@@ -167,7 +168,7 @@ class Card(Schema):
         environment.filters["cell"] = markdown_cell
         rows = [
             (_label(key), column(key).unit, column(key).show(number(self.results, key)))
-            for key in SHOWN
+            for key in README_RESULTS
             if number(self.results, key) is not None
         ]
         return environment.get_template("README.md.jinja").render(card=self, rows=rows)
@@ -179,13 +180,13 @@ def _label(key: str) -> str:
 
 
 def markdown_cell(text: object) -> str:
-    """Text that stays in its cell and place in Markdown, whatever it is."""
+    """Escape text so that it stays in its cell and place in Markdown, whatever it is."""
     flat = " ".join(str(text).split())
     return re.sub(r"([\\`*\[\]<>|#]|\b_|_\b)", r"\\\1", flat)
 
 
 def largest_difference(one: object, other: object) -> float:
-    """By how much two results differ, of lists the most; infinity where they are not of one form."""
+    """Measure by how much two results differ, of lists the most; infinity where they are not of one form."""
     if isinstance(one, Sequence) and isinstance(other, Sequence):
         pairs = zip(one, other, strict=False)
         return math.inf if len(one) != len(other) else max((abs(a - b) for a, b in pairs), default=0.0)

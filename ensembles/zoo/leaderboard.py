@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -73,18 +74,14 @@ def read_cards(folders: Iterable[Path]) -> tuple[list[Card], list[UserError]]:
         if not folder.exists():
             raise UserError(f"There is no {folder}: name folders of cards, of runs or of results.")
         files = [folder] if folder.is_file() else sorted(folder.rglob("*.json"))
-        for path in files:
-            if _is_card(path):
-                try:
-                    card = Card.of_json(path.read_bytes(), path)
-                    cards.setdefault(card.to_json(), card)
-                except UserError as error:
-                    wrong.append(error)
+        found = [partial(Card.from_json, path.read_bytes(), path) for path in files if _is_card(path)]
         for run in _collected(folder):
-            if (run.folder / CARD).is_file():
-                continue  # the card says more
+            if not (run.folder / CARD).is_file():  # else the card says more
+                by = run.provenance.get("by") or str(run.folder.parent)
+                found.append(partial(Card.from_run, run, measured_by=by))
+        for make in found:
             try:
-                card = Card.of_run(run, measured_by=run.provenance.get("by") or str(run.folder.parent))
+                card = make()
                 cards.setdefault(card.to_json(), card)
             except UserError as error:
                 wrong.append(error)
@@ -94,7 +91,7 @@ def read_cards(folders: Iterable[Path]) -> tuple[list[Card], list[UserError]]:
 
 
 def _is_card(path: Path) -> bool:
-    """Whether a file is meant to be one: by its name, its folder's, or by what it says."""
+    """Tell whether a file is meant to be a card: by its name, its folder's, or by what it says."""
     if path.name == CARD or path.parent.name == ROWS:
         return True
     try:
@@ -112,7 +109,7 @@ def _collected(folder: Path) -> list:
 
 
 def entries(cards: Sequence[Card]) -> dict[str, list[Entry]]:
-    """Rows by data set, the best first; cards that differ in their seed alone are one row."""
+    """Make rows by data set, the best first; cards that differ in their seed alone are one row."""
     alike: dict[str, list[Card]] = {}
     for card in cards:
         same = [card.data, card.model, card.method, card.members, card.settings, card.measured_by]
@@ -134,12 +131,12 @@ def _rank(entry: Entry) -> tuple:
 
 
 def filled(rows: Sequence[Entry]) -> list[str]:
-    """The columns that a row of these fills."""
+    """List the columns that a row of these fills."""
     return [key for key in COLUMNS if any(row.mean(key) is not None for row in rows)]
 
 
 def best(rows: Sequence[Entry], key: str) -> float | None:
-    """The best mean of a column, where there is a better way and something to compare."""
+    """Find the best mean of a column, where there is a better way and something to compare."""
     way, values = column(key).better, [value for row in rows if (value := row.mean(key)) is not None]
     if way is None or len(values) < 2:
         return None
@@ -151,33 +148,20 @@ def html(found: Mapping[str, Sequence[Entry]]) -> str:
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    files = {
-        "css": (PAGE / "page.css", HERE / "leaderboard.css"),
-        "js": (PAGE / "page.js",),
-    }
-    code = {
-        kind: Markup("\n".join(path.read_text(encoding="utf-8") for path in paths)) for kind, paths in files.items()
-    }
+    files = {"css": [PAGE / "page.css", HERE / "leaderboard.css"], "js": [PAGE / "page.js"]}
+    code = {kind: Markup("\n".join(path.read_text("utf-8") for path in paths)) for kind, paths in files.items()}
     return environment.get_template("leaderboard.html.jinja").render(
         found=found, filled=filled, best=best, column=column, code=code
     )
 
 
 def markdown(found: Mapping[str, Sequence[Entry]]) -> str:
-    """The same as tables in Markdown, a data set each."""
+    """Write tables in Markdown, a data set each."""
     parts = [f"# Leaderboard\n\n{ABOUT}\n"]
     for data, rows in found.items():
         keys = filled(rows)
-        heads = [
-            "method",
-            "model",
-            "members",
-            *(column(key).head() for key in keys),
-            "seeds",
-            "status",
-            "by",
-            "weights",
-        ]
+        heads = ["method", "model", "members", *(column(key).head() for key in keys)]
+        heads += ["seeds", "status", "by", "weights"]
         lines = [heads, ["---"] * 3 + ["---:"] * (len(keys) + 1) + ["---"] * 3]
         for row in rows:
             card = row.first

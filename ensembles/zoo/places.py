@@ -21,7 +21,7 @@ Opener = Callable[[str], BinaryIO]  # from a file's name to its contents
 
 
 def opener(source: str) -> Opener:
-    """What opens the files of a place.
+    """Make what opens the files of a place.
 
     Raises:
         UserError: a place of no known kind.
@@ -50,7 +50,7 @@ def _open_inside(folder: Path, name: str) -> BinaryIO:
 
 
 def chunks(open_file: Opener, source: str, name: str, most: int) -> Iterator[bytes]:
-    """The contents of a file, as they come.
+    """Read the contents of a file, as they come.
 
     Args:
         most: bytes that it may have.

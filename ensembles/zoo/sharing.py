@@ -25,8 +25,8 @@ from ensembles.zoo.places import chunks, deliver, opener, place_folder
 CONFIG, RESULTS, PROVENANCE = "config.yaml", "results.json", "provenance.json"
 NEEDED = (WEIGHTS, CONFIG, RESULTS, PROVENANCE)
 FILES = (*NEEDED, README)  # nothing else is taken
-TOLD = ("data", "model", "method", "recipe", "evaluation", "seed", "test_on")  # of a run's config
-PLACES = {  # of data's settings
+SHARED_KEYS = ("data", "model", "method", "recipe", "evaluation", "seed", "test_on")  # of a run's config
+MACHINE_SETTINGS = {  # of data's settings
     *("root", "cache_dir", "sets_root", "train", "val", "test", "ood", "shift"),
     *("num_workers", "download", "skip_broken", "in_memory"),
 }
@@ -61,22 +61,22 @@ def push(
         folder = Path(place) / "run"
         folder.mkdir()
         write_safetensors(folder / WEIGHTS, without_pretrained(checkpoint[ABOUT]), checkpoint["state_dict"])
-        write_text(folder / CONFIG, yaml.safe_dump(told(finished.settings), sort_keys=False))
+        write_text(folder / CONFIG, yaml.safe_dump(shared_config(finished.settings), sort_keys=False))
         for name in (RESULTS, PROVENANCE):
             shutil.copy(run / name, folder / name)
         more = {"measured_by": by, "weights": at or (target if target.startswith("hf://") else None), "note": note}
-        write_text(folder / README, Card.of_run(finished, **more).readme())
+        write_text(folder / README, Card.from_run(finished, **more).readme())
         files = {name: _contents(folder / name) for name in FILES}
-        card = Card.of_run(finished, **more, files=files)
+        card = Card.from_run(finished, **more, files=files)
         write_text(folder / CARD, card.to_json())
         deliver(folder, target)
     return card
 
 
-def told(config: dict) -> dict:
-    """What a pushed config says: what was computed, but not where files are on the machine that did it."""
-    found = {key: config[key] for key in TOLD if key in config}
-    data = {key: value for key, value in found.get("data", {}).items() if key not in PLACES}
+def shared_config(config: dict) -> dict:
+    """Take from a config what was computed, but not where files are on the machine that did it."""
+    found = {key: config[key] for key in SHARED_KEYS if key in config}
+    data = {key: value for key, value in found.get("data", {}).items() if key not in MACHINE_SETTINGS}
     if isinstance(data.get("corrupted"), dict):
         data["corrupted"] = {key: value for key, value in data["corrupted"].items() if key != "root"}
     return {**found, "data": data}
@@ -103,14 +103,14 @@ def pull(source: str | Path, to: str | Path | None = None) -> Path:
 
 @contextmanager
 def fetched(source: str) -> Iterator[tuple[Path, Card]]:
-    """A copy of a shared run's folder, checked as `pull` says, and its card; it is there for as long as it is used.
+    """Yield a copy of a shared run's folder, checked as `pull` says, and its card.
 
     Raises:
         UserError: as `pull`.
     """
     open_file = opener(source)
     text = b"".join(chunks(open_file, source, CARD, LARGEST_CARD))
-    card = Card.of_json(text, f"{source.rstrip('/')}/{CARD}")
+    card = Card.from_json(text, f"{source.rstrip('/')}/{CARD}")
     _require_files(card, source)
     with TemporaryDirectory() as place:
         folder = Path(place) / "run"
@@ -160,19 +160,19 @@ def check_folder(folder: Path, card: Card) -> None:
             if not isinstance(value, dict):
                 raise Unfit("it holds no values by names")
             if name == CONFIG:
-                _require_told(value)
+                _require_shared_config(value)
         except Exception as error:  # whatever a parser raises
             raise refusal(folder / name, error, fix) from error
         if name == RESULTS:
             require_same_results(card, value, folder / name)
 
 
-def _require_told(config: dict) -> None:
+def _require_shared_config(config: dict) -> None:
     config = by_present_names(config)
     data = config.get("data")
     if not isinstance(data, dict):
         raise Unfit("it has no data")
-    if told(config) != config:
+    if shared_config(config) != config:
         raise Unfit("it names places on another machine, or more than a shared run's config does")
 
 
@@ -182,7 +182,7 @@ def stamp(path: Path, by: str | None, tolerance: float, difference: float) -> No
     Raises:
         UserError: it cannot be written.
     """
-    card = Card.of_json(path.read_bytes(), path)
+    card = Card.from_json(path.read_bytes(), path)
     here = {key: value for key, value in origin({}).items() if key in ("commit", "hardware")}
     seen = Verified(by=by, tolerance=tolerance, largest_difference=difference, **here)
     write_text(path, card.model_copy(update={"verified": seen}).to_json())

@@ -98,7 +98,7 @@ def verify(
 
 @contextmanager
 def _claim(source: str, row: str | None, seed: int) -> Iterator[tuple[Path, Mapping, list[str]]]:
-    """The file of the weights, what is said of them, and the settings of the evaluation that said it."""
+    """Yield the weights' file, the results claimed of them, and the settings of the evaluation that found these."""
     path = Path(source)
     if row is not None:
         run, said, settings = _of_many(path, row, seed)
@@ -107,7 +107,7 @@ def _claim(source: str, row: str | None, seed: int) -> Iterator[tuple[Path, Mapp
         with fetched(source) as (folder, card):
             yield network_file(folder), card.results, _settings(gather([folder])[0][0].settings)
     elif path.is_file() and path.suffix == ".json":
-        claimed = Card.of_json(path.read_bytes(), path)
+        claimed = Card.from_json(path.read_bytes(), path)
         if claimed.weights is None:
             raise UserError(f"{path} does not say where its weights are, so it cannot be verified: add weights.")
         with fetched(claimed.weights) as (folder, _):
@@ -122,7 +122,7 @@ def _claim(source: str, row: str | None, seed: int) -> Iterator[tuple[Path, Mapp
 
 
 def _of_many(path: Path, row: str, seed: int) -> tuple[Path, Mapping, list[str]]:
-    """A study's run, or one of a file of many, whose folder is in runs/."""
+    """Find a study's run, or one of a file of many, whose folder is in runs/."""
     runs, _ = gather([path])
     for run in runs:
         if run.name == row and not run.provenance.get("row"):
@@ -141,11 +141,10 @@ def _folder(folder: Path, row: str) -> Path:
 
 
 def _settings(config: Mapping) -> list[str]:
-    """A config's evaluation as overrides; the sets come with its data."""
+    """Write a config's evaluation as overrides; the sets come with its data."""
     evaluation = config.get("evaluation")
-    given = dict(evaluation) if isinstance(evaluation, dict) else {}
-    given.pop("save_predictions", None)
-    plain = {key: value for key, value in given.items() if isinstance(value, bool | int | float)}
+    given = evaluation.items() if isinstance(evaluation, dict) else ()
+    plain = {key: value for key, value in given if key != "save_predictions" and isinstance(value, bool | int | float)}
     return [f"evaluation.{key}={str(value).lower()}" for key, value in plain.items()]
 
 
@@ -163,6 +162,6 @@ def _evaluated(weights: Path, overrides: Sequence[str], config_dir: str | None) 
 
 
 def _size(value: object) -> float:
-    """What a difference is divided by."""
+    """Find what a difference is divided by: the result's size, but 1 at least."""
     numbers = value if isinstance(value, list) else [value]
     return max([1.0, *(abs(one) for one in numbers if isinstance(one, int | float))])

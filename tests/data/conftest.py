@@ -74,11 +74,7 @@ def evaluated():
     return through
 
 
-DEALS = {
-    "plain": Deal(),
-    "shuffles": Deal(shuffles=3),
-    "mimo": mimo.deal(M=3, rho=0.5, batch_repetition=2),
-}
+DEALS = {"plain": Deal(), "shuffles": Deal(shuffles=3), "mimo": mimo.deal(M=3, rho=0.5, batch_repetition=2)}
 
 
 @pytest.fixture(params=DEALS)

@@ -13,10 +13,13 @@ from ensembles.errors import UserError
 FAMILIES = {"cifar10": (CIFAR10, 10), "cifar100": (CIFAR100, 100)}
 
 
-@pytest.fixture(params=FAMILIES)
+BOTH = pytest.mark.parametrize("official", FAMILIES, indirect=True)
+
+
+@pytest.fixture
 def official(request, tmp_path, monkeypatch):
     """A small set in the official layout, as folder and as archive, whose checksums torchvision then expects."""
-    family, classes = FAMILIES[request.param]
+    family, classes = FAMILIES[getattr(request, "param", "cifar10")]
     random, source = np.random.default_rng(0), family.official
     folder = tmp_path / "made" / source.base_folder
     folder.mkdir(parents=True)
@@ -54,6 +57,7 @@ def load(family, root):
     return data
 
 
+@BOTH
 def test_the_unpacked_files_are_read(official):
     family, archive, _ = official
     data = load(family, archive.parent)
@@ -65,6 +69,7 @@ def test_the_unpacked_files_are_read(official):
     assert list(data.class_names) == theirs.classes
 
 
+@BOTH
 def test_each_is_out_of_distribution_for_the_other(official, three, evaluated):
     family, archive, _ = official
     name = family.__name__.lower()
@@ -95,28 +100,11 @@ def test_what_is_missing_is_downloaded(official, monkeypatch):
     assert len(load(family, root).sets["test"]) == 100
 
 
-def test_a_download_that_is_not_the_official_file_leaves_nothing_behind(official, monkeypatch):
-    family, archive, root = official
-    monkeypatch.setattr(family.official, "url", archive.as_uri())
-    archive.write_bytes(archive.read_bytes()[:-10])
-    with pytest.raises(UserError, match=rf"no {root / archive.name}.*not the official file"):
-        load(family, root)
-    assert list(root.iterdir()) == []
-
-
 def test_without_files_and_network_the_error_says_what_to_put_where(official):
     family, archive, root = official
     with pytest.raises(UserError, match=rf"no {root / archive.name}.*{family.official.base_folder} .*into {root}"):
         load(family, root)
     assert list(root.iterdir()) == []
-
-
-def test_a_truncated_archive_is_named(official):
-    family, archive, root = official
-    root.mkdir()
-    (root / archive.name).write_bytes(archive.read_bytes()[:500])
-    with pytest.raises(UserError, match=rf"{archive.name} is truncated"):
-        load(family, root)
 
 
 def test_a_truncated_batch_is_named(official):

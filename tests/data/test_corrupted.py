@@ -1,9 +1,17 @@
+"""Corrupted copies of a test set: computed, read, and written, also by the command."""
+
+import fcntl
+import json
+from functools import partial
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torchvision.transforms.v2 import functional as F
 
+from ensembles.data import corrupted
 from ensembles.data.corrupted import CorruptedCopies
 from ensembles.data.corruptions import STANDARD, corrupt
 from ensembles.errors import UserError
@@ -182,3 +190,159 @@ def test_a_setting_that_does_not_exist_is_named(three, settings, message):
 def test_images_that_cannot_be_corrupted_are_named(one_each):
     with pytest.raises(UserError, match="6x6 pixels"):
         one_each(corrupted={"source": "on_the_fly"})
+
+
+WRITTEN = {"types": ["gaussian_noise", "jpeg_compression"], "severities": [1, 4]}
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_what_is_written_is_read_back_as_it_would_be_computed(three, evaluated, tmp_path):
+    data = three(corrupted=WRITTEN, eval_batch_size=4)
+    assert corrupted.write_corrupted(data) == tmp_path / "three-C"
+    array = np.load(tmp_path / "three-C/jpeg_compression.npy", allow_pickle=False)
+    assert (array.shape, array.dtype) == ((75, 12, 12, 3), np.uint8)
+    assert np.load(tmp_path / "three-C/labels.npy").tolist() == [0, 1, 2] * 25
+    written, computed = (three(corrupted={"source": source, **WRITTEN}) for source in ("written", "on_the_fly"))
+    for name in computed.test_sets:
+        for one, other in zip(evaluated(written, name), evaluated(computed, name), strict=True):
+            assert torch.equal(one, other)
+
+
+def test_the_whole_set_is_written_at_its_own_size_whatever_is_in_use(three, evaluated):
+    corrupted.write_corrupted(three(corrupted={**WRITTEN, "size": 2}, classes=[2, 1], image_size=16))
+    images, labels = evaluated(three(corrupted={"source": "written", **WRITTEN}), "corrupted/gaussian_noise/4")
+    assert images.shape == (15, 3, 12, 12) and labels.bincount().tolist() == [5, 5, 5]
+
+
+def test_an_interrupted_command_is_taken_up_again(three, tmp_path, monkeypatch):
+    folder = tmp_path / "three-C"
+
+    def interrupted(images, type, severity, start):
+        if type == "jpeg_compression":
+            raise KeyboardInterrupt
+        return corrupt(images, type, severity, start=start)
+
+    monkeypatch.setattr(corrupted, "corrupt", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        corrupted.write_corrupted(three(corrupted=WRITTEN))
+    assert names(folder) == [".lock", "checksums.json", "gaussian_noise.npy", "labels.npy"]
+    (folder / ".123.fog.npy").write_bytes(b"half of it")  # as a killed process leaves it
+    before = (folder / "gaussian_noise.npy").stat().st_mtime_ns
+    monkeypatch.undo()
+    corrupted.write_corrupted(three(corrupted=WRITTEN))
+    assert (folder / "gaussian_noise.npy").stat().st_mtime_ns == before
+    assert names(folder) == [".lock", "checksums.json", "gaussian_noise.npy", "jpeg_compression.npy", "labels.npy"]
+
+
+def test_a_file_that_changes_after_it_was_written_is_refused(three, tmp_path):
+    corrupted.write_corrupted(three(corrupted=WRITTEN))
+    path = tmp_path / "three-C/gaussian_noise.npy"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=rf"{path} is not the file that .*checksums\.json lists"):
+        three(corrupted={"source": "written", **WRITTEN})
+    path.unlink()
+    corrupted.write_corrupted(three(corrupted=WRITTEN))
+    assert len(three(corrupted={"source": "written", **WRITTEN}).test_sets) == 5
+
+
+def test_copies_of_another_set_are_left_alone(three, tmp_path):
+    (tmp_path / "three-C").mkdir()
+    np.save(tmp_path / "three-C/labels.npy", np.zeros(75, np.int64))
+    with pytest.raises(UserError, match=r"three-C holds copies of another set: set data\.corrupted\.root"):
+        corrupted.write_corrupted(three(corrupted=WRITTEN))
+    assert not list(tmp_path.glob("three-C/*_*.npy"))
+
+
+def test_two_processes_do_not_write_into_a_folder_at_once(three, tmp_path):
+    (tmp_path / "three-C").mkdir()
+    with open(tmp_path / "three-C/.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match="being written to by another process"):
+            corrupted.write_corrupted(three(corrupted=WRITTEN))
+
+
+def test_a_folder_that_cannot_be_made_is_named(three, tmp_path):
+    (tmp_path / "three-C").write_text("a file in the way")
+    with pytest.raises(UserError, match=r"three-C cannot be written .*data\.corrupted\.root"):
+        corrupted.write_corrupted(three(corrupted=WRITTEN))
+
+
+def test_grey_images_keep_one_channel(tmp_path):
+    from ensembles.data import Digits
+
+    data = Digits(8, root=str(tmp_path), corrupted={"types": ["contrast"]})
+    corrupted.write_corrupted(data)
+    assert np.load(tmp_path / "digits-C/contrast.npy").shape == (1800, 8, 8, 1)
+    assert set(json.loads((tmp_path / "digits-C/checksums.json").read_text())) == {"contrast.npy", "labels.npy"}
+    read = Digits(8, root=str(tmp_path), corrupted={"source": "written", "types": ["contrast"]})
+    read.setup("test")
+    computed = Digits(8, corrupted={"source": "on_the_fly", "types": ["contrast"]})
+    computed.setup("test")
+    for name in list(read.test_sets)[-5:]:
+        batches = [
+            data.pixels(next(iter(data.test_dataloader()[list(data.test_sets).index(name)])))
+            for data in (read, computed)
+        ]
+        assert torch.equal(*batches)
+
+
+@pytest.fixture
+def command(call):
+    """Call the script."""
+    from ensembles.commands import corrupt as program
+
+    return partial(call, program)
+
+
+COMMANDED = ("data.corrupted.types=[fog,contrast]", "trainer.accelerator=cpu")
+
+
+def test_it_writes_the_copy_of_any_set_and_training_reads_it(command, tiny, image_folder):
+    image_folder({"train/cat": 12, "train/dog": 12, "test/cat": 3, "test/dog": 4}, size=(16, 16), root=Path("photos"))
+    photos = ("data=image_folder", "data.root=photos", "data.num_workers=1")
+    code, out, err = command(*photos, *COMMANDED)
+    assert (code, out) == (0, "photos-C: fog, contrast\n"), err
+    assert np.load("photos-C/fog.npy").shape == (35, 16, 16, 3)
+    assert np.load("photos-C/labels.npy").tolist() == [0, 0, 0, 1, 1, 1, 1] * 5
+    quick = ("data.train_size=null", "recipe.epochs=1", "recipe.batch_size=8")
+    ended = tiny(*photos, *COMMANDED, *quick, "data.corrupted.source=written")
+    assert ended.code == 0, ended.err
+    (results,) = Path("runs").glob("*/results.json")
+    assert all(
+        f'"corrupted/{type}/{severity}/acc"' in results.read_text()
+        for type in ("fog", "contrast")
+        for severity in range(1, 6)
+    )
+
+
+def test_several_sets_are_written_one_after_the_other(command):
+    code, out, err = command("data=digits", "data.root=a,b", *COMMANDED)
+    assert (code, out) == (0, "a/digits-C: fog, contrast\nb/digits-C: fog, contrast\n"), err
+
+
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        (("data=digitz",), "There is no data=digitz: did you mean digits?"),
+        (
+            ("data.corrupted.types=foggy",),
+            "data.corrupted.types is 'foggy', but must be standard, extra, all or a list.",
+        ),
+        (("data.corrupted.typs=all",), "did you mean data.corrupted.types?"),
+        (("data=image_folder",), "data.root is not set"),
+        (
+            ("data=cifar10", "data.download=false", "data.root=nowhere"),
+            "put that file, or the folder cifar-10-batches-py",
+        ),
+    ],
+)
+def test_what_cannot_work_is_named_in_one_sentence(command, arguments, sentence):
+    code, out, err = command(*arguments)
+    assert code == 1 and out == ""
+    assert err.startswith("error: ") and sentence in err and err.count("\n") == 1
+    assert not list(Path().rglob("*.npy"))

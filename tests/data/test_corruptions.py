@@ -15,17 +15,8 @@ from ensembles.errors import UserError
 
 ALL = STANDARD + EXTRA
 RANDOM = {
-    "gaussian_noise",
-    "shot_noise",
-    "impulse_noise",
-    "glass_blur",
-    "motion_blur",
-    "snow",
-    "frost",
-    "fog",
-    "elastic_transform",
-    "speckle_noise",
-    "spatter",
+    *("gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise", "glass_blur", "motion_blur"),
+    *("snow", "frost", "fog", "elastic_transform", "spatter"),
 }
 MIXING = [  # an image's own pixels, in all channels alike
     *("defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "gaussian_blur"),
@@ -86,24 +77,9 @@ def test_the_image_itself_is_left_alone(images, name):
     assert torch.equal(few, images[:2]) and not torch.equal(out, few)
 
 
-# The benchmark's own constants are not monotone in the mean change for glass, frost, elastic, spatter and saturate.
+# The benchmark's own constants are not monotone in the mean change of these.
 @pytest.mark.parametrize(
-    "name",
-    [
-        "gaussian_noise",
-        "shot_noise",
-        "impulse_noise",
-        "defocus_blur",
-        "zoom_blur",
-        "snow",
-        "fog",
-        "brightness",
-        "contrast",
-        "pixelate",
-        "jpeg_compression",
-        "speckle_noise",
-        "gaussian_blur",
-    ],
+    "name", sorted({*ALL} - {"glass_blur", "motion_blur", "frost", "elastic_transform", "spatter", "saturate"})
 )
 def test_each_severity_is_stronger_than_the_last(images, name):
     measured = strength(images, CIFAR, name)

@@ -6,7 +6,6 @@ import torch
 from sklearn.datasets import load_digits, load_sample_images
 
 from ensembles.data import Digits
-from ensembles.data.augment import CropFlip
 from ensembles.errors import UserError
 
 
@@ -115,14 +114,6 @@ def test_a_training_subset_lies_in_the_training_part_and_is_stratified():
     assert set(data.sets["train"].index.tolist()) < set(whole.sets["train"].index.tolist())
     assert torch.equal(data.sets["val"].index, whole.sets["val"].index)
     assert sorted(data.sets["train"].labels.bincount().tolist())[0] >= 9
-
-
-def test_each_batch_is_new_in_each_epoch_and_the_same_when_asked_again():
-    data = digits(augment=CropFlip(1, False))
-    loader = data.train_dataloader()
-    batches = [data.on_after_batch_transfer(loader.batch(epoch, 0), 0)[0] for epoch in (0, 1, 0)]
-    assert torch.equal(batches[0], batches[2])
-    assert not torch.equal(batches[0], batches[1])
 
 
 @pytest.mark.parametrize(

@@ -45,40 +45,40 @@ def no_decoding(*args):
 
 def test_images_are_decoded_once(load, tmp_path, monkeypatch):
     first = content(load())
-    assert [path.name for path in (tmp_path / "cache").glob("*/*.npy")] == ["images.npy"]
+    assert len(list((tmp_path / "cache").glob("images-*.npz"))) == 1
     monkeypatch.setattr("ensembles.data.folder.decode", no_decoding)
     assert same(content(load()), first)
 
 
-def truncate(folder):
-    os.truncate(folder / "images.npy", 5000)
+def truncate(path):
+    os.truncate(path, 5000)
 
 
-def flip_a_bit(folder):
-    content = bytearray((folder / "images.npy").read_bytes())
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
     content[4000] ^= 1
-    (folder / "images.npy").write_bytes(content)
+    path.write_bytes(content)
 
 
-def lose_the_notes(folder):
-    (folder / "notes.json").unlink()
+def write_rubbish(path):
+    path.write_text("[1, 2")
 
 
-def write_rubbish(folder):
-    (folder / "notes.json").write_text("[1, 2")
+def of_other_images(path):
+    np.savez(path, images=np.zeros((1, 3, 8, 8), np.uint8), mean=[0.0], std=[1.0])
 
 
-def pickle_it(folder):
-    np.save(folder / "images.npy", np.array([{}], dtype=object), allow_pickle=True)
+def pickle_it(path):
+    np.savez(path, images=np.array([{}], dtype=object))
 
 
-@pytest.mark.parametrize("damage", [truncate, flip_a_bit, lose_the_notes, write_rubbish, pickle_it])
+@pytest.mark.parametrize("damage", [truncate, flip_a_bit, write_rubbish, of_other_images, pickle_it])
 def test_a_damaged_cache_is_made_again(load, tmp_path, monkeypatch, damage):
     first = content(load())
-    (folder,) = (tmp_path / "cache").iterdir()
-    damage(folder)
+    (path,) = (tmp_path / "cache").iterdir()
+    damage(path)
     assert same(content(load()), first)
-    assert list((tmp_path / "cache").iterdir()) == [folder]
+    assert list((tmp_path / "cache").iterdir()) == [path]
     monkeypatch.setattr("ensembles.data.folder.decode", no_decoding)
     assert same(content(load()), first)
 
@@ -121,17 +121,17 @@ import os, signal, sys
 from pathlib import Path
 import numpy as np
 from ensembles.data.files.decode import write_cache
-save = np.save
-def struck(*arguments):
-    save(*arguments)
+save = np.savez
+def struck(*arguments, **arrays):
+    save(*arguments, **arrays)
     os.kill(os.getpid(), signal.SIGKILL)
-np.save = struck
-write_cache(Path(sys.argv[1]), np.zeros((4, 3, 8, 8), np.uint8), {})
+np.savez = struck
+write_cache(Path(sys.argv[1]), images=np.zeros((4, 3, 8, 8), np.uint8))
 """
 
 
 def test_what_a_killed_process_has_left_is_removed(load, tmp_path):
-    place = tmp_path / "cache/other-0123456789abcdef"
+    place = tmp_path / "cache/other-0123456789abcdef.npz"
     subprocess.run([sys.executable, "-c", WRITES_AND_IS_KILLED, place], cwd=ROOT, check=False)
     (tmp_path / "cache/.of the user").mkdir()
     assert len(list((tmp_path / "cache").iterdir())) == 2
@@ -143,11 +143,11 @@ def test_who_writes_is_not_disturbed(tmp_path):
     """Another one that wants to write waits."""
     images = np.zeros((4, 3, 8, 8), np.uint8)
     with alone_in(tmp_path):
-        draft = tmp_path / f".a.{'0' * 32}"
-        draft.mkdir()
-        other = threading.Thread(target=write_cache, args=(tmp_path / "b", images, {}))
+        draft = tmp_path / ".a.npz.1.draft"
+        draft.touch()
+        other = threading.Thread(target=write_cache, args=(tmp_path / "b.npz",), kwargs={"images": images})
         other.start()
         other.join(0.3)
-        assert other.is_alive() and draft.is_dir()
+        assert other.is_alive() and draft.exists()
     other.join()
-    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+    assert [path.name for path in tmp_path.iterdir()] == ["b.npz"]

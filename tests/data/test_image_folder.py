@@ -80,13 +80,6 @@ def test_several_processes_decode_the_same_images_in_the_same_order(image_folder
         assert torch.equal(data.sets[name].images.pixels, alone.sets[name].images.pixels)
 
 
-def test_classes_left_out_are_an_out_of_distribution_set(image_folder):
-    root = image_folder({**COUNTS, "train/elk": 4, "test/elk": 2})
-    data = load(root, classes=["elk", "cat"])
-    assert data.test_sets == {"test": 5, "ood/left_out": 4}
-    assert data.sets["test"].labels.tolist() == [1, 1, 1, 0, 0]
-
-
 def break_nothing(root):
     pass
 
@@ -112,19 +105,9 @@ def save(place, mode="RGB", size=(8, 8), kind="png"):
         ({**COUNTS, "train/elk": 0}, None, break_nothing, r"train/elk holds no image"),
         ({**COUNTS, "test/elk": 1}, None, break_nothing, r"test/elk has no counterpart .*train/elk"),
         ({"train/cat": 2, "test/cat": 1}, None, break_nothing, r"images/train has 1 class"),
-        (
-            COUNTS,
-            None,
-            write_text,
-            r"test/dog/notes\.txt is no image",
-        ),
+        (COUNTS, None, write_text, r"test/dog/notes\.txt is no image"),
         (COUNTS, None, truncate, r"train/dog/3\.png is damaged"),
-        (
-            COUNTS,
-            None,
-            save("test/cat/1.png", size=(9, 8)),
-            r"1\.png is 9x8 .*image_size",
-        ),
+        (COUNTS, None, save("test/cat/1.png", size=(9, 8)), r"1\.png is 9x8 .*image_size"),
         (COUNTS, None, save("train/cat/0.png", size=(9, 8)), r"9x8 .*not square"),
         (COUNTS, None, save("train/cat/5.png", mode="F", kind="tiff"), r"5\.png .*32 bits"),
         (COUNTS, 100_000, break_nothing, r"37 images of data\.root=.*GiB.*data\.image_size"),

@@ -13,12 +13,11 @@ from torchvision.transforms._presets import ImageClassification
 
 from ensembles.data import ImageNet
 from ensembles.data.class_folders import synsets
-from ensembles.data.corruptions import EXTRA, STANDARD, corrupt
+from ensembles.data.corrupted import write_corrupted
+from ensembles.data.corruptions import EXTRA, STANDARD
 from ensembles.data.imagenet import CORRUPTED
 from ensembles.data.imagenet_views import InceptionCrop
 from ensembles.data.mixing import Mix
-from ensembles.data.write_corrupted import write_corrupted
-from ensembles.deal import Deal
 from ensembles.errors import UserError
 from ensembles.rng import generator
 
@@ -212,17 +211,6 @@ def test_any_number_of_processes_and_workers_sees_the_same(few, process, mix):
     assert not torch.equal(others[0][0], batches[0][0])
 
 
-def test_members_with_orders_of_their_own_see_pieces_of_their_own(few, process):
-    root, classes = few
-    data = imagenet(root, classes=classes, augment=InceptionCrop(), batch_size=40)
-    process(data, 0, 1)
-    data.deal = Deal(shuffles=2)
-    ((x, y),) = train_batches(data)
-    assert x.shape == (2, 40, 3, 24, 24) and y.shape == (2, 40)
-    first, second = (x[m][y[m].argsort()] for m in range(2))
-    assert not torch.equal(first, second)
-
-
 def test_libraries_draw_as_before_after_an_image_was_augmented():
     view = InceptionCrop(rand_augment="rand-m6-mstd0.5-inc1").at(16)
     image = Image.open(io.BytesIO(jpeg(0)))
@@ -291,14 +279,6 @@ def test_imagenet_c_that_is_not_there_says_where_it_comes_from(few):
 
 def test_each_corruption_type_is_in_one_archive():
     assert sorted(type for archive in CORRUPTED for type in archive.folders) == sorted(STANDARD + EXTRA)
-
-
-def test_copies_are_computed_from_what_is_evaluated_on(few, evaluated):
-    root, classes = few
-    some = {"types": ["contrast"], "severities": [4]}
-    data = imagenet(root, classes=classes, corrupted={"source": "on_the_fly", **some}, eval_batch_size=7)
-    clean, _ = evaluated(data, "test")
-    assert torch.equal(evaluated(data, "corrupted/contrast/4")[0], corrupt(clean, "contrast", 4))
 
 
 def test_copies_can_be_written_and_read_back(few, evaluated):

@@ -120,7 +120,3 @@ def test_copies_that_are_there_are_never_mixed_with_the_official_ones(corrupted_
     assert [path.name for path in root.iterdir()] == ["CIFAR-10-C"]
     with pytest.raises(UserError, match=r"elsewhere has no fog"):
         copies(root, types=["fog"], root=str(root / "elsewhere"))
-
-
-def test_textures_are_where_torchvision_has_them():
-    assert photographs.ARCHIVES["textures"][:2] == (datasets.DTD._URL, f"md5:{datasets.DTD._MD5}")

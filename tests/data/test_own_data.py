@@ -274,11 +274,7 @@ def test_integer_labels_are_in_the_order_of_numbers(tables, tmp_path):
         (lambda rows: [("no/file.png", "cat"), *rows], {}, r"train\.csv, line 2: there is no file no/file\.png"),
         (lambda rows: [(rows[0][0], ""), *rows], {}, r"train\.csv, line 2, has no label"),
         (lambda rows: [], {}, r"train\.csv has no row"),
-        (
-            lambda rows: rows,
-            {"label_column": "kind"},
-            r"train\.csv has no column kind: it has path, label",
-        ),
+        (lambda rows: rows, {"label_column": "kind"}, r"train\.csv has no column kind: it has path, label"),
         (lambda rows: [(p, "cat") for p, _ in rows], {}, "one label only"),
         (
             lambda rows: rows,

@@ -3,7 +3,7 @@ from itertools import product
 import pytest
 
 from ensembles.data.corruptions import EXTRA, SEVERITIES, STANDARD
-from ensembles.metrics.shift import ALEXNET, mean_corruption_error, overall
+from ensembles.metrics.shift import ALEXNET, average_cells, mean_corruption_error
 
 
 def cells(types=STANDARD, severities=SEVERITIES):
@@ -17,18 +17,18 @@ def test_the_standard_types_are_those_of_the_corruptions():
 
 def test_means_are_over_the_standard_types_and_the_extra_ones_apart():
     standard, extra = cells(), cells(EXTRA)
-    found = overall(standard | extra)
+    found = average_cells(standard | extra)
     for prefix, some in (("corrupted", standard), ("corrupted_extra", extra)):
         assert found[f"{prefix}/cells"] == len(some)
         for name in ("acc", "nll", "ece"):
             assert found[f"{prefix}/{name}"] == pytest.approx(sum(cell[name] for cell in some.values()) / len(some))
-    assert {key: found[key] for key in found if key.startswith("corrupted/")} == overall(standard)
+    assert {key: found[key] for key in found if key.startswith("corrupted/")} == average_cells(standard)
 
 
 def test_what_there_is_is_averaged_and_counted():
-    assert overall({}) == {}
-    assert not [key for key in overall(cells(EXTRA)) if key.startswith("corrupted/")]
-    found = overall(cells(["fog", "snow"], [1, 5]))
+    assert average_cells({}) == {}
+    assert not [key for key in average_cells(cells(EXTRA)) if key.startswith("corrupted/")]
+    found = average_cells(cells(["fog", "snow"], [1, 5]))
     assert (found["corrupted/cells"], found["corrupted/nll"]) == (4, pytest.approx(0.15))
 
 

@@ -3,11 +3,8 @@
 import os
 
 import pytest
-import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
-from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics import MetricCollection
 
 from ensembles.errors import UserError
@@ -112,33 +109,6 @@ def test_processes_of_uneven_size_find_what_one_finds(tmp_path, sizes):
         assert found.keys() == wanted.keys()
         for key, value in wanted.items():
             assert found[key] == pytest.approx(value, rel=1e-9, abs=1e-12), key
-
-
-class OwnModule(pl.LightningModule):
-    """Somebody's own module, which knows of nothing here but the metrics."""
-
-    def __init__(self):
-        super().__init__()
-        self.networks = nn.ModuleList(nn.Linear(8, K) for _ in range(M))
-        self.metrics = MetricCollection({"acc": Accuracy(), "ece": ECE(), "brier": BrierScore()}, prefix="test/")
-
-    def test_step(self, batch, batch_idx):
-        x, y = batch
-        self.metrics.update(torch.stack([network(x) for network in self.networks]), y)
-        self.log_dict(self.metrics)
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_a_module_of_ones_own_logs_them():
-    torch.manual_seed(0)
-    x, y = torch.randn(70, 8), torch.randint(K, (70,))
-    module = OwnModule()
-    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
-    trainer = pl.Trainer(**quiet, enable_model_summary=False)
-    (found,) = trainer.test(module, DataLoader(TensorDataset(x, y), batch_size=16), verbose=False)
-    with torch.no_grad():
-        wanted = scores(torch.stack([network(x) for network in module.networks]), y, ("acc", "ece", "brier"))
-    assert found == pytest.approx({f"test/{key}": value for key, value in wanted.items()}, rel=1e-6)
 
 
 @pytest.mark.parametrize("criterion", ["max_probability", "mutual_information"])

@@ -60,7 +60,7 @@ def test_several_classes_that_are_right_for_an_example():
     logits = draw(N=4, K=4)[0]
     accepted = torch.tensor([[1, 1, 0, 0], [0, 1, 0, 0], [1, 1, 1, 1], [0, 0, 1, 1]]).bool()
     p = logits.double().softmax(-1).mean(0)
-    found = shifted("shift/frames", Predicted(logits, accepted.int().argmax(1), accepted=accepted))
+    found = shifted("shift/frames", Predicted(logits, accepted.int().argmax(1), valid_labels=accepted))
     assert found["nll"] == pytest.approx(-(p * accepted).sum(1).log().mean().item())
     assert found["acc"] == np.mean([accepted[i, p[i].argmax()] for i in range(4)])
 

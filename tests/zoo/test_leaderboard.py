@@ -129,7 +129,7 @@ def test_studies_and_folders_without_runs(call, tmp_path):
 def test_committed_rows_are_whole_and_the_command_shows_them(call):
     """All that is in results/ is understood."""
     for path in (ROOT / "results/leaderboard").glob("*.json"):
-        card = Card.of_json(path.read_bytes(), path)
+        card = Card.from_json(path.read_bytes(), path)
         assert card.measured_by and card.command and card.commit and re.fullmatch("[0-9a-f]{7,40}", card.commit)
     ended = call(program, ROOT / "results")
     assert ended.code == 0, ended.err

@@ -17,7 +17,7 @@ def gaussian_blur(x: Tensor, sigma: float, draws: Draws) -> Tensor:
 
 
 def defocus_blur(x: Tensor, constants: tuple[float, float], draws: Draws) -> Tensor:
-    """Convolution with a disk whose edge is softened."""
+    """Convolve with a disk whose edge is softened."""
     kernel = _disk(*constants)
     side, width = len(kernel), x.shape[-1]
     padded = functional.pad(x, (side // 2,) * 4, mode="reflect").flatten(0, 1).unsqueeze(1)
@@ -95,7 +95,7 @@ def trail(x: Tensor, radius: int, sigma: float, angle: Tensor) -> Tensor:
 
 
 def _disk(radius: float, softness: float) -> Tensor:
-    """Odd-sided kernel with the sum of about 1: a disk, blurred over 3x3 pixels (5x5 beyond a radius of 8)."""
+    """Make an odd-sided kernel with the sum of about 1: a disk, blurred over 3x3 pixels (5x5 beyond a radius of 8)."""
     half, reach = (8, 1) if radius <= 8 else (radius, 2)
     axis = torch.arange(-half, half + 1)
     disk = (axis[:, None] ** 2 + axis**2 <= radius**2).float()

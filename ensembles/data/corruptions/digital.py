@@ -40,7 +40,7 @@ def contrast(x: Tensor, kept: float, draws: Draws) -> Tensor:
 
 
 def saturate(x: Tensor, constants: tuple[float, float], draws: Draws) -> Tensor:
-    """Scales and shifts the saturation in HSV. A grey pixel's hue is red, so a shift tints it; a grey image stays."""
+    """Scale and shift the saturation in HSV. A grey pixel's hue is red, so a shift tints it; a grey image stays."""
     if x.shape[1] == 1:
         return x
     factor, added = constants
@@ -117,7 +117,7 @@ def elastic_transform(x: Tensor, constants: tuple[float, float, float], draws: D
 
 
 def _sample(x: Tensor, places: Tensor, edge_repeated: bool) -> Tensor:
-    """x (N, C, H, W) at places (N, H, W, 2), as (x, y) in pixels; mirrored at the border, with or without its edge."""
+    """Sample x (N, C, H, W) at (x, y) in pixels, (N, H, W, 2); mirrored at the border, with or without its edge."""
     size = torch.tensor(x.shape[:-3:-1], device=x.device)
     grid = (2 * places + 1) / size - 1 if edge_repeated else 2 * places / (size - 1) - 1
     return functional.grid_sample(x, grid.to(x.dtype), padding_mode="reflection", align_corners=not edge_repeated)

@@ -50,7 +50,7 @@ class Draws:
 
 
 def gaussian_blur_of(x: Tensor, sigma: float, border: str = "nearest", truncate: float = 4) -> Tensor:
-    """Gaussian blur of x (N, C, H, W), cut off at ``truncate`` standard deviations."""
+    """Blur x (N, C, H, W) by a Gaussian that is cut off at ``truncate`` standard deviations."""
     radius = int(truncate * sigma + 0.5)
     offsets = torch.arange(-radius, radius + 1)
     weights = torch.exp(-(offsets.double() ** 2) / (2 * sigma**2))
@@ -95,7 +95,7 @@ _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
 def grey(x: Tensor) -> Tensor:
-    """(N, C, H, W) with C = 1 or 3 -> (N, 1, H, W)."""
+    """Turn images (N, C, H, W) with C = 1 or 3 grey, (N, 1, H, W)."""
     return x if x.shape[1] == 1 else (x * like(x, _LUMA)).sum(1, keepdim=True)
 
 

@@ -15,7 +15,7 @@ from ensembles.errors import UserError
 
 
 def snow(x: Tensor, constants: tuple, draws: Draws) -> Tensor:
-    """Flakes that drift, seen twice (the second time turned round), over an image that is paler by them."""
+    """Make the image paler, and let flakes drift over it twice, the second time turned round."""
     mean, deviation, zoom, threshold, radius, sigma, kept = constants
     flakes = mean + deviation * draws.normal(1, *x.shape[-2:])
     flakes = clipped_zoom(flakes, zoom)
@@ -43,14 +43,14 @@ def fog(x: Tensor, constants: tuple[float, float], draws: Draws) -> Tensor:
 
 
 def brightness(x: Tensor, added: float, draws: Draws) -> Tensor:
-    """Adds to the value in HSV: the channels keep their ratios, and black becomes grey."""
+    """Add to the value in HSV: the channels keep their ratios, and black becomes grey."""
     value = x.amax(1, keepdim=True)
     brighter = (value + added).clamp(max=1)
     return torch.where(value > 0, x * brighter / value.clamp(min=1e-9), brighter)
 
 
 def _plasma(noise: Tensor, decay: float) -> Tensor:
-    """Diamond-square heights in [0, 1] on a torus, shape (N, S, S), from noise in [-1, 1] of that shape.
+    """Make diamond-square heights in [0, 1] on a torus, shape (N, S, S), from noise in [-1, 1] of that shape.
 
     Each point is the mean of four points around it at the last scale, plus its own noise times an amplitude that
     shrinks by ``decay`` squared from one scale to the next.
@@ -106,7 +106,7 @@ def _scaled(scale: float, height: int, width: int) -> list[Tensor]:
 
 @cache
 def _photographs() -> list[Tensor]:
-    """The five, with levels from 0 to 255, each (3, H, W)."""
+    """Read the five photographs of frost, with levels from 0 to 255, each (3, H, W)."""
     try:
         folder = resources.files("torch_uncertainty_assets.frost")
     except ModuleNotFoundError as error:
@@ -129,7 +129,7 @@ _FARTHEST = 20
 
 
 def spatter(x: Tensor, constants: tuple, draws: Draws) -> Tensor:
-    """Images x in [0, 1], shape (N, C, H, W), a severity's constants and draws; clipping comes later."""
+    """Splash drops of water, which shine, or blots of mud on the image."""
     mean, deviation, sigma, threshold, strength, is_mud = constants
     liquid = gaussian_blur_of(mean + deviation * draws.normal(1, *x.shape[-2:]), sigma)
     if is_mud:
@@ -150,7 +150,7 @@ def _texture(levels: Tensor) -> Tensor:
 
 
 def _edges(levels: Tensor, low: float = 50, high: float = 150) -> Tensor:
-    """Canny's edges (1986), as booleans: Sobel gradients, thinned, kept where strong or linked to strong ones."""
+    """Find Canny's edges (1986): Sobel gradients, thinned, kept where strong or linked to strong ones; bool."""
     at = partial(_beside, functional.pad(levels, (1, 1, 1, 1), mode="replicate"))
     gx = sum(weight * (at(side, 1) - at(side, -1)) for side, weight in _SMOOTH)
     gy = sum(weight * (at(1, side) - at(-1, side)) for side, weight in _SMOOTH)
@@ -176,7 +176,7 @@ def _edges(levels: Tensor, low: float = 50, high: float = 150) -> Tensor:
 
 
 def _spread(mask: Tensor) -> Tensor:
-    """Where a mask (N, 1, H, W) or one of its eight neighbours is true."""
+    """Spread a mask (N, 1, H, W) to the eight neighbours of where it is true."""
     for dim in (-2, -1):
         size, spread = mask.shape[dim] - 1, mask.clone()
         spread.narrow(dim, 0, size).logical_or_(mask.narrow(dim, 1, size))
@@ -186,7 +186,7 @@ def _spread(mask: Tensor) -> Tensor:
 
 
 def _distance(edges: Tensor) -> Tensor:
-    """Euclidean distance to the nearest edge, at most 20: squares add up, so one axis after the other."""
+    """Measure the distance to the nearest edge, at most 20: squares add up, so one axis after the other."""
     down = torch.where(edges, 0, _FARTHEST).to(torch.int16)
     for step in (1, 2, 4, 8, 4):  # along one axis steps add up to any distance of at most 19
         down = _nearer(down, down, step, step, dim=-2)
@@ -209,7 +209,7 @@ def _nearer(nearest: Tensor, distances: Tensor, step: int, cost: int, dim: int) 
 
 
 def _equalise(levels: Tensor) -> Tensor:
-    """Histogram equalisation, one image at a time: the darkest level becomes 0, the brightest 255."""
+    """Equalise each image's histogram: the darkest level becomes 0, the brightest 255."""
     flat = levels.flatten(1).long()
     counts = torch.zeros(len(flat), 256, device=flat.device).scatter_add_(1, flat, torch.ones_like(flat).float())
     darkest = counts.gather(1, flat.amin(1, keepdim=True))
@@ -229,6 +229,6 @@ def _pad(layer: Tensor) -> Tensor:
 
 
 def _beside(around: Tensor, down: int, right: int) -> Tensor:
-    """The neighbours, so many pixels away, of all pixels of a map that is padded by one."""
+    """Take the neighbours, so many pixels away, of all pixels of a map that is padded by one."""
     height, width = (size - 2 for size in around.shape[-2:])
     return around[..., 1 + down : 1 + down + height, 1 + right : 1 + right + width]

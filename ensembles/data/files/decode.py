@@ -3,13 +3,11 @@
 Torch is not imported: the worker processes start in a blink.
 """
 
-import json
 import os
-import re
-import shutil
 import zlib
+from contextlib import suppress
 from pathlib import Path
-from uuid import uuid4
+from zipfile import BadZipFile
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -119,50 +117,37 @@ def _rgb(image: Image.Image, path: Path) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-DRAFT = re.compile(r"\..+\.[0-9a-f]{32}")
-
-
-def read_cache(folder: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, dict] | None:
-    """Read uint8 images of that shape and what was noted with them; None where they are missing or damaged."""
+def read_cache(path: Path, shape: tuple[int, ...]) -> dict[str, np.ndarray] | None:
+    """Read the arrays of a cache whose ``images`` are uint8 of that shape; None where it is missing or damaged."""
     try:
-        notes = json.loads((folder / "notes.json").read_text())
-        images = np.load(folder / "images.npy", allow_pickle=False)
-        sound = images.shape == shape and images.dtype == np.uint8 and notes.pop("crc32") == zlib.crc32(images)
-    except (OSError, ValueError, KeyError, TypeError, EOFError, AttributeError):
+        with np.load(path, allow_pickle=False) as file:  # as of any zip archive, reading checks each part's CRC-32
+            arrays = dict(file)
+    except (OSError, ValueError, EOFError, BadZipFile, zlib.error):
         return None
-    return (images, notes) if sound else None
+    images = arrays.get("images")
+    return arrays if images is not None and images.shape == shape and images.dtype == np.uint8 else None
 
 
-def write_cache(folder: Path, images: np.ndarray, notes: dict) -> None:
-    """Put images and notes into ``folder``, in the place of a damaged one.
+def write_cache(path: Path, **arrays: np.ndarray | list) -> None:
+    """Put arrays into a cache file (.npz), in the place of a damaged one.
 
     Raises:
-        UserError: the disk is full or not writable; nothing is left under the folder's name then.
+        UserError: the disk is full or not writable; nothing is left under the file's name then.
     """
-    temporary = folder.with_name(f".{folder.name}.{uuid4().hex}")
+    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with alone_in(folder.parent) as certain:
-            if certain:
-                _remove_drafts(folder.parent)
-            temporary.mkdir()
-            np.save(temporary / "images.npy", images)
-            (temporary / "notes.json").write_text(json.dumps({**notes, "crc32": zlib.crc32(images)}))
-            if folder.exists():
-                folder.rename(temporary / "damaged")
-            os.rename(temporary, folder)
-            shutil.rmtree(folder / "damaged", ignore_errors=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with alone_in(path.parent) as certain:
+            for left in path.parent.glob(".*.npz.*.draft") if certain else ():  # by processes that were killed
+                left.unlink()
+            with open(draft, "wb") as file:
+                np.savez(file, **arrays)
+            os.replace(draft, path)
     except OSError as error:
         raise UserError(
-            f"The decoded images cannot be written to {folder} ({error.strerror or error}): "
+            f"The decoded images cannot be written to {path} ({error.strerror or error}): "
             "make room or set data.cache_dir to another folder."
         ) from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _remove_drafts(folder: Path) -> None:
-    """Remove what processes have left that were killed while they wrote."""
-    for path in folder.iterdir():
-        if DRAFT.fullmatch(path.name):
-            shutil.rmtree(path, ignore_errors=True)
+        with suppress(OSError):
+            draft.unlink()

@@ -121,7 +121,7 @@ def fetch(url: str, target: Path, checksum: str, instead: str) -> None:
 
 
 def _arrives(part: Path, url: str, checksum: str) -> bool:
-    """Whether the file is the one that it should be when all of it is there; if not, it is removed."""
+    """Fetch what is missing of a file, and tell whether it then is the official one; if not, it is removed."""
     with open(part, "ab") as file:
         _fill(file, url)
     right = has_checksum(part, checksum)
@@ -243,16 +243,20 @@ def official_file(url: str, checksum: str, location: SetLocation, instead: str) 
 
 @contextmanager
 def unpacked(packed: Path) -> Iterator[Path]:
-    """Unpack a tar archive into a temporary folder beside it, which is removed at the end.
+    """Unpack a tar archive into a temporary folder beside it, which is removed at the end, as are those of killed ones.
 
     Raises:
         UserError: an archive that is damaged or would write outside of its folder, or no room for it.
     """
     try:
-        with _folder_beside(packed) as temporary:
-            with tarfile.open(packed) as tar:
-                tar.extractall(temporary, filter="data")
-            yield Path(temporary)
+        beside = f".{packed.name}.unpacked-"
+        with alone_in(packed.parent) as certain:
+            for left in packed.parent.glob(f"{beside}*") if certain else ():
+                rmtree(left, ignore_errors=True)
+            with TemporaryDirectory(dir=packed.parent, prefix=beside) as temporary:
+                with tarfile.open(packed) as tar:
+                    tar.extractall(temporary, filter="data")
+                yield Path(temporary)
     except tarfile.FilterError as error:
         raise UserError(
             f"{packed} was not unpacked, since {reason(error)}, which no official archive does: delete it."
@@ -261,13 +265,3 @@ def unpacked(packed: Path) -> Iterator[Path]:
         raise UserError(f"{packed} is damaged ({reason(error)}): delete it to have it downloaded again.") from error
     except OSError as error:
         raise UserError(f"{packed} cannot be unpacked into {packed.parent} ({error.strerror or error}).") from error
-
-
-@contextmanager
-def _folder_beside(packed: Path) -> Iterator[str]:
-    """A temporary folder beside an archive; those of processes that were killed are removed."""
-    with alone_in(packed.parent) as certain:
-        for left in packed.parent.glob(f".{packed.name}.unpacked-*") if certain else ():
-            rmtree(left, ignore_errors=True)
-        with TemporaryDirectory(dir=packed.parent, prefix=f".{packed.name}.unpacked-") as temporary:
-            yield temporary

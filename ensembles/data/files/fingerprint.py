@@ -200,12 +200,12 @@ def _times(folder: Path | Column) -> str | None:
 
 @lru_cache(maxsize=64)
 def _contents(folder: Path | Column, times: str) -> str | None:
-    """A hash of the files' names and contents, computed once for the same times of change."""
+    """Hash the files' names and contents, once for the same times of change."""
     return _hash(folder, partial(_file_hash, folder))
 
 
 def _hash(folder: str | Path | Column, said_of: Callable[[File], object]) -> str | None:
-    """A hash of the name of each file below a folder and of something else about it; hidden files are left out."""
+    """Hash the name of each visible file below a folder, and what ``said_of`` says of it."""
     state = hashlib.blake2b(digest_size=8)
     try:
         for file in _named(folder) if isinstance(folder, Column) else _files(Path(folder).expanduser(), ""):

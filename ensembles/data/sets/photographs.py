@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from torchvision import datasets
 
 from ensembles.data.class_folders import labelled_folder, require_synsets, synsets, unlabelled_folder
 from ensembles.data.files.download import Archive, SetLocation, provide_folders
@@ -13,32 +14,20 @@ from ensembles.data.labelled_set import LabelledSet
 from ensembles.data.sets import official_set
 from ensembles.errors import UserError
 
+BERKELEY = "https://people.eecs.berkeley.edu/~hendrycks"
 ARCHIVES = {
-    "imagenet_a": Archive(
-        "https://people.eecs.berkeley.edu/~hendrycks/imagenet-a.tar",
-        "md5:c3e55429088dc681f30d81f4726b6595",
-        ("imagenet-a",),
-    ),
-    "imagenet_o": Archive(
-        "https://people.eecs.berkeley.edu/~hendrycks/imagenet-o.tar",
-        "md5:86bd7a50c1c4074fb18fc5f219d6d50b",
-        ("imagenet-o",),
-    ),
-    "imagenet_r": Archive(
-        "https://people.eecs.berkeley.edu/~hendrycks/imagenet-r.tar",
-        "md5:a61312130a589d0ca1a8fca1f2bd3337",
-        ("imagenet-r",),
-    ),
-    "imagenet_v2": Archive(
-        "https://huggingface.co/datasets/vaishaal/ImageNetV2/resolve/main/imagenetv2-matched-frequency.tar.gz",
-        "sha256:f0c37fdf925916b19ea1323cd9a2208cdb6959ba2c32eef2a7fc393835c9ca7c",
-        ("imagenetv2-matched-frequency-format-val",),
-    ),
-    "textures": Archive(
-        "https://www.robots.ox.ac.uk/~vgg/data/dtd/download/dtd-r1.0.1.tar.gz",
-        "md5:fff73e5086ae6bdbea199a49dfb8a4c1",
-        ("dtd",),
-    ),
+    name: Archive(url, checksum, (folder,))
+    for name, folder, checksum, url in (
+        ("imagenet_a", "imagenet-a", "md5:c3e55429088dc681f30d81f4726b6595", f"{BERKELEY}/imagenet-a.tar"),
+        ("imagenet_o", "imagenet-o", "md5:86bd7a50c1c4074fb18fc5f219d6d50b", f"{BERKELEY}/imagenet-o.tar"),
+        ("imagenet_r", "imagenet-r", "md5:a61312130a589d0ca1a8fca1f2bd3337", f"{BERKELEY}/imagenet-r.tar"),
+        (
+            *("imagenet_v2", "imagenetv2-matched-frequency-format-val"),
+            "sha256:f0c37fdf925916b19ea1323cd9a2208cdb6959ba2c32eef2a7fc393835c9ca7c",
+            "https://huggingface.co/datasets/vaishaal/ImageNetV2/resolve/main/imagenetv2-matched-frequency.tar.gz",
+        ),
+        ("textures", "dtd", f"md5:{datasets.DTD._MD5}", datasets.DTD._URL),
+    )
 }
 
 OBJECTNET = "objectnet-1.0"
@@ -121,7 +110,7 @@ def _numbered_synset(folder: str) -> str:
 
 
 def _objectnet_classes(mappings: Path) -> dict[str, list[int]]:
-    """The numbers of ImageNet's classes that each class folder shows, from the files that come with ObjectNet."""
+    """Read the numbers of ImageNet's classes that each class folder shows from the files that come with ObjectNet."""
     label_of_folder = read_json(mappings / "folder_to_objectnet_label.json")
     descriptions = read_json(mappings / "objectnet_to_imagenet_1k.json")
     line_of_number = read_json(mappings / "pytorch_to_imagenet_2012_id.json")

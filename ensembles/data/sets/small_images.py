@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from torchvision import datasets
 from torchvision.datasets.utils import check_integrity
 
@@ -35,11 +36,7 @@ def digits(location: SetLocation, classes: Sequence[str]) -> LabelledSet:
 @official_set
 def photos(location: SetLocation, classes: Sequence[str]) -> LabelledSet:
     """Patches of 32x32 pixels of scikit-learn's two photographs, a temple and a flower."""
-    from sklearn.datasets import load_sample_images
-
-    photographs = torch.stack([torch.from_numpy(image.copy()) for image in load_sample_images().images])
-    patches = photographs.permute(0, 3, 1, 2).unfold(2, PATCH, PATCH).unfold(3, PATCH, PATCH)
-    return LabelledSet(patches.permute(0, 2, 3, 1, 4, 5).reshape(-1, 3, PATCH, PATCH))
+    return LabelledSet(photo_patches())
 
 
 @official_set
@@ -48,6 +45,15 @@ def svhn(location: SetLocation, classes: Sequence[str]) -> LabelledSet:
     url, _, md5 = datasets.SVHN.split_list["test"]
     official_file(url, f"md5:{md5}", location, f"put that file into {location.root}, or {location.without}")
     return LabelledSet(torch.from_numpy(datasets.SVHN(location.root, split="test").data.copy()))
+
+
+def photo_patches() -> Tensor:
+    """Cut scikit-learn's two photographs into patches, uint8 (520, 3, 32, 32)."""
+    from sklearn.datasets import load_sample_images
+
+    photographs = torch.stack([torch.from_numpy(image.copy()) for image in load_sample_images().images])
+    patches = photographs.permute(0, 3, 1, 2).unfold(2, PATCH, PATCH).unfold(3, PATCH, PATCH)
+    return patches.permute(0, 2, 3, 1, 4, 5).reshape(-1, 3, PATCH, PATCH)
 
 
 def digit_images() -> LabelledSet:
@@ -71,7 +77,7 @@ def cifar_part(official: type[datasets.CIFAR10], location: SetLocation, train: b
 
 
 def _wrong_files(official: type[datasets.CIFAR10], root: Path) -> list[Path]:
-    """The unpacked files that are missing or not the official ones."""
+    """List the unpacked files that are missing or not the official ones."""
     meta = (official.meta["filename"], official.meta["md5"])
     folder = root / official.base_folder
     files = (*official.train_list, *official.test_list, meta)

@@ -26,15 +26,8 @@ VIDEOS = "ytbb_videos"
 NOTES_FROM = "src/eval_settings/ytbb-robust_metadata of https://github.com/modestyachts/imagenet-testbed"
 REACH = 10  # frames before and after the anchor
 NOT_SIMILAR = {
-    "dissimilar",
-    "problematic",
-    "incorrect",
-    "dont know",
-    "deformation",
-    "background-change",
-    "occlusion-increased",
-    "blur-increase",
-    "bad-anchor",
+    *("dissimilar", "problematic", "incorrect", "dont know", "bad-anchor"),
+    *("deformation", "background-change", "occlusion-increased", "blur-increase"),
 }
 
 
@@ -87,7 +80,7 @@ def ytbb_robust(location: SetLocation, classes: Sequence[str]) -> LabelledSet:
 
 
 def _groups(notes: Path) -> tuple[dict[str, list[str]], dict[str, set[str]]]:
-    """Each anchor's similar frames, and what was said of each anchor."""
+    """Find each anchor's similar frames, and what was said of each anchor."""
     answers = {_frame(key): said for key, said in _answers(notes / "anchor_labels.json")}
     similar, bad = defaultdict(set), set()
     for key, said in _answers(notes / "pmk_labels.json"):
@@ -102,7 +95,7 @@ def _groups(notes: Path) -> tuple[dict[str, list[str]], dict[str, set[str]]]:
 
 
 def _answers(path: Path) -> Iterator[tuple[str, set[str]]]:
-    """What annotators said of each frame, or pair of frames; of several answers the last."""
+    """Read what annotators said of each frame, or pair of frames; of several answers the last."""
     file = read_json(path)
     last = {row["key"]: row["labels"] for row in file["annotations"]}
     for key, labels in last.items():
@@ -110,7 +103,7 @@ def _answers(path: Path) -> Iterator[tuple[str, set[str]]]:
 
 
 def _shown(notes: Path, groups: dict, answers: dict, kinds: dict[str, int], alike: list) -> dict[str, set[int]]:
-    """What an anchor shows, by the original label and the annotators, holds for the frames like it too."""
+    """Find what each anchor shows, by its original label and the annotators; the frames like it show the same."""
     original = {}
     for row in csv.DictReader(StringIO(read_text(notes / "ytbb_robustness_test_anchors_full.csv"))):
         kind = int(row["label"])
@@ -125,7 +118,7 @@ def _shown(notes: Path, groups: dict, answers: dict, kinds: dict[str, int], alik
 
 
 def _frame(path: str) -> str:
-    """A frame's path below the videos' folder, ``<video>_<milliseconds>/frame-<number>.jpg``."""
+    """Take a frame's path below the videos' folder, ``<video>_<milliseconds>/frame-<number>.jpg``."""
     return "/".join(path.split("/")[-2:])
 
 
@@ -138,7 +131,7 @@ def _around(anchor: str) -> Iterator[str]:
 
 
 def _frames_folder(location: SetLocation, name: str) -> Path:
-    """A set's folder, on its own or in the one that the archive has for both.
+    """Find a set's folder, on its own or in the one that the archive has for both.
 
     Raises:
         UserError: it is in neither location.
@@ -156,7 +149,7 @@ def _frames_set(
     alike: Sequence[Sequence[int]],
     classes: Sequence[str],
 ) -> LabelledSet:
-    """The set of all frames that groups name.
+    """Make the set of all frames that groups name.
 
     Args:
         groups: from each anchor frame's path below ``root`` to those of the frames like it.
