@@ -239,5 +239,5 @@ def _optuna():
     try:
         import optuna
     except ImportError as error:
-        raise UserError(f"{ASKED} needs the package optuna: pip install 'ensembles[search]'.") from error
+        raise UserError(f"{ASKED} needs the package optuna: pip install optuna.") from error
     return optuna

@@ -90,6 +90,10 @@ def test_what_is_pushed(run, shared):
         assert set(file.keys()) == set(state) and all(torch.equal(file.get_tensor(key), state[key]) for key in state)
 
 
+def test_a_web_server_may_read_all_that_is_pushed(shared):
+    assert len({path.stat().st_mode for path in shared.iterdir()}) == 1
+
+
 def test_what_is_pulled_loads_predicts_and_is_exported_as_the_run(run, shared):
     folder = ensembles.pull(shared)
     assert folder == Path("zoo/digits-mlp-packed-01234567")
