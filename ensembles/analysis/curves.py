@@ -7,14 +7,14 @@ from statistics import fmean
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ensembles.analysis.series import Drawing, FigureRow, Point, named, points, rows, shown
+from ensembles.analysis.series import MARKERS, Drawing, FigureRow, Point, named, points, rows, shown
+from ensembles.analysis.trained import tested
 from ensembles.checkpoints import read_checkpoint
 from ensembles.reports import style
 from ensembles.reports.schema import of_what, quantity, scaled
-from ensembles.runs import Run
 
-MARKERS = "osD^vPX"
 LABEL = "weights that are not zero (%)"
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")  # of batch norms, which are counted, not trained
 
 
 def curves(
@@ -27,7 +27,7 @@ def curves(
     label: str = "",
     printed: Sequence[Mapping] = (),
 ) -> Drawing:
-    """A row of axes for each panel: a quantity of the results, or several of one unit, in each.
+    """Draw a row of axes for each panel: a quantity of the results, or several of one unit, in each.
 
     Args:
         x: the head whose values are the axis, or a key of the results.
@@ -57,7 +57,7 @@ def curves_figure(
     printed: Sequence[Mapping] = (),
     heads: tuple[str, str, str] = ("", "", ""),
 ) -> Figure:
-    """The figure of some points.
+    """Draw points as lines.
 
     Args:
         heads: of the panels, the groups and the axis.
@@ -86,12 +86,11 @@ def _series(axes: Axes, some: Sequence[Point], head: str) -> None:
     for point in some:
         series.setdefault((point.group, point.key), []).append(point)
     for i, ((group, key), of_one) in enumerate(series.items()):
-        color, dashes = style.SERIES[i % len(style.SERIES)], style.DASHES[i % len(style.DASHES)]
         places, means, spread = ([getattr(point, name) for point in of_one] for name in ("x", "mean", "std"))
         name = named(head, group) if group else of_what(key)
-        axes.plot(places, means, color=color, linestyle=dashes, marker=MARKERS[i % len(MARKERS)], label=name)
+        axes.plot(places, means, **style.look(i), marker=MARKERS[i % len(MARKERS)], label=name)
         low, high = ([m + sign * s for m, s in zip(means, spread, strict=True)] for sign in (-1, 1))
-        axes.fill_between(places, low, high, color=color, alpha=0.15, linewidth=0)
+        axes.fill_between(places, low, high, color=style.look(i)["color"], alpha=0.15, linewidth=0)
 
 
 def _crosses(axes: Axes, printed: Sequence[Mapping], keys: Sequence[str], x: str) -> None:
@@ -101,7 +100,7 @@ def _crosses(axes: Axes, printed: Sequence[Mapping], keys: Sequence[str], x: str
 
 
 def findings(found: Sequence[Point], label: str, heads: tuple[str, str]) -> list[str]:
-    """For each panel and quantity where each group is best, and how it gets on from the axis' start to its end.
+    """Say for each panel and quantity where each group is best, and how it gets on from the axis' start to its end.
 
     Args:
         heads: of the panels and the groups.
@@ -133,7 +132,7 @@ def sparsity(
     threshold: float = 1e-4,
     printed: Sequence[Mapping] = (),
 ) -> Drawing:
-    """A row of axes for each panel, as `ensembles.analysis.curves.curves` draws them.
+    """Draw `curves` against the share of the weights that are not zero.
 
     Args:
         show, group, panel, printed: as there.
@@ -145,17 +144,8 @@ def sparsity(
     return Drawing(figure, rows(found, panel, group, LABEL), findings(found, LABEL, (panel, group)))
 
 
-def tested(run: Run) -> Path:
-    """The checkpoint that was tested."""
-    return run.best if run.config["test_on"] == "best" and run.best.exists() else run.last
-
-
 def nonzero(checkpoint: Path, threshold: float) -> float:
-    """The share of a checkpoint's trained numbers whose absolute value is above the threshold."""
-    weights = [tensor for key, tensor in read_checkpoint(checkpoint)["state_dict"].items() if not _counted(key)]
+    """Count the share of a checkpoint's trained numbers whose absolute value is above the threshold."""
+    state = read_checkpoint(checkpoint)["state_dict"]
+    weights = [tensor for key, tensor in state.items() if key.rpartition(".")[2] not in STATISTICS]
     return sum((weight.abs() > threshold).sum().item() for weight in weights) / sum(w.numel() for w in weights)
-
-
-def _counted(key: str) -> bool:
-    """Whether it is a statistic of batch norm, which is counted and not trained."""
-    return key.rpartition(".")[2] in ("running_mean", "running_var", "num_batches_tracked")

@@ -1,19 +1,59 @@
-"""Quantities of some rows, as dots with bars of a standard deviation over seeds."""
+"""Results of a figure's rows as boxes over settings, as dots, and as a scatter. Torch is not imported here."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from statistics import fmean, median, stdev
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ensembles.analysis.curves import MARKERS
-from ensembles.analysis.series import Drawing, FigureRow, Point, shown, values
+from ensembles.analysis.series import MARKERS, Drawing, FigureRow, Point, points, rows, shown, values
 from ensembles.reports import style
-from ensembles.reports.schema import of_what, quantity
+from ensembles.reports.comparison import Place, name_points
+from ensembles.reports.schema import count, of_what, quantity
+
+LARGEST, SMALLEST = 700, 12  # square points of a scatter's areas
+
+
+def boxes(lines: Sequence[FigureRow], x: str, show: Sequence[str]) -> Drawing:
+    """Draw boxes over settings on axes for each quantity; a dot is the mean over seeds of a combination of the others.
+
+    Args:
+        x: the head whose values stand on the axis.
+        show: keys of results.
+    """
+    found = [
+        point._replace(group=", ".join(f"{head} = {name}" for head, name in line.at.items() if head != x))
+        for line in lines
+        for point in points([line], lambda line: float(line.at[x]), show)
+    ]
+    places = sorted({point.x for point in found})
+    figure = Figure(figsize=(3.3 * len(show), 3.0))
+    said = []
+    for axes, key in zip(figure.subplots(1, len(show), squeeze=False)[0], show, strict=True):
+        means = [[point.mean for point in found if (point.key, point.x) == (key, place)] for place in places]
+        axes.boxplot(
+            means,
+            positions=range(len(places)),
+            widths=0.55,
+            showfliers=False,
+            medianprops={"color": style.VERMILLION, "linewidth": 1.6},
+            boxprops={"color": style.BLUE},
+            whiskerprops={"color": style.BLUE},
+            capprops={"color": style.BLUE},
+        )
+        for i, each in enumerate(means):
+            axes.plot([i] * len(each), each, ".", color=style.BLACK, alpha=0.5, markersize=4)
+        axes.set_xticks(range(len(places)), [f"{place:g}" for place in places])
+        axes.set(xlabel=x.lower(), ylabel=quantity(key).axis)
+        middles = [f"{median(each):.4g} at {place:g}" for place, each in zip(places, means, strict=True)]
+        said.append(f"{quantity(key).axis}, median over {len(means[0])} settings: {', '.join(middles)} {x.lower()}.")
+    return Drawing(figure, rows(found, "", "settings", x), said)
 
 
 def dots(lines: Sequence[FigureRow], show: Sequence[Sequence[str]], printed: Sequence[Mapping] = ()) -> Drawing:
-    """A line for each row of the entry, and beside one another axes for each quantity.
+    """Draw a line for each row, as dots with bars of a standard deviation over seeds, on axes for each quantity.
 
     Args:
         show: for each of the axes the keys of results that it shows, of one unit.
@@ -30,8 +70,9 @@ def dots(lines: Sequence[FigureRow], show: Sequence[Sequence[str]], printed: Seq
     for i, (axes, keys) in enumerate(zip(figure.subplots(1, len(show), squeeze=False)[0], show, strict=True)):
         for j, key in enumerate(keys):
             _series(axes, [point for point in found if point.key == key], j, len(keys))
-        for line, place in zip(lines, range(len(lines)), strict=True):
-            marks = [float(mark[key]) for mark in printed for key in keys if key in mark and _is_of(mark, line)]
+        for place, line in enumerate(lines):
+            of_line = [mark for mark in printed if mark["at"].items() <= dict(line.at).items()]
+            marks = [float(mark[key]) for mark in of_line for key in keys if key in mark]
             axes.plot(marks, [-place] * len(marks), "x", color=style.GREY, zorder=1)
         axes.set_yticks([-place for place in range(len(lines))], [line.name for line in lines] if i == 0 else [])
         axes.set_ylim(0.6 - len(lines), 0.6)
@@ -43,12 +84,8 @@ def dots(lines: Sequence[FigureRow], show: Sequence[Sequence[str]], printed: Seq
     return Drawing(figure, data, _findings(found, show))
 
 
-def _is_of(mark: Mapping, line: FigureRow) -> bool:
-    return all(line.at.get(head) == wanted for head, wanted in mark["at"].items())
-
-
 def _series(axes: Axes, some: Sequence[Point], number: int, of: int) -> None:
-    """One quantity of all rows; several of one unit stand beneath one another in a row."""
+    """Draw one quantity of all rows; several of one unit stand beneath one another in a row."""
     axes.errorbar(
         [point.mean for point in some],
         [point.x + 0.5 * ((of - 1) / 2 - number) / of for point in some],
@@ -62,7 +99,7 @@ def _series(axes: Axes, some: Sequence[Point], number: int, of: int) -> None:
 
 
 def _findings(found: Sequence[Point], show: Sequence[Sequence[str]]) -> list[str]:
-    """What each row has, or of several quantities of one unit the best one."""
+    """Say what each row has, or of several quantities of one unit the best one."""
     said = []
     for keys in show:
         label, better = quantity(keys[0]).axis, quantity(keys[0]).better
@@ -79,10 +116,10 @@ def _findings(found: Sequence[Point], show: Sequence[Sequence[str]]) -> list[str
 
 
 def stochasticity(lines: Sequence[FigureRow], show: Sequence[Sequence[str]], pairs: str) -> Drawing:
-    """The rows' quantities, and whether rows that differ in one thing alone have the same results to the last digit.
+    """Draw `dots`, and say whether rows that differ in one thing alone have the same results to the last digit.
 
     Args:
-        show: as `ensembles.analysis.dots.dots` takes it.
+        show: as `dots` takes it.
         pairs: the head in which the rows of a pair differ.
     """
     alike: dict[tuple, list[FigureRow]] = {}
@@ -99,5 +136,46 @@ def stochasticity(lines: Sequence[FigureRow], show: Sequence[Sequence[str]], pai
 
 
 def _measured(line: FigureRow) -> list[dict]:
-    """The results but for the speeds, which never repeat."""
+    """Keep the results but for the speeds, which never repeat."""
     return [{key: value for key, value in one.items() if not key.startswith("cost/")} for one in line.results]
+
+
+def scatter(lines: Sequence[FigureRow], printed: Sequence[Mapping] = ()) -> Drawing:
+    """Draw a point for each row, its mean over seeds: accuracy against speed, with the parameters as its area.
+
+    Args:
+        printed: numbers of the paper's, for the text beside the figure; no speed is among them.
+    """
+    data = [
+        {
+            "row": line.name,
+            "accuracy (%)": 100 * fmean(one["test/acc"] for one in line.results),
+            "std": 100 * stdev(one["test/acc"] for one in line.results) if len(line.results) > 1 else "",
+            "images a second": fmean(one["cost/images_per_second"] for one in line.results),
+            "parameters": fmean(one["cost/params"] for one in line.results),
+            "seeds": len(line.results),
+        }
+        for line in lines
+    ]
+    said = "; ".join(
+        f"{row['row']} {row['accuracy (%)']:.1f} % at {count(row['images a second'])} images a second with "
+        f"{count(row['parameters'])} parameters"
+        for row in sorted(data, key=lambda row: -row["accuracy (%)"])
+    )
+    figure = Figure(figsize=(7.2, 4.2))
+    axes = figure.subplots()
+    largest = max(row["parameters"] for row in data)
+    places = []
+    for i, row in enumerate(data):
+        area = max(SMALLEST, LARGEST * row["parameters"] / largest)
+        colour = style.SERIES[i % len(style.SERIES)]
+        radius = math.sqrt(area / math.pi)
+        place = Place(row["images a second"], row["accuracy (%)"], 0, row["row"], colour, radius)
+        axes.scatter(*place[:2], s=area, color=colour, alpha=0.55, edgecolor="white")
+        places.append(place)
+    axes.margins(0.12)
+    style.logarithmic(axes)
+    axes.set(xlabel="images a second in inference", ylabel="test accuracy (%)")
+    axes.set_title(f"area: parameters, the largest {count(largest)}", loc="left")
+    name_points(axes, places)
+    return Drawing(figure, data, [f"{said}."])

@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from ensembles.reports.schema import quantity, scaled
 from ensembles.runs import Run
 
+MARKERS = "osD^vPX"
+
 
 @dataclass(frozen=True)
 class FigureRow:
@@ -70,7 +72,7 @@ class Point(NamedTuple):
         return statistics.stdev(self.values) if len(self.values) > 1 else 0.0
 
     def record(self) -> dict:
-        """For the CSV, as drawn."""
+        """Write it for the CSV, as drawn."""
         return {
             "result": self.key,
             "unit": quantity(self.key).axis,
@@ -81,7 +83,7 @@ class Point(NamedTuple):
 
 
 def values(line: FigureRow, key: str) -> tuple[float, ...]:
-    """A line's numbers as drawn, one for each seed that has it."""
+    """Find a line's numbers as drawn, one for each seed that has it."""
     return tuple(number for results in line.results if (number := scaled(results, key)) is not None)
 
 
@@ -92,7 +94,7 @@ def points(
     panel: str = "",
     group: str = "",
 ) -> list[Point]:
-    """All points, in the order of their panels, groups and places.
+    """Find all points, in the order of their panels, groups and places.
 
     Args:
         place: a line's place on the axis.
@@ -109,7 +111,7 @@ def points(
 
 
 def rows(points: Iterable[Point], panel: str, group: str, x: str) -> list[dict]:
-    """For the CSV."""
+    """Write points as rows of the CSV."""
     heads = {name: of for name, of in ((panel, "panel"), (group, "group")) if name}
     return [
         {**{name: getattr(point, of) for name, of in heads.items()}, x: point.x, **point.record()} for point in points
@@ -117,7 +119,7 @@ def rows(points: Iterable[Point], panel: str, group: str, x: str) -> list[dict]:
 
 
 def named(head: str, name: str) -> str:
-    """A name in a legend or a sentence: M = 3, but CIFAR-10."""
+    """Write a name in a legend or a sentence: M = 3, but CIFAR-10."""
     try:
         float(name)
     except ValueError:
@@ -126,7 +128,7 @@ def named(head: str, name: str) -> str:
 
 
 def shown(point: Point) -> str:
-    """Such as 93.2 ± 0.1."""
+    """Write a point's mean, such as 93.2 ± 0.1."""
     digits = quantity(point.key).digits
     spread = f" ± {point.std:.{digits}f}" if len(point.values) > 1 else ""
     return f"{point.mean:.{digits}f}{spread}"

@@ -18,6 +18,11 @@ from ensembles.runs import Run
 TEST_ALONE = {"ood_sets": [], "shift_sets": [], "ood": None, "shift": None, "corrupted": None}
 
 
+def tested(run: Run) -> Path:
+    """Find the checkpoint that was tested."""
+    return run.best if run.config["test_on"] == "best" and run.best.exists() else run.last
+
+
 class Trained:
     """A finished run, on a GPU if there is one and the run may use it.
 
@@ -35,8 +40,7 @@ class Trained:
     @cached_property
     def ensemble(self) -> Ensemble:
         """As it was tested, in evaluation mode."""
-        best = self.run.config["test_on"] == "best" and self.run.best.exists()
-        return self.at(self.run.best if best else self.run.last)
+        return self.at(tested(self.run))
 
     @property
     def epochs(self) -> dict[int, Path]:
@@ -51,7 +55,7 @@ class Trained:
         return kept
 
     def at(self, checkpoint: Path) -> Ensemble:
-        """The ensemble of one of the run's checkpoints, in evaluation mode."""
+        """Load the ensemble of one of the run's checkpoints, in evaluation mode."""
         about = build.description(self._config, self._data)
         if "pretrained" in about["model"]:
             about["model"]["pretrained"] = False  # all weights are in the checkpoint
@@ -60,7 +64,7 @@ class Trained:
         return method.ensemble.eval().to(self._device)
 
     def test(self, count: int | None) -> tuple[Tensor, Tensor]:
-        """A fixed stratified subset of the test set in a fixed random order, the whole set where it has fewer.
+        """Take a fixed stratified subset of the test set in a fixed random order, the whole set where it has fewer.
 
         Returns:
             normalised images (N, C, H, W) where the ensemble is, and labels (N,) on the CPU.

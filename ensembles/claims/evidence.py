@@ -13,13 +13,15 @@ import numpy as np
 from scipy import stats
 
 from ensembles.claims.schema import CIFAR10, COST, COUNTED, TIMED, Evidence, Quantity, is_row
+from ensembles.cli.overrides import check
 from ensembles.errors import UserError, reason
 from ensembles.papers.scales import SMALL
 from ensembles.reports.collected import CollectedRun, collected_runs
 from ensembles.reports.paper_result import FULL
 from ensembles.reports.per_image import images_file, load_per_image
+from ensembles.reproduction.running import runs_of
 from ensembles.studies import bootstrap
-from ensembles.studies.collection import TIMES_FILE
+from ensembles.studies.collection import read_times
 
 LEVEL = 0.95  # of intervals: one-sided tests at 2.5 %
 POWER = 0.8
@@ -48,14 +50,14 @@ class Estimate:
 
     @classmethod
     def of(cls, by_seed: Mapping[int, float], images: Mapping[int, np.ndarray] | None = None) -> "Estimate":
-        """From a number for each seed."""
+        """Make one from a number for each seed."""
         values = list(by_seed.values())
         variance = statistics.variance(values) if len(values) > 1 else math.nan
         return cls(statistics.fmean(values), ((variance, len(values)),), dict(by_seed), images)
 
     @property
     def is_single(self) -> bool:
-        """Whether a sample of one seed is in it, of which no spread is known."""
+        """Say whether a sample of one seed is in it, of which no spread is known."""
         return any(n < 2 for _, n in self.parts)
 
     def times(self, factor: float) -> "Estimate":
@@ -65,8 +67,8 @@ class Estimate:
         return Estimate(factor * self.mean, tuple((factor**2 * v, n) for v, n in self.parts), by_seed, images)
 
     def minus(self, other: "Estimate", paired: bool = False) -> "Estimate":
-        """The difference: image by image and seed by seed where both have images, else seed by seed if ``paired``, else
-        of independent samples, as in Welch's test."""
+        """Subtract: image by image and seed by seed where both have images, else seed by seed if ``paired``, else as
+        independent samples, as in Welch's test."""
         if self.images and other.images and (both := sorted(self.images.keys() & other.images.keys())):
             images = {seed: self.images[seed] - other.images[seed] for seed in both}
             return Estimate.of({seed: float(of.mean()) for seed, of in images.items()}, images)
@@ -77,8 +79,8 @@ class Estimate:
         return Estimate(self.mean - other.mean, self.parts + other.parts)
 
     def interval(self) -> tuple[float, float]:
-        """A confidence interval by the bootstrap over images and seeds, or by the t distribution; everything where a
-        spread is not known."""
+        """Find a confidence interval by the bootstrap over images and seeds, or by the t distribution; it is everything
+        where a spread is not known."""
         if self.is_single:
             return -math.inf, math.inf
         if self.images:
@@ -89,7 +91,7 @@ class Estimate:
         return self.mean - half, self.mean + half
 
     def seeds_to_tell(self, distance: float) -> int | None:
-        """How many seeds of each sample would tell a difference of ``distance`` from none, at the measured spread.
+        """Count the seeds of each sample that would tell a difference of ``distance`` at the measured spread.
 
         Returns:
             the number that does it with a probability of `POWER`, more than there are; None where no spread is known
@@ -114,13 +116,13 @@ class Estimate:
 
     @cached_property
     def _error_of_images(self) -> float:
-        """The standard error that the choice of test images leaves, however many seeds there are."""
+        """Find the standard error that the choice of test images leaves, however many seeds there are."""
         of = np.stack(list(self.images.values()))
         return math.sqrt(max(0.0, of.mean(0).var() - of.var(0, ddof=1).mean() / len(of)) / of.shape[1])
 
 
 def _error(parts: Sequence[tuple[float, int]]) -> tuple[float, float]:
-    """The standard error of a sum of independent means and its degrees of freedom, by Welch and Satterthwaite."""
+    """Find the standard error of a sum of independent means and its degrees of freedom, by Welch and Satterthwaite."""
     squares = [v / n for v, n in parts]
     total = sum(squares)
     if not total:
@@ -129,7 +131,7 @@ def _error(parts: Sequence[tuple[float, int]]) -> tuple[float, float]:
 
 
 def mean_of(estimates: Sequence[Estimate]) -> Estimate:
-    """Of several rows, seed by seed over the seeds that all have."""
+    """Average several rows, seed by seed over the seeds that all have."""
     if len(estimates) == 1:
         return estimates[0]
     common = set.intersection(*(set(one.by_seed or {}) for one in estimates))
@@ -160,7 +162,7 @@ class Source:
     places: Mapping[tuple[str, int], Path] = field(default_factory=dict)
 
     def estimate(self, wanted: Quantity) -> Estimate:
-        """The number that is wanted, with its spread over seeds.
+        """Find the number that is wanted, with its spread over seeds.
 
         Raises:
             Missing: it is not there.
@@ -174,7 +176,7 @@ class Source:
         if wanted.number is not None:
             return Estimate(wanted.number)
         if wanted.config is not None:
-            return Estimate(counted(wanted.config, wanted.metric))
+            return Estimate(counted(wanted.config)[wanted.metric])
         if wanted.row is not None:
             return self._over_seeds(wanted)
         if wanted.where is not None:
@@ -215,12 +217,12 @@ class Source:
 
 
 def _same(found: object, wanted: str | float) -> bool:
-    """Whether they are alike, as a figure's data may hold a setting as text."""
+    """Say whether they are alike, as a figure's data may hold a setting as text."""
     return found == wanted or str(found) == str(wanted)
 
 
 def _numbers(seeds: Mapping[int, Mapping], wanted: Quantity) -> dict[int, float]:
-    """The metric for each seed that has it."""
+    """Find the metric for each seed that has it."""
     found = {}
     for seed, results in seeds.items():
         pattern = re.compile(re.escape(wanted.metric).replace(r"\*", "[^/]+"))
@@ -237,7 +239,7 @@ def _of_images(folder: Path, row: str, seed: int) -> dict[str, np.ndarray]:
 
 
 def sources(evidence: Evidence, folders: Sequence[Path]) -> Iterator[Source]:
-    """The results that are there, at each scale."""
+    """Find the results that are there, at each scale."""
     if evidence.source == COST:
         yield Source(COUNTING, "the paper's networks, counted", {})
     elif evidence.source == CIFAR10:
@@ -251,7 +253,7 @@ def sources(evidence: Evidence, folders: Sequence[Path]) -> Iterator[Source]:
 
 
 def study_runs(folders: Sequence[Path]) -> dict[str, dict[int, CollectedRun]]:
-    """The runs that the folders' studies of CIFAR-10 have collected, by row and seed; the first of two alike."""
+    """Read the runs that the folders' studies of CIFAR-10 have collected, by row and seed; the first of two alike."""
     found: dict[str, dict[int, CollectedRun]] = {}
     for folder in folders:
         for row, runs in collected_runs(folder / CIFAR10).items():
@@ -260,34 +262,26 @@ def study_runs(folders: Sequence[Path]) -> dict[str, dict[int, CollectedRun]]:
 
 
 def _study(folders: Sequence[Path]) -> Iterator[Source]:
+    """Read the studies of CIFAR-10; times, which have no seeds, are of each seed of a row, or of one."""
     rows = {row: {seed: run.results for seed, run in of.items()} for row, of in study_runs(folders).items()}
-    for row, times in _times(folders).items():
-        rows[row] = {seed: {**results, **times} for seed, results in rows.get(row, {0: {}}).items()}
-    places: dict[tuple[str, int], Path] = {}
-    for place in (folder / CIFAR10 for folder in folders):
-        for row, runs in rows.items():
-            for seed in runs:
-                if images_file(place, row, seed).is_file():
-                    places.setdefault((row, seed), place)
+    places = [folder / CIFAR10 for folder in folders]
+    times = {row: of for place in reversed(places) for row, of in read_times(place).items()}
+    for row, of in times.items():
+        timed = {f"times/{work}": ratio for work, ratio in of.items()}
+        rows[row] = {seed: {**results, **timed} for seed, results in rows.get(row, {0: {}}).items()}
+    images = {
+        (row, seed): place
+        for place in reversed(places)
+        for row, runs in rows.items()
+        for seed in runs
+        if images_file(place, row, seed).is_file()
+    }
     if rows:
-        yield Source(OURS, "all of CIFAR-10 with a small network", rows, places=places)
-
-
-def _times(folders: Sequence[Path]) -> dict[str, dict[str, float]]:
-    """By row what a study's times.json says, as metrics."""
-    found: dict[str, dict[str, float]] = {}
-    for path in (folder / CIFAR10 / TIMES_FILE for folder in folders):
-        if path.is_file():
-            try:
-                rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
-                found = {row: {f"times/{work}": float(x) for work, x in of.items()} for row, of in rows.items()} | found
-            except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-                raise UserError(f"{path} cannot be read ({reason(error)}): time the rows again.") from error
-    return found
+        yield Source(OURS, "all of CIFAR-10 with a small network", rows, places=images)
 
 
 def _written(path: Path) -> Source:
-    """A table or figure as scripts/reproduce.py writes it.
+    """Read a table or figure as scripts/reproduce.py writes it.
 
     Raises:
         UserError: a damaged file.
@@ -306,27 +300,13 @@ def _written(path: Path) -> Source:
 
 
 @cache
-def counted(overrides: tuple[str, ...], metric: str) -> float:
-    """What the network of a configuration costs, without training.
-
-    Args:
-        metric: one of `COUNTED`.
+def counted(overrides: tuple[str, ...]) -> Mapping[str, float]:
+    """Count what the network of a configuration costs, without training: the metrics `COUNTED`.
 
     Raises:
         UserError: overrides that cannot work.
     """
-    from ensembles import cost  # with torch, which takes seconds to import
-    from ensembles.cli.composing import checked
-    from ensembles.cli.overrides import check, combinations
-    from ensembles.cost import networks
+    from ensembles.cost import describe  # with torch, which takes seconds to import
 
     check(list(overrides))
-    ((_, config),) = combinations(list(overrides))
-    del config.hydra
-    _, ensemble, backbone = networks(checked(config))
-    if metric == "cost/params":
-        return cost.parameters(ensemble)
-    if metric == "cost/member_params":
-        return cost.parameters(ensemble.member(0))
-    mult_adds = cost.multiply_adds(ensemble, ensemble.input_shape)
-    return mult_adds if metric == "cost/mult_adds" else mult_adds / cost.multiply_adds(backbone, ensemble.input_shape)
+    return describe(runs_of(list(overrides))[0].config).costs

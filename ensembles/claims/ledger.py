@@ -1,6 +1,7 @@
 """The ledger of the papers' claims: the verdict on each, by what, and the commands that would decide the others."""
 
 import json
+import math
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,16 +10,14 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from ensembles.claims.evidence import OURS, study_runs
-from ensembles.claims.schema import CIFAR10, COST, TIMED, Claim, Claims, Evidence, is_row, table
-from ensembles.claims.verdicts import FAILS, HOLDS, OUTCOMES, UNDECIDED, UNTESTED, Judged, judge, told
+from ensembles.claims.evidence import OURS, Estimate, Missing, Source, sources, study_runs
+from ensembles.claims.schema import CIFAR10, COST, TIMED, Claim, Claims, Comparison, Evidence, Quantity, is_row, table
 from ensembles.errors import UserError
-from ensembles.papers import Table
 from ensembles.papers.scales import STUDY
 from ensembles.reports.collected import CollectedRun
-from ensembles.reproduction import work
-from ensembles.reproduction.work import ASSUMED, GPU, duration, needs
+from ensembles.reproduction.work import GPU, duration, hours, needs
 
+HOLDS, FAILS, UNDECIDED, UNTESTED = OUTCOMES = ("holds", "does not hold", "undecided", "not tested")
 GPU_HOURS = 0.2  # from which on a CPU takes days
 LEDGER = "claims.json"
 MOST = 8  # rows that a command names
@@ -41,6 +40,131 @@ Written by `python scripts/claims.py`; the claims and what decides each stand in
   first line is what counts. Where it is not decided, the commands are of both settings, with hours on {gpu} at an
   assumed {speed:,.0f} G multiply-adds a second, and on the CPUs on which the study's runs were made.
 """
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The verdict on a comparison, or on several together.
+
+    Attributes:
+        outcome: one of `OUTCOMES`.
+        why: the numbers, or what is missing.
+        scale, group: in which setting.
+        seeds: of each row, that would decide what is undecided; None where that is not known.
+    """
+
+    outcome: str
+    why: str
+    scale: str = ""
+    seeds: int | None = None
+    group: str = ""
+
+    @property
+    def sentence(self) -> str:
+        text = f"{self.outcome}: {self.why}"
+        if self.outcome != UNDECIDED:
+            return text
+        if self.seeds:
+            return f"{text}; {self.seeds} seeds a row would decide it"
+        if "one seed" in self.why:
+            return f"{text}; at least a second seed is needed to say how many would decide it"
+        return f"{text}; more than 100 seeds a row would be needed"
+
+
+def judge(claim: Claim, folders: Sequence[Path]) -> list[Judged]:
+    """Judge a claim in each setting with results, the one that counts first: a decided one before others, and of those
+    the one that comes first in the claim's file."""
+    found = [_on(evidence, source) for evidence in claim.evidence for source in sources(evidence, folders)]
+    ranks = {HOLDS: 0, FAILS: 0, UNDECIDED: 1, UNTESTED: 2}
+    return sorted(found, key=lambda one: ranks[one.outcome])
+
+
+def _on(evidence: Evidence, source: Source) -> Judged:
+    """Judge one piece of evidence: all of its tests must hold, and one that fails is enough to fail."""
+    judged = []
+    for test in evidence.tests:
+        try:
+            judged.append(compare(test, source.estimate(test.of), source.estimate(test.than)))
+        except Missing as missing:
+            judged.append(Judged(UNTESTED, str(missing)))
+    outcomes = {one.outcome for one in judged}
+    outcome = next(one for one in (FAILS, UNTESTED, UNDECIDED, HOLDS) if one in outcomes)
+    those = [one for one in judged if one.outcome == outcome]
+    needed = [one.seeds for one in those]
+    why = "; ".join(dict.fromkeys(one.why for one in those))
+    return Judged(outcome, why, source.scale, None if None in needed else max(needed), source.group)
+
+
+def compare(test: Comparison, of: Estimate, than: Estimate) -> Judged:
+    """Judge a comparison, by the interval of the difference.
+
+    A difference holds if the interval is on the right side of zero, and fails if it leaves out all differences of
+    interest; "no worse" and "equal" hold if it leaves out those of interest, and fail if it has no others.
+    """
+    delta = test.delta(than.mean)
+    difference = of.minus(than, paired=test.of.row is not None and test.of.row == test.than.row)
+    d = difference.times(-1 if test.expect in ("lower", "at_most") else 1)
+    low, high = d.interval()
+    if test.expect == "equal":
+        holds, fails = -delta <= low and high <= delta, low > delta or high < -delta
+        distance = abs(delta - abs(d.mean))
+    elif test.expect in ("higher", "lower"):
+        fails = high < delta
+        holds = low > 0 and not fails
+        distance = max(abs(d.mean), abs(d.mean - delta))
+    else:
+        holds, fails = low >= -delta, high < -delta
+        distance = abs(d.mean + delta)
+    outcome = HOLDS if holds else FAILS if fails else UNDECIDED
+    seeds = difference.seeds_to_tell(distance) if outcome == UNDECIDED else None
+    metric = test.of.metric or test.of.value
+    expected = f"{test.expect.replace('_', ' ')} {'by' if test.expect in ('higher', 'lower') else 'within'}"
+    why = (
+        f"{f'{metric}: ' if metric else ''}{_name(test.of)} {_number(of.mean)}, {_name(test.than)} "
+        f"{_number(than.mean)}, difference {_signed(difference.mean)}{_spread(difference)}, expected {expected} "
+        f"{_number(delta)}"
+    )
+    return Judged(outcome, why, seeds=seeds)
+
+
+def _spread(difference: Estimate) -> str:
+    """Write a difference's interval, and over what it is."""
+    low, high = difference.interval()
+    if not difference.parts:
+        return ""
+    if math.isinf(low):
+        return " (one seed, so no interval)"
+    counts = " and ".join(map(str, sorted({n for _, n in difference.parts})))
+    images = f" and {len(next(iter(difference.images.values()))):,} images" if difference.images else ""
+    return f" [{_signed(low)}, {_signed(high)}] over {counts} seeds{images}"
+
+
+def _name(wanted: Quantity) -> str:
+    """Say what a number is of, in short."""
+    if wanted.number is not None:
+        return "the stated"
+    if wanted.called is not None:
+        said = wanted.called
+    elif wanted.where is not None:
+        said = ", ".join(f"{key} = {value}" for key, value in wanted.where.items())
+    elif wanted.config is not None:
+        said = " ".join(word.removeprefix("method=").removeprefix("model=") for word in wanted.config)
+    else:
+        said = str(wanted.row)
+    said += " (best)" if wanted.take == "max" else ""
+    said = f"({said} less {_name(wanted.less)})" if wanted.less else said
+    return f"{_number(wanted.times)} x {said}" if wanted.times != 1 else said
+
+
+def _number(value: float) -> str:
+    """Write a number with four digits, or all of a count."""
+    if value == int(value) and abs(value) >= 1000:
+        return f"{int(value):,}"
+    return f"{value:.4g}" if abs(value) < 1e6 else f"{value:,.0f}"
+
+
+def _signed(value: float) -> str:
+    return f"{'-' if value < 0 else '+'}{_number(abs(float(f'{value:.3g}')))}"
 
 
 @dataclass(frozen=True)
@@ -68,12 +192,12 @@ class Entry:
     @classmethod
     def of(cls, claim: Claim, verdicts: Sequence[Judged], runs: Mapping[str, Mapping[int, CollectedRun]]) -> "Entry":
         first = verdicts[0] if verdicts else Judged(UNTESTED, "")
-        by = [(one.scale, told(one)) for one in verdicts if one.outcome != UNTESTED]
+        by = [(one.scale, one.sentence) for one in verdicts if one.outcome != UNTESTED]
         commands = []
         if first.outcome not in (HOLDS, FAILS):
             if first.outcome == UNTESTED and first.why:
                 by.append((first.scale, first.why))
-            commands = list(filter(None, [command(claim), study_command(claim, verdicts, runs)]))
+            commands = list(filter(None, [_paper_command(claim), _study_command(claim, verdicts, runs)]))
             if all(evidence.source not in (CIFAR10, COST) for evidence in claim.evidence):
                 commands = [f"{STUDY.as_posix()} cannot decide it: {commands[0]}"]
         said, checked = (" ".join(text.split()) for text in (claim.claim, claim.checked or ""))
@@ -101,7 +225,7 @@ def ledger(claims: Mapping[str, Claims], folders: Sequence[Path]) -> Ledger:
 
 
 def as_json(found: Ledger) -> str:
-    """The ledger as plain data, for a page."""
+    """Write the ledger as plain data, for a page."""
     return json.dumps({paper: asdict(of) for paper, of in found.items()}, indent=1, ensure_ascii=False) + "\n"
 
 
@@ -117,14 +241,14 @@ def load_ledger(path: Path) -> Ledger:
         raise UserError(f"{path} is no ledger: python scripts/claims.py writes it anew.") from error
 
 
-def study_command(claim: Claim, verdicts: Sequence[Judged], runs: Mapping[str, Mapping[int, CollectedRun]]) -> str:
-    """What measures the claim with the small network on CIFAR-10, how long that takes, and on what."""
+def _study_command(claim: Claim, verdicts: Sequence[Judged], runs: Mapping[str, Mapping[int, CollectedRun]]) -> str:
+    """Say what measures the claim with the small network on CIFAR-10, how long that takes, and on what."""
     evidence = [one for one in claim.evidence if one.source == CIFAR10]
     if not evidence:
         return ""
     if all(test.of.metric in TIMED for one in evidence for test in one.tests):
         return f"`python scripts/study.py {STUDY.as_posix()} --times 15` (minutes of a quiet CPU)"
-    rows = list(dict.fromkeys(row for one in evidence for row in rows_of(one)))
+    rows = list(dict.fromkeys(row for one in evidence for row in one.rows))
     undecided = [one for one in verdicts if one.group == OURS and one.outcome == UNDECIDED]
     if undecided and undecided[0].seeds is None and "one seed" not in undecided[0].why:
         return ""
@@ -138,86 +262,50 @@ def study_command(claim: Claim, verdicts: Sequence[Judged], runs: Mapping[str, M
     return f"`{words}` ({duration(sum(lacking) / 3600)} of a CPU; needs cifar10)"
 
 
-def command(claim: Claim) -> str:
-    """What measures the claim in the paper's setting, how long that takes, and on what."""
+def _paper_command(claim: Claim) -> str:
+    """Say what measures the claim in the paper's setting, how long that takes, and on what."""
     for evidence in claim.evidence:
         if evidence.source in (CIFAR10, COST):
             continue
-        wanted = rows_of(evidence)
         of = table(evidence.source)
-        rows = [row for row in of.rows if any(is_row(name, row.name) for name in wanted)]
+        rows = [row for row in of.rows if any(is_row(name, row.name) for name in evidence.rows)]
         if not rows or len(rows) > MOST:
             rows = list(of.rows)
         only = [f"--only {row.number}" for row in rows] if len(rows) < len(of.rows) else []
         words = " ".join([f"python scripts/reproduce.py {of.name}", *only])
         if not of.rows:
             return f"`{words}` (minutes on a CPU)"
-        hours = _hours(of, {row.number for row in rows})
-        machine = "a CPU" if hours is not None and hours < GPU_HOURS else "a GPU"
-        data = ", ".join(needs(replace(of, rows=tuple(rows))))
-        return f"`{words}` ({duration(hours)} of a GPU; needs {machine}, {data})"
+        chosen = replace(of, rows=tuple(rows))
+        time = hours(chosen, of.seeds, GPU)
+        machine = "a CPU" if time is not None and time < GPU_HOURS else "a GPU"
+        return f"`{words}` ({duration(time)} of a GPU; needs {machine}, {', '.join(needs(chosen))})"
     return ""
 
 
-def rows_of(evidence: Evidence) -> list[str]:
-    """The rows and patterns that the evidence names."""
-    parts = (part for test in evidence.tests for part in (*test.of.parts(), *test.than.parts()))
-    return list(dict.fromkeys(part.row for part in parts if part.row))
-
-
-def _hours(of: Table, rows: set[int]) -> float | None:
-    """Of these rows with all their seeds, on the assumed GPU."""
-    found = work.counts().get(of.slug, [])
-    if len(found) != len(of.rows):
-        return None
-    chosen = [one for row, one in zip(of.rows, found, strict=True) if row.number in rows]
-    return of.seeds * sum(one.hours(ASSUMED) for one in chosen)
-
-
-def counts(entries: Iterable[Entry]) -> str:
-    """The number of each outcome, as the cells of a table."""
+def counts(entries: Iterable[Entry]) -> list[str]:
+    """Count each outcome."""
     found = Counter(entry.outcome for entry in entries)
-    return " | ".join(str(found[outcome]) for outcome in OUTCOMES)
-
-
-def decided(entries: Iterable[Entry]) -> str:
-    """By what the decided ones are decided, in a sentence."""
-    found = Counter(entry.group for entry in entries if entry.outcome in (HOLDS, FAILS))
-    return (
-        f"Decided by {', '.join(f'{group}: {n}' for group, n in found.most_common())}." if found else "None is decided."
-    )
+    return [str(found[outcome]) for outcome in OUTCOMES]
 
 
 def markdown(found: Ledger) -> str:
-    """The ledger as a page."""
-    lines = ["# Which of the papers' claims hold", ""]
-    lines += [f"| | claims | {' | '.join(OUTCOMES)} |", "| --- | ---: | ---: | ---: | ---: | ---: |"]
+    """Write the ledger as a page."""
     everything = [entry for of in found.values() for entry in of.entries]
+    lines = ["# Which of the papers' claims hold", "", f"| | claims | {' | '.join(OUTCOMES)} |"]
+    lines.append(f"| --- |{' ---: |' * (1 + len(OUTCOMES))}")
     for paper, entries in {**{paper: of.entries for paper, of in found.items()}, "all": everything}.items():
-        lines.append(f"| {paper} | {len(entries)} | {counts(entries)} |")
-    lines += ["", decided(everything), "", rules()]
+        lines.append(f"| {paper} | {len(entries)} | {' | '.join(counts(entries))} |")
+    by = Counter(entry.group for entry in everything if entry.outcome in (HOLDS, FAILS))
+    groups = ", ".join(f"{group}: {n}" for group, n in by.most_common())
+    rules = RULES.format(gpu=GPU.machine, speed=GPU.multiply_adds / 1e9, study=STUDY.as_posix())
+    lines += ["", f"Decided by {groups}." if by else "None is decided.", "", rules]
     for paper, of in found.items():
         lines += [f"## {paper}", "", of.cites, "", "| claim | where | verdict | by |", "| --- | --- | --- | --- |"]
-        lines += [_row(entry) for entry in of.entries]
-        checked = [entry for entry in of.entries if entry.checked and entry.outcome == FAILS]
-        if checked:
-            lines += ["", "What was checked of those that do not hold:", ""]
-            lines += [f"- **{entry.id}**: {entry.checked}" for entry in checked]
-        lines.append("")
+        for entry in of.entries:
+            said = [f"*{scale}*: {said}" if scale else said for scale, said in entry.by]
+            said = "<br>".join(filter(None, [*said, " or ".join(entry.commands)]))
+            cells = (f"**{entry.id}**: {entry.claim}", entry.where, entry.outcome, said)
+            lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+        checked = [f"- **{one.id}**: {one.checked}" for one in of.entries if one.checked and one.outcome == FAILS]
+        lines += [*(["", "What was checked of those that do not hold:", ""] if checked else []), *checked, ""]
     return "\n".join(lines).rstrip() + "\n"
-
-
-def rules() -> str:
-    """How claims are judged, as the items of a list."""
-    return RULES.format(gpu=GPU, speed=ASSUMED.multiply_adds / 1e9, study=STUDY.as_posix())
-
-
-def _row(entry: Entry) -> str:
-    by = [f"*{scale}*: {said}" if scale else said for scale, said in entry.by]
-    cells = [
-        f"**{entry.id}**: {entry.claim}",
-        entry.where,
-        entry.outcome,
-        "<br>".join([*by, *filter(None, [" or ".join(entry.commands)])]),
-    ]
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"

@@ -27,11 +27,11 @@ TIMED = ("times/train", "times/predict")  # of a study's times.json: in the sing
 COUNTED = ("cost/params", "cost/member_params", "cost/mult_adds", "cost/forward_passes")  # the same for every seed
 
 
-class Strict(BaseModel):
+class ClaimPart(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Quantity(Strict):
+class Quantity(ClaimPart):
     """A number to be compared; one of ``row``, ``where``, ``finding``, ``config`` and ``number`` says whose.
 
     Attributes:
@@ -100,7 +100,7 @@ def _margin(value: object) -> object:
     return value
 
 
-class Comparison(Strict):
+class Comparison(ClaimPart):
     """A comparison that a claim implies.
 
     Attributes:
@@ -127,7 +127,7 @@ class Comparison(Strict):
         }
 
     def delta(self, than: float) -> float:
-        """The margin as a number."""
+        """Find the margin as a number."""
         return -self.margin * abs(than) if self.margin < 0 else self.margin
 
 
@@ -143,7 +143,7 @@ def _quantity(value: object, metric: object) -> object:
     return {"metric": metric, **value} if {"row", "config"} & value.keys() else value
 
 
-class Evidence(Strict):
+class Evidence(ClaimPart):
     """Results that a claim is judged on, and what they must show.
 
     Attributes:
@@ -156,8 +156,18 @@ class Evidence(Strict):
     tests: Annotated[tuple[Comparison, ...], Field(min_length=1)]
     any_scale: bool = False
 
+    @property
+    def parts(self) -> list[Quantity]:
+        """All quantities that it names."""
+        return [part for test in self.tests for part in (*test.of.parts(), *test.than.parts())]
 
-class Claim(Strict):
+    @property
+    def rows(self) -> list[str]:
+        """The rows and patterns that it names."""
+        return list(dict.fromkeys(part.row for part in self.parts if part.row))
+
+
+class Claim(ClaimPart):
     """A testable statement.
 
     Attributes:
@@ -175,7 +185,7 @@ class Claim(Strict):
     checked: str | None = None
 
 
-class Claims(Strict):
+class Claims(ClaimPart):
     """A paper's claims.
 
     Attributes:
@@ -213,35 +223,30 @@ def load(paper: str, root: Path = papers.HOME) -> Claims:
 
 
 def all_claims(root: Path = papers.HOME) -> dict[str, Claims]:
-    """The papers' claims, by the papers' names."""
+    """Read all papers' claims, by the papers' names."""
     return {path.parent.name: load(path.parent.name, root) for path in sorted(root.glob(f"*/{papers.CLAIMS}"))}
 
 
 def _sentence(error: ValidationError, value: object) -> str:
-    """The first thing that is wrong, and where."""
+    """Say what is wrong first, and where."""
     first = error.errors()[0]
     where, here = "", value
     for step in first["loc"]:
-        here = (
-            here[step]
-            if isinstance(here, list) and isinstance(step, int) and step < len(here)
-            else (here.get(step) if isinstance(here, dict) else None)
-        )
+        try:
+            here = here[step]
+        except (LookupError, TypeError):
+            here = None
         if isinstance(step, int):
-            name = here.get("id") if isinstance(here, dict) else None
-            where += f" {name or step + 1}"
+            where += f" {(here.get('id') if isinstance(here, dict) else None) or step + 1}"
         else:
             where += f", {step.removesuffix('s') if isinstance(here, list) else step}"
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        message = "there is no such key"
-    elif first["type"] == "missing":
-        message = "it is missing"
+    known = {"extra_forbidden": "there is no such key", "missing": "it is missing"}
+    message = known.get(first["type"]) or first["msg"].removeprefix("Value error, ")
     return f"{where}: {message[0].lower()}{message[1:].rstrip('.')}"
 
 
 def _wrong(evidence: Evidence) -> str | None:
-    """What the evidence names that is not there, or that cannot be on what it is on."""
+    """Say what the evidence names that is not there, or that its source cannot have."""
     of_figure = False
     if evidence.source == CIFAR10:
         kinds, rows = ("row", "number"), ROWS
@@ -256,21 +261,20 @@ def _wrong(evidence: Evidence) -> str | None:
         return f"there is no such table or figure: there are {CIFAR10}, {COST}, {', '.join(papers.names())}"
     if evidence.any_scale and not of_figure:
         return "any_scale is for figures: tables at small scale have the runs of cifar10"
-    for test in evidence.tests:
-        for part in [*test.of.parts(), *test.than.parts()]:
-            if part.kind not in kinds:
-                return f"it has a {part.kind}, but can have {', '.join(kinds)}"
-            if part.row is not None and not any(is_row(part.row, row) for row in rows):
-                return f"there is no row {part.row!r}: there are {'; '.join(rows)}"
+    for part in evidence.parts:
+        if part.kind not in kinds:
+            return f"it has a {part.kind}, but can have {', '.join(kinds)}"
+        if part.row is not None and not any(is_row(part.row, row) for row in rows):
+            return f"there is no row {part.row!r}: there are {'; '.join(rows)}"
     return None
 
 
 @cache
 def table(name: str) -> papers.Table:
-    """A table or figure, read once."""
+    """Read a table or figure, once."""
     return papers.load(name)
 
 
 def is_row(wanted: str, name: str) -> bool:
-    """Whether a row's name is the one, or one of those that a pattern with * stands for."""
+    """Say whether a row's name is the one, or one of those that a pattern with * stands for."""
     return wanted == name or ("*" in wanted and fnmatchcase(name, wanted))

@@ -11,9 +11,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from ensembles.claims.ledger import as_json, counts, ledger, markdown
+from ensembles.claims.ledger import OUTCOMES, as_json, counts, ledger, markdown
 from ensembles.claims.schema import all_claims
-from ensembles.claims.verdicts import OUTCOMES
 from ensembles.cli import program
 from ensembles.errors import UserError, complain
 from ensembles.files import write_text
@@ -44,7 +43,7 @@ def main() -> None:
     for head in ("", *OUTCOMES):
         table.add_column(head, justify="right" if head else "left")
     for paper, of in found.items():
-        table.add_row(paper, *counts(of.entries).split(" | "))
+        table.add_row(paper, *counts(of.entries))
     console = Console(soft_wrap=True)
     console.print(table)
     console.print(f"\nEach claim with its numbers: {out}", soft_wrap=True)

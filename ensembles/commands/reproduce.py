@@ -19,10 +19,9 @@ from ensembles.cli import program
 from ensembles.errors import UserError, complain
 from ensembles.papers import Table
 from ensembles.papers.scales import NAMES, SMALL, STUDY, Scale, scale
-from ensembles.reports.paper_result import FULL
-from ensembles.reproduction import running, small, work
+from ensembles.reproduction import running, work
 from ensembles.reproduction.measured import fill
-from ensembles.reproduction.running import Planned, custom_settings, is_wanted, plan
+from ensembles.reproduction.running import Planned, StudyRuns, custom_settings, is_wanted, plan
 
 
 @program()
@@ -58,7 +57,6 @@ def parse() -> argparse.Namespace:
         help="<paper>/<table or figure>, <paper> or all; a run's overrides (<name>-own.* if they change it)",
     )
     parser.add_argument("--list", action="store_true", help="show all tables and figures, and what each needs")
-    parser.add_argument("--measure", action="store_true", help="with --list: count the work and time this machine anew")
     parser.add_argument("--dry-run", action="store_true", help="show the commands that would run")
     parser.add_argument("--no-run", action="store_true", help="run nothing: show what has been measured already")
     parser.add_argument(
@@ -98,12 +96,7 @@ def show_list(arguments: argparse.Namespace) -> None:
     """Print what there is, and what each needs."""
     chosen = scale(arguments.scale, arguments.images)
     tables = [chosen.applied(papers.load(name)) for name in named(arguments.tables or ["all"])]
-    here = None
-    if chosen.name == FULL:
-        if arguments.measure:
-            work.count_anew(tables, composed(arguments))
-        here = work.here(again=arguments.measure)
-    Console().print(work.listing(tables, chosen, arguments.seeds, here), highlight=False)
+    Console().print(work.listing(tables, chosen, arguments.seeds), highlight=False)
 
 
 def loaded(arguments: argparse.Namespace, chosen: Scale) -> list[Table]:
@@ -125,11 +118,11 @@ def show_small(arguments: argparse.Namespace) -> None:
             "--seeds out, or give them to ensembles study."
         )
     for table in loaded(arguments, scale(SMALL, arguments.images)):
-        rows = small.study_runs(table)
+        rows = running.study_runs(table)
         if table.rows and (table.is_figure or not any(row.study_row for row in rows)):
             print(f"{table.name}: {'a figure over runs' if table.is_figure else 'on other data'}, not at small scale.")
         elif arguments.dry_run:
-            print(*small.commands(table, rows), sep="\n")
+            print(*running.study_commands(table, rows), sep="\n")
         else:
             show(table, rows, arguments.out)
 
@@ -138,16 +131,11 @@ def planned(arguments: argparse.Namespace) -> list[tuple[Table, list[Planned]]]:
     """The tables and figures that are named, with their rows' runs."""
     chosen = scale(arguments.scale, arguments.images)
     tables = loaded(arguments, chosen)
-    words, found = composed(arguments), []
+    words, found = running.without_hydras(arguments.overrides), []
     for table in running.having(tables, arguments.only):
         rows = plan(table, arguments.seeds or chosen.seeds(table), words)
         found.append((custom_settings(table, rows, words), rows))
     return found
-
-
-def composed(arguments: argparse.Namespace) -> list[str]:
-    """The user's overrides that a configuration is composed from: Hydra's own are for the launch."""
-    return [word for word in arguments.overrides if not word.startswith(("hydra/", "hydra."))]
 
 
 def reproduce(table: Table, rows: Sequence[Planned], arguments: argparse.Namespace) -> bool:
@@ -161,7 +149,7 @@ def reproduce(table: Table, rows: Sequence[Planned], arguments: argparse.Namespa
     return not running.missing(rows, arguments.only)
 
 
-def show(table: Table, rows: Sequence[Planned | small.StudyRuns], out: Path, only: Sequence[str] | None = None) -> None:
+def show(table: Table, rows: Sequence[Planned | StudyRuns], out: Path, only: Sequence[str] | None = None) -> None:
     """Write a table or figure with all results that there are, and print it; of a table the rows that are wanted."""
     if table.is_figure:
         from ensembles.reproduction.figures import draw_figure  # with torch, which takes seconds to import

@@ -12,9 +12,11 @@ import argparse
 import sys
 from pathlib import Path
 
+from rich.console import Console
+
 from ensembles.cli import program
 from ensembles.errors import UserError, complain
-from ensembles.studies import running
+from ensembles.studies import collection, report
 from ensembles.studies.study import Study
 
 
@@ -25,20 +27,26 @@ def main() -> None:
         study = Study.of(arguments.folder)
         rows = study.chosen(arguments.rows)
         if arguments.search:
-            running.search(arguments.folder, study, rows, arguments.overrides, arguments.run)
+            collection.search(arguments.folder, study, rows, arguments.overrides, arguments.run)
             sys.exit()
         if arguments.times:
             from ensembles.studies import timing  # which needs torch
 
             timing.times(arguments.folder, study, rows, arguments.times)
             arguments.run = False
-        done = running.study(arguments.folder, study, rows, arguments.seeds, arguments.overrides, arguments.run)
+        seeds, overrides = range(arguments.seeds), arguments.overrides
+        found = collection.collect(arguments.folder, study, rows, seeds, overrides, arguments.run)
+        if found.runs:
+            report.write(arguments.folder, study, found)
     except UserError as error:
         complain(error)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
-    sys.exit(not done)
+    lacking = [f"{row} {seed}" for row in rows for seed in seeds if not found.has(row, seed)]
+    if lacking:
+        Console().print(f"Not there yet (row, seed): {', '.join(lacking)}.", soft_wrap=True)
+    sys.exit(bool(lacking))
 
 
 def parse() -> argparse.Namespace:

@@ -1,20 +1,15 @@
 """A table's rows as Hydra experiments, so that one multirun of train.py works on all of them, by any launcher."""
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 
 from ensembles.files import write_text
 from ensembles.papers.table import Row, Table
 from ensembles.recipes import CONFIGS
-
-
-def name(table: Table, row: Row) -> str:
-    """A row's name as an experiment, such as mimo-table1-04-mimo-m-3."""
-    return "-".join([table.slug.replace("/", "-"), f"{row.number:02d}", *_words(row.name)])
 
 
 def write_experiments(table: Table, folder: Path) -> dict[int, str]:
@@ -22,8 +17,11 @@ def write_experiments(table: Table, folder: Path) -> dict[int, str]:
     (folder / "experiment").mkdir(parents=True, exist_ok=True)
     names = {}
     for row in table.rows:
-        names[row.number] = name(table, row)
-        write_text(folder / "experiment" / f"{names[row.number]}.yaml", _experiment(table, row))
+        name = "-".join([table.slug.replace("/", "-"), f"{row.number:02d}", *_words(row.name)])
+        about = f"# @package _global_\n# {table.name}, {table.cites}, row {row.number}: {row.name}\n"
+        text = yaml.safe_dump(config(row), sort_keys=False, allow_unicode=True)
+        write_text(folder / "experiment" / f"{name}.yaml", about + text)
+        names[row.number] = name  # such as mimo-table1-04-mimo-m-3
     return names
 
 
@@ -46,36 +44,14 @@ def shipped(table: Table) -> dict[str, Row]:
 
 def config(row: Row) -> dict:
     """Build a row's experiment: a config of the package ``_global_``."""
-    groups = [{f"override /{key}": value} for key, value in row.overrides.items() if (CONFIGS / key).is_dir()]
-    settings = {key: value for key, value in row.overrides.items() if not (CONFIGS / key).is_dir()}
-    return {"defaults": groups, **_nested(settings)}
+    groups = {key: value for key, value in row.overrides.items() if (CONFIGS / key).is_dir()}
+    parser = OverridesParser.create()
+    settings = OmegaConf.create()
+    for override in parser.parse_overrides([word for word in row.arguments if word.partition("=")[0] not in groups]):
+        OmegaConf.update(settings, override.key_or_group, override.value())
+    defaults = [{f"override /{key}": value} for key, value in groups.items()]
+    return {"defaults": defaults, **OmegaConf.to_container(settings)}
 
 
 def _words(*texts: str) -> list[str]:
     return re.findall(r"[a-z0-9]+", " ".join(texts).lower())
-
-
-def _experiment(table: Table, row: Row) -> str:
-    text = yaml.safe_dump(config(row), sort_keys=False, allow_unicode=True)
-    return f"# @package _global_\n# {table.name}, {table.cites}, row {row.number}: {row.name}\n{text}"
-
-
-def _nested(settings: Mapping[str, str]) -> dict:
-    """The settings with their values read as on the command line, in mappings of mappings."""
-    parsed = OverridesParser.create().parse_overrides([f"{key}={value}" for key, value in settings.items()])
-    nested: dict = {}
-    for override in parsed:
-        *path, last = override.key_or_group.split(".")
-        where = nested
-        for part in path:
-            where = where.setdefault(part, {})
-        where[last] = _plain(override.value())
-    return nested
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, list):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, dict):
-        return {_plain(key): _plain(entry) for key, entry in value.items()}
-    return value if isinstance(value, bool | int | float | None) else str(value)

@@ -38,40 +38,41 @@ class Scale:
     images: str | None = None
 
     def seeds(self, table: Table) -> int:
-        """How many runs of a row there are unless the user says so."""
+        """Say how many runs of a row there are unless the user does."""
         return table.seeds if self.name == FULL else 1
 
     def applied(self, table: Table) -> Table:
-        """The table or figure at this scale."""
-        if self.name == FULL:
-            return table if self.images is None else self._from_folder(table)
+        """Bring a table or figure to this scale."""
+        if self.name == FULL and self.images is None:
+            return table
+        if self.name == FULL:  # the same images, so nothing stands for anything else
+            here = {"data": "image_folder", "data.root": QuotedString(self.images, Quote.double).with_quotes()}
+            rows = [
+                replace(row, overrides=row.overrides | here) if row.overrides.get("data") == "cifar10" else row
+                for row in table.rows
+            ]
+            return replace(table, rows=tuple(rows))
         own = table.scales.get(self.name, {})
-        said = own.get("says")
-        if self.name == SMALL:
-            told = (said or f"the small network and the recipe of {STUDY.as_posix()} for the paper's",)
-            return replace(table, scale=SMALL, substitutions=told, drawing=_drawing(table, own, {}))
-        return _smoke(table, own, said)
-
-    def _from_folder(self, table: Table) -> Table:
-        """The table with CIFAR-10 read from image files: the same images, so nothing stands for anything else."""
-        here = {"data": "image_folder", "data.root": QuotedString(self.images, Quote.double).with_quotes()}
-        rows = [
-            replace(row, overrides=row.overrides | here) if row.overrides.get("data") == "cifar10" else row
-            for row in table.rows
-        ]
-        return replace(table, rows=tuple(rows))
+        if self.name == SMOKE:
+            return _smoke(table, own)
+        told = own.get("says") or f"the small network and the recipe of {STUDY.as_posix()} for the paper's"
+        return replace(table, scale=SMALL, substitutions=(told,), drawing=_drawing(table, own, {}))
 
 
-def _smoke(table: Table, own: Mapping, said: str | None) -> Table:
-    """The table with rows that run in seconds: their methods' and recipes' settings, on other data and networks."""
+def _smoke(table: Table, own: Mapping) -> Table:
+    """Make a table of rows that run in seconds: their methods' and recipes' settings, on other data and networks."""
     smoke = _file()[SMOKE]
     added = {key: str(value) for key, value in own.get("overrides", {}).items()}
     rows = [
-        replace(row, overrides=_tiny(row, smoke) | added, at=_place(row, smoke["data"]))
+        replace(
+            row,
+            overrides=_tiny(row, smoke) | added,
+            at={**row.at, "Data": smoke["data"]} if "Data" in row.at else row.at,
+        )
         for row in table.rows
         if not table.is_figure or _kept(row)
     ]
-    columns = tuple(column.model_copy(update={"key": _key(column.key, smoke["keys"])}) for column in table.columns)
+    columns = (column.model_copy(update={"key": _stand_ins(column.key, smoke["keys"])}) for column in table.columns)
     tiny = [row for row in table.rows if row.overrides["data"] not in STAY]
     told = [smoke["says"]] if tiny else []
     if any(row.swept.keys() & smoke["put"].keys() for row in tiny):
@@ -79,15 +80,15 @@ def _smoke(table: Table, own: Mapping, said: str | None) -> Table:
     return replace(
         table,
         rows=tuple(_distinct(rows) if table.is_figure else rows),
-        columns=columns,
+        columns=tuple(columns),
         drawing=_drawing(table, own, smoke["keys"]),
         scale=SMOKE,
-        substitutions=(*told, *filter(None, [said])),
+        substitutions=(*told, *filter(None, [own.get("says")])),
     )
 
 
 def _tiny(row: Row, smoke: Mapping) -> dict[str, str]:
-    """The row's overrides but those of its data and network, which others stand for."""
+    """Keep the row's overrides but for its data and network, which others stand for."""
     if row.overrides["data"] in STAY:
         return dict(row.overrides)
     gone = ("data",) if row.overrides["model"] in STAY else ("data", "model")
@@ -98,40 +99,29 @@ def _tiny(row: Row, smoke: Mapping) -> dict[str, str]:
     return found | {key: value for key, value in put.items() if key not in row.swept}
 
 
-def _place(row: Row, data: str) -> dict[str, str]:
-    """The row's place, which does not name data that others stand for."""
-    return dict(row.at) | ({"Data": data} if "Data" in row.at else {})
-
-
 def _drawing(table: Table, own: Mapping, keys: Mapping[str, str]) -> dict | None:
-    """A figure's settings at its scale, without the printed numbers, which are of another one."""
+    """Choose a figure's settings at its scale, without the printed numbers, which are of another one."""
     if table.drawing is None:
         return None
     settings = {**table.drawing, **own.get("drawing", {})}
-    return {key: _keys(value, keys) for key, value in settings.items() if key != "printed"}
+    return {key: _stand_ins(value, keys) for key, value in settings.items() if key != "printed"}
 
 
-def _keys(value: object, keys: Mapping[str, str]) -> object:
-    """The value with other sets' keys in place of results' keys."""
+def _stand_ins(value: object, keys: Mapping[str, str]) -> object:
+    """Put the keys of the sets that stand for others in place of results' keys."""
     if isinstance(value, list):
-        return [_keys(entry, keys) for entry in value]
-    return _key(value, keys) if isinstance(value, str) else value
-
-
-def _key(key: str | None, keys: Mapping[str, str]) -> str | None:
-    for ours, theirs in keys.items():
-        if key is not None and key.startswith(f"{ours}/"):
-            return theirs + key.removeprefix(ours)
-    return key
+        return [_stand_ins(entry, keys) for entry in value]
+    found = [key for key in keys if isinstance(value, str) and value.startswith(f"{key}/")]
+    return keys[found[0]] + value.removeprefix(found[0]) if found else value
 
 
 def _kept(row: Row) -> bool:
-    """Whether the row is among so many points of each axis, its ends and those evenly between them."""
+    """Say whether the row is among `POINTS` of each axis, its ends and those evenly between them."""
     return all(i in {round(k * (n - 1) / (POINTS - 1)) for k in range(POINTS)} for i, n in row.swept.values())
 
 
 def _distinct(rows: Iterable[Row]) -> list[Row]:
-    """Without those that stand-ins have made the same as an earlier one, at the same place."""
+    """Leave out rows that stand-ins have made the same as an earlier one, at the same place."""
     found: dict[tuple, Row] = {}
     for row in rows:
         found.setdefault((tuple(sorted(row.overrides.items())), tuple(row.at.values())), row)
@@ -139,14 +129,14 @@ def _distinct(rows: Iterable[Row]) -> list[Row]:
 
 
 def study_row(row: Row) -> str | None:
-    """The row of results/cifar10 that a paper's row is shown with at small scale, if there is one."""
+    """Find the row of results/cifar10 that a paper's row is shown with at small scale, if there is one."""
     if row.overrides.get("data") != "cifar10":
         return None
     return next((name for name, of in _file()[SMALL].items() if row.names[0] in of), None)
 
 
 def scale(name: str = FULL, images: str | None = None) -> Scale:
-    """The scale of a name.
+    """Make the scale of a name.
 
     Args:
         images: a folder of CIFAR-10's images, which must hold all of it.
@@ -159,20 +149,16 @@ def scale(name: str = FULL, images: str | None = None) -> Scale:
         raise UserError(f"There is no scale {name}: there are {', '.join(NAMES)}.")
     if images is not None and name != FULL:
         raise UserError(f"At {name} scale no images are read: leave --images out.")
-    if images is not None and not Path(images).is_dir():
-        raise UserError(f"--images {images} is no folder: it must hold train/<class>/ and test/<class>/.")
     if images is not None:
-        _require_whole(images)
+        if not Path(images).is_dir():
+            raise UserError(f"--images {images} is no folder: it must hold train/<class>/ and test/<class>/.")
+        sizes = {split: sorted(map(len, classes.values())) for split, classes in scan(images).items()}
+        if sizes != {"train": [5000] * 10, "test": [1000] * 10}:
+            raise UserError(
+                f"--images {images} does not hold 5,000 training and 1,000 test images of each of CIFAR-10's classes, "
+                "as --scale full needs: leave --images out."
+            )
     return Scale(name, images)
-
-
-def _require_whole(images: str) -> None:
-    sizes = {split: sorted(map(len, classes.values())) for split, classes in scan(images).items()}
-    if sizes != {"train": [5000] * 10, "test": [1000] * 10}:
-        raise UserError(
-            f"--images {images} does not hold 5,000 training and 1,000 test images of each of CIFAR-10's classes, as "
-            "--scale full needs: leave --images out."
-        )
 
 
 @cache

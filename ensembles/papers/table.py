@@ -1,7 +1,7 @@
 """A table or figure of a paper: its columns, and its rows with the numbers that the paper prints; read from YAML."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
 from itertools import product
@@ -102,6 +102,12 @@ class Table:
         return self.drawing is not None
 
     @property
+    def about(self) -> dict:
+        """What a result says of the table that it is of."""
+        texts = {key: getattr(self, key) for key in ("name", "title", "scale", "paper", "cites")}
+        return {**texts, "substitutions": list(self.substitutions)}
+
+    @property
     def slug(self) -> str:
         """A name for files, which tells scales apart."""
         return self.name if self.scale == FULL else f"{self.name}-{self.scale}"
@@ -148,10 +154,29 @@ def load(name: str, root: Path = HOME) -> Table:
 
 def _table(name: str, path: Path, file: TableFile | FigureFile, of_figure: dict) -> Table:
     columns = tuple(getattr(file, "columns", ()))
-    heads = tuple(file.names)
-    swept = _sweep(getattr(file, "sweep", {}), heads)
-    above = _Above(heads, columns, {}, file.overrides, file.criterion, swept)
-    rows = tuple(_rows(path, file.rows, above, []))
+    sweep = _sweep(getattr(file, "sweep", {}), file.names)
+    rows: list[Row] = []
+
+    def add(entries: list, names: Mapping[str, str], overrides: Mapping[str, str]) -> None:
+        for entry in entries:
+            if isinstance(entry, dict) and "rows" in entry:
+                with told_of(path, f", the block after row {len(rows)}"):
+                    block = Block.model_validate(entry)
+                    if others := [head for head in block.names if head not in file.names]:
+                        heads = ", ".join(file.names)
+                        raise ValueError(f"the block's names have {others[0]}, but the columns of names are {heads}")
+                add(block.rows, {**names, **block.names}, {**overrides, **block.overrides})
+            else:
+                called = entry.get("name") if isinstance(entry, dict) else None
+                with told_of(path, f", row {len(rows) + 1}" + (f" ({called})" if called else "")):
+                    given = RowEntry.model_validate(entry)
+                    settings = {**overrides, **given.overrides}
+                    given = given.model_copy(
+                        update={"overrides": settings, "criterion": given.criterion or file.criterion}
+                    )
+                    rows.extend(_rows(given, len(rows) + 1, file.names, columns, names, sweep))
+
+    add(file.rows, {}, file.overrides)
     all_names = [row.name for row in rows]
     for i, row in enumerate(rows):
         if row.name in all_names[:i]:
@@ -160,7 +185,7 @@ def _table(name: str, path: Path, file: TableFile | FigureFile, of_figure: dict)
         if entry.over is not None and entry.over not in all_names:
             raise UserError(f"{path}, column {i}: over is {entry.over!r}, but no row has that name.")
     about = {key: getattr(file, key) for key in ("title", "paper", "cites", "note", "seeds")}
-    return Table(name, **about, heads=heads, columns=columns, rows=rows, **of_figure)
+    return Table(name, **about, heads=tuple(file.names), columns=columns, rows=tuple(rows), **of_figure)
 
 
 def _number(text: object, what: str) -> Decimal | None:
@@ -176,7 +201,7 @@ def _number(text: object, what: str) -> Decimal | None:
 
 
 def _sweep(value: object, heads: Sequence[str]) -> dict[str, tuple[str, list[str]]]:
-    """Swept settings: head -> key of an override, and its values."""
+    """Read swept settings: head -> key of an override, and its values."""
     if not isinstance(value, dict):
         raise ValueError(f"sweep is {value!r}, but must map heads to settings")
     require_known(value, heads)
@@ -191,71 +216,47 @@ def _sweep(value: object, heads: Sequence[str]) -> dict[str, tuple[str, list[str
     return found
 
 
-@dataclass(frozen=True)
-class _Above:
-    """What a row takes over from the table and from the block that it is in."""
+def _rows(
+    entry: RowEntry,
+    number: int,
+    heads: Sequence[str],
+    columns: Sequence[Column],
+    names: Mapping[str, str],
+    sweep: Mapping[str, tuple[str, list[str]]],
+) -> Iterator[Row]:
+    """Make the row of an entry, or one for each combination of what it sweeps.
 
-    heads: tuple[str, ...]
-    columns: tuple[Column, ...]
-    names: Mapping[str, str]
-    overrides: Mapping[str, str]
-    criterion: str | None
-    sweep: Mapping[str, tuple[str, list[str]]]
-
-
-def _rows(path: Path, entries: list, above: _Above, found: list[Row]) -> list[Row]:
-    for entry in entries:
-        if isinstance(entry, dict) and "rows" in entry:
-            with told_of(path, f", the block after row {len(found)}"):
-                block = Block.model_validate(entry)
-                for head in block.names:
-                    if head not in above.heads:
-                        heads = ", ".join(above.heads)
-                        raise ValueError(f"the block's names have {head}, but the columns of names are {heads}")
-            names, overrides = {**above.names, **block.names}, {**above.overrides, **block.overrides}
-            _rows(path, block.rows, replace(above, names=names, overrides=overrides), found)
-        else:
-            called = entry.get("name") if isinstance(entry, dict) else None
-            with told_of(path, f", row {len(found) + 1}" + (f" ({called})" if called else "")):
-                found += _of_entry(RowEntry.model_validate(entry), above, len(found) + 1)
-    return found
-
-
-def _of_entry(entry: RowEntry, above: _Above, number: int) -> Iterator[Row]:
-    """The row of an entry, or one for each combination of what the entry sweeps."""
-    if above.columns and "paper" not in entry.model_fields_set:
+    Args:
+        names, sweep: that the entry has from its block and its table.
+    """
+    if columns and "paper" not in entry.model_fields_set:
         raise ValueError("paper is missing")
-    if not isinstance(entry.paper, list | tuple) or len(entry.paper) != len(above.columns):
+    if not isinstance(entry.paper, list | tuple) or len(entry.paper) != len(columns):
         has = f"{len(entry.paper)} numbers" if isinstance(entry.paper, list) else repr(entry.paper)
-        raise ValueError(f"paper has {has}, but the table has {len(above.columns)} columns")
-    paper = tuple(_number(text, f"paper's {c.head}") for text, c in zip(entry.paper, above.columns, strict=True))
-    require_known(entry.counts, [column.key for column in above.columns])
-    own = {**({above.heads[0]: entry.name} if entry.name is not None else {}), **above.names}
-    swept = {**above.sweep, **_sweep(entry.sweep, above.heads)}
-    missing = [head for head in above.heads if head not in {**own, **swept}]
+        raise ValueError(f"paper has {has}, but the table has {len(columns)} columns")
+    paper = tuple(_number(text, f"paper's {c.head}") for text, c in zip(entry.paper, columns, strict=True))
+    require_known(entry.counts, [column.key for column in columns])
+    own = {**({heads[0]: entry.name} if entry.name is not None else {}), **names}
+    swept = {**sweep, **_sweep(entry.sweep, heads)}
+    missing = [head for head in heads if head not in {**own, **swept}]
     if missing:
         raise ValueError(
             "name is missing"
-            if missing[0] == above.heads[0]
+            if missing[0] == heads[0]
             else f"it has no {missing[0]}: put it into a block that names it"
         )
     for i, point in enumerate(product(*(enumerate(values) for _, values in swept.values()))):
         chosen = {head: text for head, (_, text) in zip(swept, point, strict=True)}
         at = {**own, **chosen}
-        names = {**own, **{head: f"{head} = {text}" for head, text in chosen.items()}}
         yield Row(
             number=number + i,
-            names=tuple(names[head] for head in above.heads),
-            overrides={
-                **above.overrides,
-                **entry.overrides,
-                **{swept[head][0]: text for head, text in chosen.items()},
-            },
+            names=tuple(f"{head} = {at[head]}" if head in chosen else at[head] for head in heads),
+            overrides={**entry.overrides, **{swept[head][0]: text for head, text in chosen.items()}},
             paper=paper,
-            criterion=entry.criterion or above.criterion or Row.criterion,
+            criterion=entry.criterion or Row.criterion,
             counts=entry.counts,
             note=entry.note,
             precedence=entry.precedence,
-            at={head: at[head] for head in above.heads},
+            at={head: at[head] for head in heads},
             swept={swept[head][0]: (index, len(swept[head][1])) for head, (index, _) in zip(swept, point, strict=True)},
         )

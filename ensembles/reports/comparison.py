@@ -25,7 +25,7 @@ LONGEST = 34  # characters of a name in a legend
 AWAY = (5, 13, 23, 35, 49)  # points between a point and its name: the first is preferred
 SIDES = ((1, 0), (-1, 0), (0, 1), (0, -1), (0.8, 0.7), (-0.8, 0.7), (0.8, -0.7), (-0.8, -0.7))
 
-Line = tuple[Sequence[float], Sequence[float]]
+Curve = tuple[Sequence[float], Sequence[float]]  # x and y
 
 
 class Compared(NamedTuple):
@@ -42,7 +42,7 @@ class Compared(NamedTuple):
     per_image: Sequence[Mapping[str, np.ndarray]] = ()
 
     def values(self, value: Callable[[Mapping], float | None]) -> list[float]:
-        """The seeds' numbers, where they are numbers."""
+        """List the seeds' numbers, where they are numbers."""
         found = [value(results) for results in self.results]
         return [number for number in found if number is not None and math.isfinite(number)]
 
@@ -64,7 +64,7 @@ class Place(NamedTuple):
 
 
 def against_cost(compared: Sequence[Compared], cost: str, key: str) -> Figure | None:
-    """A result against a cost, both by their keys; the cost's axis is logarithmic. None for fewer than two."""
+    """Draw a result against a cost, both by their keys, on a logarithmic axis; None for fewer than two methods."""
     of = quantity(cost)
     return _points(
         compared,
@@ -76,7 +76,7 @@ def against_cost(compared: Sequence[Compared], cost: str, key: str) -> Figure | 
 
 
 def diversity(compared: Sequence[Compared]) -> Figure | None:
-    """What averaging the members gains, against how often two of them disagree; None for fewer than two."""
+    """Draw what averaging the members gains, against how often two disagree; None for fewer than two methods."""
 
     def gain(results: Mapping) -> float | None:
         ensemble, members = (scaled(results, key) for key in ("test/acc", "members/acc"))
@@ -93,7 +93,7 @@ def _points(
     labels: tuple[str, str],
     logarithmic: bool = False,
 ) -> Figure | None:
-    """A point for each, its mean over seeds, with its name; a bar is one standard deviation up and down."""
+    """Draw a point for each, its mean over seeds, with its name; a bar is one standard deviation up and down."""
     places = []
     for i, one in enumerate(compared):
         xs, ys = one.values(x), one.values(y)
@@ -160,9 +160,9 @@ def _area(box: Bbox) -> float:
 
 
 def reliability(compared: Sequence[Compared]) -> Figure | None:
-    """Accuracy minus confidence in each bin of confidence that holds enough images, of all seeds together."""
+    """Draw accuracy minus confidence in each bin of confidence that holds enough images, of all seeds together."""
 
-    def points(one: Compared) -> Line:
+    def points(one: Compared) -> Curve:
         confidence, correct = (np.concatenate([of[key] for of in one.per_image]) for key in ("confidence", "correct"))
         bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
         held = [b for b in range(BINS) if (bins == b).sum() >= LEAST]
@@ -176,9 +176,9 @@ def reliability(compared: Sequence[Compared]) -> Figure | None:
 
 
 def risk_coverage(compared: Sequence[Compared]) -> Figure | None:
-    """The error rate among the surest images against how many are answered, the mean over seeds."""
+    """Draw the error rate among the surest images against how many are answered, the mean over seeds."""
 
-    def points(one: Compared) -> Line:
+    def points(one: Compared) -> Curve:
         risks = []
         for of in one.per_image:
             wrong = 1 - of["correct"][np.argsort(-of["confidence"], kind="stable")]
@@ -190,9 +190,9 @@ def risk_coverage(compared: Sequence[Compared]) -> Figure | None:
 
 
 def severity(compared: Sequence[Compared]) -> Figure | None:
-    """Accuracy against the severity of corruption, 0 being the test set: the mean over types and seeds."""
+    """Draw accuracy against the severity of corruption, 0 being the test set: the mean over types and seeds."""
 
-    def points(one: Compared) -> Line:
+    def points(one: Compared) -> Curve:
         found = defaultdict(list)
         for results in one.results:
             found[0].append(scaled(results, "test/acc"))
@@ -210,13 +210,13 @@ def severity(compared: Sequence[Compared]) -> Figure | None:
 
 def _lines(
     compared: Sequence[Compared],
-    points: Callable[[Compared], Line],
+    points: Callable[[Compared], Curve],
     x: str,
     y: str,
     needs_images: bool = False,
     marker: str | None = None,
 ) -> Figure | None:
-    """A line for each that has points; None where there is no line."""
+    """Draw a line for each that has points; None where there is no line."""
     with rc_context(style.RC):
         figure = Figure()
         axes = figure.subplots()

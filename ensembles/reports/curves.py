@@ -1,10 +1,9 @@
 """How a training went: the plot of what its metrics.csv holds."""
 
-import csv
 import math
-from collections import defaultdict
 from pathlib import Path
 
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -17,64 +16,58 @@ LOOKS = {
     "val": (style.BLUE, "-", "validation"),
     "": (style.BLACK, "-", ""),
 }
-MONITORS = {"val/acc": max, "val/nll": min, "val/mse": min}  # the first that is there tells the best epoch
-
-Series = dict[str, dict[int, float]]  # column -> epoch (from 1) -> mean of the values logged in it
+MONITORS = {"val/acc": "idxmax", "val/nll": "idxmin", "val/mse": "idxmin"}  # the first one that there is counts
 
 
-def read_history(path: str | Path) -> Series:
-    """Read a CSV with an ``epoch`` column (from 0); empty cells, words and numbers that are not finite are left out."""
-    values = defaultdict(lambda: defaultdict(list))
-    with Path(path).open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            epoch = _number(row.pop("epoch", None))
-            for column, cell in row.items():
-                value = _number(cell)
-                if epoch is not None and value is not None:
-                    values[column][int(epoch) + 1].append(value)
-    return {
-        column: {epoch: sum(found) / len(found) for epoch, found in sorted(epochs.items())}
-        for column, epochs in values.items()
-    }
+def read_history(path: str | Path) -> pd.DataFrame:
+    """Read a CSV with an ``epoch`` column (from 0): each column's mean over what was logged in an epoch (from 1).
 
-
-def _number(cell: object) -> float | None:
+    Empty cells, words and numbers that are not finite are left out.
+    """
     try:
-        value = float(cell)
-    except (TypeError, ValueError):
-        return None
-    return value if math.isfinite(value) else None
+        history = pd.read_csv(path, on_bad_lines="skip")
+    except pd.errors.EmptyDataError:
+        return pd.DataFrame()
+    history = history.apply(pd.to_numeric, errors="coerce").replace([math.inf, -math.inf], math.nan)
+    found = history.groupby(history["epoch"] + 1).mean().drop(columns="epoch")
+    return found.set_axis(found.index.astype(int)).dropna(axis="columns", how="all")
 
 
-def best_epoch(series: Series) -> int | None:
-    """The epoch that validation finds best, the first of equals; None without validation."""
+def best_epoch(history: pd.DataFrame) -> int | None:
+    """Find the epoch that validation finds best, the first of equals; None without validation."""
     for column, best in MONITORS.items():
-        if epochs := series.get(column):
-            return best(epochs, key=epochs.get)
+        if column in history:
+            return int(getattr(history[column], best)())
     return None
 
 
-def curves(series: Series, summed: int = 1) -> Figure | None:
-    """Training over epochs: a panel for each quantity, a line for each split; None where there is nothing to show.
+def curves(history: pd.DataFrame, summed: int = 1) -> Figure | None:
+    """Draw a training over epochs: a panel for each quantity, a line for each split; None if there is nothing to show.
 
     Args:
         summed: over how many members the training's loss is the sum; shown is that of one.
     """
-    panels = _panels(series)
+    panels: dict[str, dict[str, pd.Series]] = {}
+    for metric in PANELS:
+        for column in history:
+            split, _, of = column.rpartition("/")
+            if of == metric and (split in ("train", "val") or metric == "lr"):
+                panels.setdefault(metric, {})[split] = history[column].dropna()
     if not panels:
         return None
     rows = (len(panels) + 1) // 2
     figure = Figure(figsize=(style.WIDTH, 0.5 + 1.6 * rows))
     grid = figure.add_gridspec(rows, 2)
-    best = best_epoch(series)
+    best = best_epoch(history)
     for i, (metric, lines) in enumerate(panels.items()):
         axes = figure.add_subplot(grid[i // 2, :] if i == len(panels) - 1 and i % 2 == 0 else grid[i // 2, i % 2])
         for split, epochs in lines.items():
             scale = 1 / summed if metric == "loss" and split == "train" else quantity(metric).scale
             color, dashes, label = LOOKS[split]
             marker = "o" if len(epochs) <= 15 else None  # one epoch makes no line
-            values = [scale * value for value in epochs.values()]
-            axes.plot(list(epochs), values, color=color, linestyle=dashes, marker=marker, markersize=3, label=label)
+            axes.plot(
+                epochs.index, scale * epochs, color=color, linestyle=dashes, marker=marker, markersize=3, label=label
+            )
         alone = [LOOKS[split][2] for split in lines] if len(lines) == 1 else []
         each = ["of a member"] if metric == "loss" and summed > 1 else []
         axes.set(title=" ".join([*alone, quantity(metric).axis, *each]).strip())
@@ -88,13 +81,3 @@ def curves(series: Series, summed: int = 1) -> Figure | None:
     if best is not None:
         figure.legend([marked], [f"best epoch by validation: {best}"], loc="outside lower center")
     return figure
-
-
-def _panels(series: Series) -> dict[str, dict[str, dict[int, float]]]:
-    """Quantity -> split -> epoch -> value, of those worth a curve."""
-    panels = {}
-    for column, epochs in series.items():
-        split, _, metric = column.rpartition("/")
-        if metric in PANELS and (split in ("train", "val") or metric == "lr") and epochs:
-            panels.setdefault(metric, {})[split] = epochs
-    return {metric: panels[metric] for metric in PANELS if metric in panels}

@@ -45,13 +45,6 @@ CAPTIONS = {  # of a run's plots whose file's name does not say it
 LINES = 12  # more than this cannot be told apart in a plot
 
 
-class Plot(NamedTuple):
-    """A plot of the page."""
-
-    svg: Markup
-    caption: str
-
-
 class Alike(NamedTuple):
     """Runs that differ in their seed alone."""
 
@@ -59,7 +52,7 @@ class Alike(NamedTuple):
     runs: Sequence[FinishedRun]
 
     def values(self, key: str) -> list[float]:
-        """The seeds' numbers, where there are some."""
+        """List the seeds' numbers, where there are some."""
         return [found for run in self.runs if (found := _as_number(run.results.get(key))) is not None]
 
 
@@ -69,6 +62,8 @@ class Group(NamedTuple):
     Attributes:
         parts: heads over the table's heads, with the number of columns below each.
         ordered: how the first column of numbers is sorted.
+        plots: each with its caption.
+        runs: each with its row's name.
     """
 
     data: str
@@ -79,7 +74,7 @@ class Group(NamedTuple):
     heads: Sequence[str]
     rows: Sequence[Sequence[Shown]]
     ordered: str
-    plots: Sequence[Plot]
+    plots: Sequence[tuple[Markup, str]]
     runs: Sequence[tuple[FinishedRun, str]]
 
 
@@ -111,7 +106,7 @@ def overview(runs: Sequence[FinishedRun], papers: Sequence[PaperResult], claims:
 
 
 def _data_name(data: str, keys: Sequence[tuple[str, str]]) -> str:
-    """The data set, with its folder only where that tells it apart."""
+    """Name the data set, with its folder only where that tells it apart."""
     name = data.partition(" (")[0]
     if len({other for other, _ in keys if other.partition(" (")[0] == name}) == 1:
         return re.sub(r" \(\)$", "", re.sub(r"root=[^,)]*(, )?", "", data))
@@ -127,15 +122,17 @@ def _group(number: int, data: str, runs: Sequence[FinishedRun]) -> Group:
     sign = -1 if column(first).better == "higher" else 1
     rows = [Alike(name, some) for name, some in zip(_names([*alike.values()]), alike.values(), strict=True)]
     rows.sort(key=lambda row: sign * statistics.fmean(values) if (values := row.values(first)) else float("inf"))
-    said, plots = _plots(rows)
+    about_plots, plots = _plots(rows)
     recipes = {str(run.provenance.get("recipe") or "") for run in runs}
-    recipe = recipes.pop() if len(recipes) == 1 else ""
+    said = ["Mean ± standard deviation over seeds."] if len(runs) > len(rows) else []
+    said += ["The best of a column is bold, ↑ where higher is better, ↓ where lower is."] if len(rows) > 1 else []
+    said += [f"Recipe {recipe}." for recipe in recipes if recipe and len(recipes) == 1]
     parts = [part for part, _ in keys]
     return Group(
         data=data,
         title=f"{data}, {runs[0].model}" if runs[0].model else data,
         anchor=f"group-{number + 1}",
-        said=" ".join([_caption(rows), f"Recipe {recipe}." if recipe else "", said]).strip(),
+        said=" ".join([*said, about_plots]).strip(),
         parts=[("", 2), *((part, parts.count(part)) for part in dict.fromkeys(parts))],
         heads=["method", "seeds", *(_head(part, key) for part, key in keys)],
         rows=_rows(rows, keys),
@@ -148,7 +145,7 @@ def _group(number: int, data: str, runs: Sequence[FinishedRun]) -> Group:
 
 
 def _keys(runs: Sequence[FinishedRun]) -> Iterator[tuple[str, str]]:
-    """The results that a table of the runs shows, each with its part of the table."""
+    """List the results that a table of the runs shows, each with its part of the table."""
     known = dict.fromkeys(key for run in runs for key in run.results if _as_number(run.results[key]) is not None)
     for part, keys in ANSWER.items():
         for key in keys or [key for key in known if DETECTED.fullmatch(key)]:
@@ -164,7 +161,7 @@ def _head(part: str, key: str) -> str:
 
 
 def _names(alike: Sequence[Sequence[FinishedRun]]) -> list[str]:
-    """Each method, and where there are several of its kind the settings in which they differ."""
+    """Name each row by its method, and where there are several of its kind by the settings in which they differ."""
     firsts = [some[0] for some in alike]
     found = []
     for run in firsts:
@@ -174,14 +171,6 @@ def _names(alike: Sequence[Sequence[FinishedRun]]) -> list[str]:
         found.append(", ".join([run.method, *told]))
     # where what tells them apart is not known the run's name does
     return [run.name if found.count(name) > 1 else name for run, name in zip(firsts, found, strict=True)]
-
-
-def _caption(rows: Sequence[Alike]) -> str:
-    several = any(len(row.runs) > 1 for row in rows)
-    parts = ["Mean ± standard deviation over seeds."] if several else []
-    if len(rows) > 1:
-        parts.append("The best of a column is bold, ↑ where higher is better, ↓ where lower is.")
-    return " ".join(parts)
 
 
 def _rows(rows: Sequence[Alike], keys: Sequence[tuple[str, str]]) -> list[list[Shown]]:
@@ -200,7 +189,7 @@ def _rows(rows: Sequence[Alike], keys: Sequence[tuple[str, str]]) -> list[list[S
 
 
 def _best(rows: Sequence[Alike], key: str) -> str | None:
-    """The best mean as it is shown, so that means that read the same are best together; None of what has no best."""
+    """Find the best mean as it is shown, so that means that read the same are best together; None of what has none."""
     means = [statistics.fmean(values) for row in rows if (values := row.values(key))]
     of = quantity(key)
     if len(means) < 2 or of.better is None:
@@ -208,8 +197,8 @@ def _best(rows: Sequence[Alike], key: str) -> str | None:
     return of.show(max(means) if of.better == "higher" else min(means))
 
 
-def _plots(rows: Sequence[Alike]) -> tuple[str, list[Plot]]:
-    """The plots that compare the rows, and what is to be said of them."""
+def _plots(rows: Sequence[Alike]) -> tuple[str, list[tuple[Markup, str]]]:
+    """Draw the plots that compare the rows, and say what is to be said of them."""
     compared = [Compared(row.name, [_numbers(run) for run in row.runs], [*_per_image(row)]) for row in rows]
     some = compared[:LINES]
     images = sorted({len(of["correct"]) for one in compared for of in one.per_image})
@@ -231,7 +220,7 @@ def _plots(rows: Sequence[Alike]) -> tuple[str, list[Plot]]:
                 f"{without} of {sum(len(one.results) for one in compared)} runs have no {PER_IMAGE}, which reliability "
                 "and risk are drawn from: a run that is evaluated again has it."
             )
-    return " ".join(said), [Plot(svg(figure), caption) for figure, caption in drawn if figure]
+    return " ".join(said), [(svg(figure), caption) for figure, caption in drawn if figure]
 
 
 def _numbers(run: FinishedRun) -> dict[str, float]:
@@ -248,7 +237,7 @@ def _per_image(row: Alike) -> Iterator[dict]:
 
 
 def _compared(groups: Sequence[Group], keys: Sequence[str]) -> tuple[list, list]:
-    """Heads and rows of the table of all runs."""
+    """Make heads and rows of the table of all runs."""
     rows = []
     for group in groups:
         for run, name in group.runs:
@@ -260,7 +249,7 @@ def _compared(groups: Sequence[Group], keys: Sequence[str]) -> tuple[list, list]
 
 
 def _cell(key: str, value: object) -> Shown:
-    """A result as its column shows it; what is no number is shown as it stands."""
+    """Show a result as its column does; what is no number is shown as it stands."""
     number = _as_number(value)
     if number is None and value is not None:
         return Shown(str(value))
@@ -268,20 +257,20 @@ def _cell(key: str, value: object) -> Shown:
 
 
 def _as_number(value: object) -> float | None:
-    """The number, of a list of numbers their mean; None for all else."""
+    """Find the number, of a list of numbers their mean; None for all else."""
     numbers = value if isinstance(value, list) and value else [value]
     return mean(numbers) if all(isinstance(one, Real) for one in numbers) else None
 
 
 def _origin(run: FinishedRun) -> list[str]:
-    """Where the run comes from, in lines."""
+    """Say where the run comes from, in lines."""
     said = [f"{key}: {run.provenance[key]}" for key in ("command", "commit", "hardware") if run.provenance.get(key)]
     seconds = run.provenance.get("seconds")
     return said + [f"{name}: {value} s" for name, value in (seconds if isinstance(seconds, dict) else {}).items()]
 
 
 def _all_results(run: FinishedRun) -> list[tuple[str, str]]:
-    """Its results but for those of single corruptions, of which there are hundreds."""
+    """List a run's results but for those of single corruptions, of which there are hundreds."""
     return [(key, _number(value)) for key, value in run.results.items() if not CELL.fullmatch(key)]
 
 

@@ -56,7 +56,7 @@ def page(title: str, papers: Sequence[PaperResult], **overview: object) -> str:
 
 
 def small_image(path: Path) -> tuple[str, bytes]:
-    """A plot for the page, in few colours and of no more pixels than it is shown with, and its kind; a tenth in size.
+    """Make a plot for the page, in few colours and no more pixels than are shown, and tell its kind; a tenth in size.
 
     As it is where it cannot be read as a picture.
     """
@@ -75,7 +75,7 @@ def small_image(path: Path) -> tuple[str, bytes]:
 
 
 def svg(figure: "Figure") -> Markup:
-    """A figure as an element of the page; text stays text, in the page's font, and escaped."""
+    """Make a figure an element of the page; text stays text, in the page's font, and escaped."""
     from matplotlib import rc_context
 
     file = io.StringIO()
@@ -88,7 +88,7 @@ def svg(figure: "Figure") -> Markup:
 
 
 def _tidied(tag: re.Match) -> str:
-    """A tag without what a page has already, or makes of it itself: names, sizes, fonts."""
+    """Strip a tag of what a page has already, or makes of it itself: names, sizes, fonts."""
     text = re.sub(r'\s+xmlns(:\w+)?="[^"]*"', "", tag[0]).replace("xlink:href", "href")
     if text.startswith("<svg"):
         text = re.sub(r' (width|height)="[^"]*"', "", text)

@@ -68,13 +68,13 @@ class PaperResult:
         return f"{self.name}-{self.scale}"
 
     def json(self) -> str:
-        """All but the pictures."""
+        """Write all but the pictures."""
         value = {key: item for key, item in asdict(self).items() if key != "pictures"}
         return json.dumps(value, indent=1, ensure_ascii=False, default=float) + "\n"
 
     @classmethod
     def is_in(cls, value: object) -> bool:
-        """Whether a JSON value is one of these."""
+        """Say whether a JSON value is one of these."""
         return isinstance(value, Mapping) and {"cites", "scale", *cls.KEYS} <= value.keys()
 
     @classmethod
@@ -95,14 +95,14 @@ class PaperResult:
 
     @classmethod
     def _completed(cls, value: dict, path: Path) -> dict:
-        """The JSON's value with what is not in it."""
+        """Add to the JSON's value what is not in it."""
         return value
 
     def show(self, console: Console) -> None:
         raise NotImplementedError
 
     def files(self, stem: Path) -> dict[str, str | bytes | None]:
-        """The files' contents by suffix; None for one that is not to be there."""
+        """Make the files' contents by suffix; None for one that is not to be there."""
         raise NotImplementedError
 
     def save(self, out: Path, shown: "PaperResult | None" = None) -> None:
@@ -139,7 +139,7 @@ class PaperResult:
         console.print(f"\n{self.SAYS}: {stem}.*", soft_wrap=True)
 
     def _would_lose(self, stem: Path) -> bool:
-        """Whether the files that are there have more finished runs; says so, as they then stay."""
+        """Find whether the files that are there have more finished runs; print so, as they then stay."""
         try:
             before = _finished(Path(f"{stem}.json").read_text(encoding="utf-8"))
         except (OSError, ValueError, TypeError, KeyError):  # none, or none that could be shown
@@ -153,7 +153,7 @@ class PaperResult:
 
 
 def _finished(text: str) -> int:
-    """How many runs have results in the JSON."""
+    """Count the runs that have results in the JSON."""
     return sum(bool(run["results"]) for line in json.loads(text)["lines"] for run in line["runs"])
 
 
@@ -194,7 +194,7 @@ class FigureResult(PaperResult):
         return {**value, "pictures": {"png": image.read_bytes()} if image.is_file() else {}}
 
     def paragraphs(self) -> list[tuple[str, list[str]]]:
-        """What stands beneath the picture: a sentence, and the points of a list that follows it."""
+        """Write what stands beneath the picture: sentences, each with the points of a list that follows it."""
         found = [(f"{self.paper}, {self.cites}. In the paper: {self.shows}", [])]
         if self.findings:
             found.append(("Here:", self.findings))
@@ -209,14 +209,14 @@ class FigureResult(PaperResult):
         return [*found, *([(self.note, [])] if self.note else [])]
 
     def text(self) -> str:
-        """For a terminal."""
+        """Write it for a terminal."""
         parts = [self.full_title]
         for sentence, points in self.paragraphs():
             parts.append("\n".join([sentence, *(f"  - {point}" for point in points)]))
         return "\n\n".join(parts)
 
     def markdown(self, image: str) -> str:
-        """For a document.
+        """Write it for a document.
 
         Args:
             image: the PNG's path from there.
@@ -229,7 +229,7 @@ class FigureResult(PaperResult):
         return "\n\n".join(parts) + "\n"
 
     def csv(self) -> str:
-        """What is drawn; the columns are those of all its rows."""
+        """Write what is drawn; the columns are those of all its rows."""
         keys = dict.fromkeys(key for row in self.data for key in row)
         file = io.StringIO()
         writer = csv.DictWriter(file, ["figure", "scale", *keys], lineterminator="\n")

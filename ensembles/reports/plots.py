@@ -1,7 +1,6 @@
 """The plots in a run's folder, of whatever its results were reduced from."""
 
 from collections.abc import Mapping, Sequence
-from functools import singledispatch
 from pathlib import Path
 
 import torch
@@ -14,7 +13,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from ensembles.files import replacing
-from ensembles.metrics import Predicted, RegressionSummary, Summary
+from ensembles.metrics import RegressionSummary, Summary
 from ensembles.metrics.base import chunks, log_mean
 from ensembles.metrics.classification import BINS, Bins, Statistics, aurc, confusion, equal_width, ranked, statistics
 from ensembles.metrics.diversity import disagreement_by_class, disagreement_matrix
@@ -37,72 +36,20 @@ POINTS = 400  # of a curve over images
 EDGES = [i / BINS for i in range(BINS + 1)]  # of the reliability diagram
 
 
-@singledispatch
 def save_plots(
-    summary: Summary, folder: Path, results: Mapping, history: Path, class_names: Sequence[str], summed: int = 1
-) -> None:
-    """Write the plots of a run.
-
-    Args:
-        results: the run's flat results.
-        history: the run's metrics.csv, where there is one.
-        summed: over how many members the training's loss is the sum.
-
-    Raises:
-        UserError: a folder that cannot be written to.
-    """
-    ood = {name: -scores["max_probability"] for name, scores in summary.ood_scores.items() if name != "test"}
-    ood = {name.removeprefix("ood/"): sure for name, sure in ood.items()}
-    save_classification_plots(folder, results, summary.test, ood, history, class_names, summed)
-
-
-@save_plots.register
-def _(
-    summary: RegressionSummary,
+    summary: Summary | RegressionSummary,
     folder: Path,
-    results: Mapping,
-    history: Path,
-    class_names: Sequence[str],
-    summed: int = 1,
-) -> None:
-    with rc_context(style.RC):
-        figures = {"predicted": predicted(summary), "curves": _followed(history, summed)}
-        if summary.sets["test"].inputs is not None and summary.sets["test"].inputs.shape[1] == 1:
-            figures["fit"] = fit(summary)
-        _save(folder, figures)
-
-
-def _save(folder: Path, figures: Mapping[str, Figure | None]) -> list[Path]:
-    written = []
-    for name, figure in figures.items():
-        if figure is not None:
-            written.append(folder / f"{name}.png")
-            with replacing(written[-1]) as draft:
-                figure.savefig(draft)
-    return written
-
-
-def _followed(history: str | Path | None, summed: int) -> Figure | None:
-    return curves(read_history(history), summed) if history is not None and Path(history).exists() else None
-
-
-def save_classification_plots(
-    folder: str | Path,
     results: Mapping[str, float | list[float]],
-    test: Predicted,
-    ood: Mapping[str, Tensor] | None = None,
-    history: str | Path | None = None,
+    history: Path,
     class_names: Sequence[str] | None = None,
     summed: int = 1,
 ) -> list[Path]:
-    """Write those of the plots `NAMES` for which there is what they show, as PNG.
+    """Write the plots of a run for which there is what they show, as PNG; those of an earlier evaluation go.
 
     Args:
         folder: where to write them; it exists.
         results: the run's flat results.
-        test: the test set's predictions.
-        ood: for each out-of-distribution set the ensemble's confidence in each example, (N,).
-        history: the run's metrics.csv; None, a file that is not there or one without numbers means no curves.
+        history: the run's metrics.csv; where it is not there or has no numbers there are no curves.
         class_names: the K classes' names.
         summed: over how many members the training's loss is the sum.
 
@@ -112,30 +59,46 @@ def save_classification_plots(
     Raises:
         UserError: NaN or an infinity among the logits, or a folder that cannot be written to.
     """
-    logits, labels = (tensor.cpu() for tensor in test[:2])
-    outside = {name: sure.cpu() for name, sure in (ood or {}).items()}
+    written = []
+    with rc_context(style.RC):
+        figures = {"curves": curves(read_history(history), summed) if history.exists() else None}
+        if isinstance(summary, RegressionSummary):
+            figures["predicted"] = predicted(summary)
+            if summary.sets["test"].inputs is not None and summary.sets["test"].inputs.shape[1] == 1:
+                figures["fit"] = fit(summary)
+        else:
+            figures |= _of_classes(summary, results, class_names)
+        for name, figure in figures.items():
+            if figure is not None:
+                written.append(folder / f"{name}.png")
+                with replacing(written[-1]) as draft:
+                    figure.savefig(draft)
+    for name in {*NAMES} - {path.stem for path in written}:
+        (folder / f"{name}.png").unlink(missing_ok=True)
+    return written
+
+
+def _of_classes(summary: Summary, results: Mapping, class_names: Sequence[str] | None) -> dict[str, Figure | None]:
+    logits, labels = (tensor.cpu() for tensor in summary.test[:2])
+    ood = {name: -scores["max_probability"].cpu() for name, scores in summary.ood_scores.items() if name != "test"}
+    ood = {name.removeprefix("ood/"): sure for name, sure in ood.items()}
     log_p = log_mean(logits)
     pool = statistics(log_p, labels)
     members = [statistics(log_mean(member[None]), labels) for member in logits] if len(logits) > 1 else []
-    with rc_context(style.RC):
-        figures = {
-            "curves": _followed(history, summed),
-            "reliability": reliability(pool, members),
-            "confidence": confidence(pool.confidence, outside),
-            "ood_roc": ood_roc(pool.confidence, outside) if outside else None,
-            "risk_coverage": risk_coverage(pool, members),
-            "severity": severity(results),
-            "confusion": confusions(confusion(log_p, labels), class_names),
-        }
-        if members:
-            figures["members"] = number_of_members(*by_number(logits, labels))
-            figures["disagreement"] = disagreement(logits, labels, class_names)
-        if "scaled/pool/temperature" in results:
-            figures["temperature"] = before_and_after(log_p, labels, results["scaled/pool/temperature"])
-        written = _save(Path(folder), figures)
-    for name in {*NAMES} - {path.stem for path in written}:  # an earlier evaluation's
-        (Path(folder) / f"{name}.png").unlink(missing_ok=True)
-    return written
+    figures = {
+        "reliability": reliability(pool, members),
+        "confidence": confidence(pool.confidence, ood),
+        "ood_roc": ood_roc(pool.confidence, ood) if ood else None,
+        "risk_coverage": risk_coverage(pool, members),
+        "severity": severity(results),
+        "confusion": confusions(confusion(log_p, labels), class_names),
+    }
+    if members:
+        figures["members"] = number_of_members(*by_number(logits, labels))
+        figures["disagreement"] = disagreement(logits, labels, class_names)
+    if "scaled/pool/temperature" in results:
+        figures["temperature"] = before_and_after(log_p, labels, results["scaled/pool/temperature"])
+    return figures
 
 
 def _fit(name: object, longest: int = 20) -> str:
@@ -143,7 +106,7 @@ def _fit(name: object, longest: int = 20) -> str:
 
 
 def confidence(inside: Tensor, ood: Mapping[str, Tensor]) -> Figure:
-    """How the ensemble's confidence (N,) is distributed on the test set and on each out-of-distribution set."""
+    """Draw how the ensemble's confidence (N,) is distributed on the test set and on each out-of-distribution set."""
     figure = Figure(figsize=(style.WIDTH, 3.2))
     axes = figure.subplots()
 
@@ -153,18 +116,14 @@ def confidence(inside: Tensor, ood: Mapping[str, Tensor]) -> Figure:
 
     axes.stairs(*share(inside), color=style.SKY, fill=True, alpha=0.7, label="in distribution")
     for i, (name, out) in enumerate(ood.items()):
-        axes.stairs(*share(out), **_look(i), linewidth=1.6, label=f"out: {_fit(name)}")
+        axes.stairs(*share(out), **style.look(i), linewidth=1.6, label=f"out: {_fit(name)}")
     axes.set(xlim=(0, 1), xlabel="confidence (maximum probability)", ylabel="images (%)")
     figure.legend(loc="outside upper center", ncols=2)
     return figure
 
 
-def _look(i: int) -> dict[str, str]:
-    return {"color": style.SERIES[i % len(style.SERIES)], "linestyle": style.DASHES[i % len(style.DASHES)]}
-
-
 def ood_roc(inside: Tensor, ood: Mapping[str, Tensor]) -> Figure:
-    """How many images of each out-of-distribution set are found, against how many of the test set are taken for such.
+    """Draw how many images of each out-of-distribution set are found, against how many test images are taken for such.
 
     Both by the ensemble's confidence, (N,): the unsure ones are taken for out-of-distribution.
     """
@@ -175,14 +134,14 @@ def ood_roc(inside: Tensor, ood: Mapping[str, Tensor]) -> Figure:
         taken, found = roc(inside, out)
         area = torch.trapezoid(found, taken).item()
         label = f"{_fit(name)}, AUROC {100 * area:.1f} %"
-        axes.plot(*(100 * _thinned(x).numpy() for x in (taken, found)), **_look(i), label=label)
+        axes.plot(*(100 * _thinned(x).numpy() for x in (taken, found)), **style.look(i), label=label)
     axes.set(xlim=(0, 100), ylim=(0, 100), xlabel="test images taken for out (%)", ylabel="out images found (%)")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=1 if len(ood) < 3 else 2)
     return figure
 
 
 def roc(inside: Tensor, outside: Tensor) -> tuple[Tensor, Tensor]:
-    """The shares of test and of out-of-distribution examples that are less sure than each threshold, from 0 to 1."""
+    """Find the shares of test and of out-of-distribution examples that are less sure than each threshold."""
     sure, is_out = torch.cat([inside, outside]).sort()
     is_out = is_out >= len(inside)
     last = torch.cat([sure[1:] != sure[:-1], torch.tensor([True])])  # equal confidences are taken together
@@ -191,12 +150,12 @@ def roc(inside: Tensor, outside: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _thinned(values: Tensor) -> Tensor:
-    """Some of the values, the first and the last among them."""
+    """Pick some of the values, the first and the last among them."""
     return values[torch.linspace(0, len(values) - 1, min(len(values), POINTS)).long()]
 
 
 def risk_coverage(pool: Statistics, members: Sequence[Statistics]) -> Figure:
-    """The error rate among the surest images, against how many are answered; a member's is the mean over members."""
+    """Draw the error rate among the surest images, against how many are answered; a member's is the members' mean."""
     figure = Figure(figsize=(style.WIDTH, 3.2))
     axes = figure.subplots()
 
@@ -217,7 +176,7 @@ def risk_coverage(pool: Statistics, members: Sequence[Statistics]) -> Figure:
 
 
 def confusions(counts: Tensor, class_names: Sequence[str] | None) -> Figure:
-    """How often each class is taken for another, from counts (K, K); of many classes only the most frequent ones."""
+    """Draw how often each class is taken for another, from counts (K, K); of many classes the most frequent ones."""
     classes = len(counts)
     names = [_fit(name, 14) for name in class_names or range(classes)]
     wrong = counts.clone().fill_diagonal_(0)
@@ -254,7 +213,7 @@ def _most_frequent(wrong: Tensor, names: Sequence[str]) -> Figure:
 
 
 def by_number(logits: Tensor, labels: Tensor) -> tuple[list[float], list[float]]:
-    """Accuracy and NLL of the mean of m members' softmax, m = 1..M: (M, N, K), (N,) -> M numbers each.
+    """Compute accuracy and NLL of the mean of m members' softmax, m = 1..M: (M, N, K), (N,) -> M numbers each.
 
     Averaged over sets of m that follow one another in a circle: over all M of them, or `STARTS`.
     """
@@ -275,7 +234,7 @@ def by_number(logits: Tensor, labels: Tensor) -> tuple[list[float], list[float]]
 
 
 def number_of_members(accuracy: Sequence[float], nll: Sequence[float]) -> Figure:
-    """What more members bring, from `by_number`."""
+    """Draw what more members bring, from `by_number`."""
     figure = Figure(figsize=(style.WIDTH, 4))
     panels = figure.subplots(2, 1, sharex=True)
     for axes, metric, values in zip(panels, ("acc", "nll"), (accuracy, nll), strict=True):
@@ -288,7 +247,7 @@ def number_of_members(accuracy: Sequence[float], nll: Sequence[float]) -> Figure
 
 
 def disagreement(logits: Tensor, labels: Tensor, class_names: Sequence[str] | None) -> Figure:
-    """On how many images two members differ, and on which classes they differ most."""
+    """Draw on how many images two members differ, and on which classes they differ most."""
     matrix = 100 * disagreement_matrix(logits)
     members = len(matrix)
     figure = Figure(figsize=(style.WIDTH, 5.8))
@@ -326,7 +285,7 @@ def disagreement(logits: Tensor, labels: Tensor, class_names: Sequence[str] | No
 
 
 def reliability(pool: Statistics, members: Sequence[Statistics]) -> Figure:
-    """The ensemble and all its members; below, how many images are in a bin."""
+    """Draw the reliability of the ensemble and of its members; below, how many images are in a bin."""
     bins = equal_width(pool.confidence, pool.correct)
     figure = Figure(figsize=(style.WIDTH, 4.8))
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
@@ -345,7 +304,7 @@ def reliability(pool: Statistics, members: Sequence[Statistics]) -> Figure:
 
 
 def before_and_after(log_p: Tensor, labels: Tensor, temperature: float) -> Figure:
-    """The ensemble's prediction (N, K) as it is and at a temperature; below, how many images are in a bin."""
+    """Draw the reliability of a prediction (N, K) as it is and at a temperature; below, how many images a bin has."""
     figure = Figure(figsize=(style.WIDTH, 3.8))
     axes = figure.subplots(2, 2, sharex=True, sharey="row", height_ratios=(2, 1))
     for (top, bottom), shown, title in (
@@ -379,7 +338,7 @@ def _pool(top: Axes, bottom: Axes, bins: Bins, label: str) -> None:
 
 
 def _curve(axes: Axes, bins: Bins, label: str, color: str, look: str) -> None:
-    """Mean confidence and accuracy of the bins that hold examples, pale where these are few."""
+    """Draw mean confidence and accuracy of the bins that hold examples, pale where these are few."""
     held = bins.count > 0
     x, y = ((total[held] / bins.count[held]).numpy() for total in (bins.confidence, bins.correct))
     axes.plot(x, y, look[1:], color=color, linewidth=0.8, label=label)

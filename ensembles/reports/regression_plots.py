@@ -14,7 +14,7 @@ NAMED = 8  # more members than this have one entry in the legend
 
 
 def fit(summary: RegressionSummary) -> Figure:
-    """The members' predictions and the ensemble's, with two standard deviations, over the one feature."""
+    """Draw the members' predictions and the ensemble's, with two standard deviations, over the one feature."""
     figure = Figure(figsize=(4.8, 3.4))
     axes = figure.subplots()
     names = [name for name in summary.sets if name == "test" or name.startswith("shift/")]
@@ -40,14 +40,13 @@ def band(axes: Axes, x: Tensor, means: Tensor, variances: Tensor | None = None) 
         axes.fill_between(x, mean - SDS * sd, mean + SDS * sd, color=style.SKY, alpha=0.35, linewidth=0, label=what)
     if len(means) > 1:
         for m, member in enumerate(means):
-            color, dashes = style.SERIES[m % len(style.SERIES)], style.DASHES[m % len(style.DASHES)]
             label = f"member {m + 1}" if len(means) <= NAMED else "" if m else "members"
-            axes.plot(x, member, color=color, linestyle=dashes, linewidth=0.9, label=label)
+            axes.plot(x, member, **style.look(m), linewidth=0.9, label=label)
     axes.plot(x, means.mean(0), color=style.BLUE, linewidth=1.8, label="ensemble" if len(means) > 1 else "network")
 
 
 def predicted(summary: RegressionSummary) -> Figure:
-    """The ensemble's prediction of each test point against the truth."""
+    """Draw the ensemble's prediction of each test point against the truth."""
     figure = Figure(figsize=(3.6, 3.4))
     axes = figure.subplots()
     means, _ = summary.moments("test")

@@ -19,12 +19,10 @@ RESULTS, INDEX = "results.json", "index.json"
 SHOWN_OTHERWISE = ("seed", "method._target_", "model._target_", "data._target_", "method", "model", "data.root")
 MOST = 6  # settings that tell runs apart
 FIRST = ("method.", "model", "recipe.")  # those that are kept when there are more
-RUNNING = (
-    re.compile(  # settings of how and where a run runs, and of results that it has besides, not of what it computes
-        r"(runtime|logger|strategy|cluster)\b|(runs_dir|sweeps_dir|force)$|trainer\.(accelerator|devices|num_nodes)$|"
-        r"data\.(num_workers|eval_batch_size|download|sets_root|ood_sets|shift_sets)$|"
-        r"evaluation\.(save_predictions|temperature_scaling)$"
-    )
+RUNNING = re.compile(  # settings of how and where a run runs, and of what else it is evaluated on
+    r"(runtime|logger|strategy|cluster)\b|(runs_dir|sweeps_dir|force)$|trainer\.(accelerator|devices|num_nodes)$|"
+    r"data\.(num_workers|eval_batch_size|download|sets_root|ood_sets|shift_sets)$|"
+    r"evaluation\.(save_predictions|temperature_scaling)$"
 )
 LISTED = re.compile(r"[\w.+]+=[^\s\[{]*,")  # an override with several values
 
@@ -51,9 +49,8 @@ class FinishedRun:
     @property
     def plots(self) -> list[Path]:
         """Its PNG files, the curves and the reliability diagram first."""
-        first = [self.folder / "curves.png", self.folder / "reliability.png"]
-        found = sorted(self.folder.glob("*.png"))
-        return [path for path in first if path in found] + [path for path in found if path not in first]
+        first = {"reliability": 1, "curves": 2}
+        return sorted(self.folder.glob("*.png"), key=lambda path: (-first.get(path.stem, 0), path.name))
 
     @cached_property
     def settings(self) -> Mapping:
@@ -142,7 +139,7 @@ def runs_table(runs: Sequence[FinishedRun]) -> pd.DataFrame:
 
 
 def differing(runs: Sequence[FinishedRun]) -> list[str]:
-    """The dotted settings, besides seed, method and model, in which runs with a config differ; at most `MOST`."""
+    """Find the dotted settings, besides seed, method and model, in which runs with a config differ; at most `MOST`."""
     settings = pd.DataFrame([run.computed for run in runs if run.computed], dtype=object)
     varied = settings.where(settings.notna(), None).map(repr).nunique() > 1
     apart = [key for key in settings.columns if varied[key] and key not in SHOWN_OTHERWISE]
@@ -206,7 +203,7 @@ def _is_run(folder: Path) -> bool:
 
 
 def _runs(path: Path) -> Iterator[FinishedRun]:
-    """The run that the file is of; or those that it tells of: as a sweep's index, or as a collection of results."""
+    """Read the run that the file is of, or those that it tells of: as a sweep's index or a collection of results."""
     if path.name == RESULTS and _is_run(path.parent):
         yield _run(path.parent)
     elif path.name == INDEX:
@@ -222,7 +219,7 @@ def _runs(path: Path) -> Iterator[FinishedRun]:
 
 
 def _collected(path: Path, value: object) -> Iterator[FinishedRun]:
-    """The runs of a file of many: a list of entries that name their ``run``, or a mapping from names to them."""
+    """Read the runs of a file of many: a list of entries that name their ``run``, or a mapping from names to them."""
     listed = isinstance(value, list) and all(isinstance(entry, dict) for entry in value)
     entries = value.items() if isinstance(value, dict) else [(_called(e), e) for e in value] if listed else []
     for name, entry in entries:
@@ -234,7 +231,7 @@ def _collected(path: Path, value: object) -> Iterator[FinishedRun]:
 
 
 def _called(entry: Mapping) -> object:
-    """The run's name; a study's run is its row's, with its seed."""
+    """Name the run; a study's run by its row, with its seed."""
     return entry.get("run") or (f"{entry['row']}-{entry.get('seed')}" if "row" in entry else None)
 
 

@@ -8,24 +8,24 @@ MISSING = "-"
 
 
 def percent(fraction: float | None) -> str:
-    """0.9412 -> 94.1, without the sign: a column's head carries it."""
+    """Write 0.9412 as 94.1, without the sign: a column's head carries it."""
     return MISSING if fraction is None else f"{100 * fraction:.1f}"
 
 
 def decimal(value: float | None) -> str:
-    """0.12345 -> 0.123; large ones lose decimals rather than widen a column."""
+    """Write 0.12345 as 0.123; large ones lose decimals rather than widen a column."""
     if value is None:
         return MISSING
     return f"{value:.3f}" if abs(value) < 1000 else f"{value:.1f}" if abs(value) < 1e6 else f"{value:.3g}"
 
 
 def three_digits(value: float | None) -> str:
-    """0.0062612 -> 0.00626."""
+    """Write 0.0062612 as 0.00626."""
     return MISSING if value is None else f"{value:#.3g}"
 
 
 def count(value: float | None) -> str:
-    """8175784 -> 8.18 M, 480900000 -> 481 M, 640 -> 640."""
+    """Write 8175784 as 8.18 M, 480900000 as 481 M, 640 as 640."""
     if value is None:
         return MISSING
     for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
@@ -75,7 +75,7 @@ class Measure:
         return f"{self.label} ({self.unit})" if self.unit else self.label
 
     def head(self, brief: bool = False) -> str:
-        """The label for a column of a table."""
+        """Write the label for a column of a table."""
         label = (brief and self.brief) or self.label
         return f"{label} %" if self.unit == "%" else label
 
@@ -164,12 +164,12 @@ def of_what(key: str) -> str:
 
 
 def number(results: Mapping, key: str) -> float | None:
-    """The result, of a list its mean; None where there is none."""
+    """Find the result, of a list its mean; None where there is none."""
     found = results.get(key)
     return mean(found) if isinstance(found, list) else found
 
 
 def scaled(results: Mapping, key: str) -> float | None:
-    """The number that a figure shows; None where there is none."""
+    """Find the number that a figure shows; None where there is none."""
     found = number(results, key)
     return None if found is None else quantity(key).scale * found

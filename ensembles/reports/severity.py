@@ -24,7 +24,7 @@ BySeverity = dict[str, dict[int, float]]  # type -> severity -> value
 
 
 def by_severity(results: Mapping[str, float], metric: str) -> BySeverity:
-    """The metric of each standard type at each severity that the results have."""
+    """Find the metric of each standard type at each severity that the results have."""
     found: BySeverity = defaultdict(dict)
     for key, value in results.items():
         parts = key.split("/")
@@ -34,7 +34,7 @@ def by_severity(results: Mapping[str, float], metric: str) -> BySeverity:
 
 
 def severity(results: Mapping[str, float]) -> Figure | None:
-    """Accuracy of each standard type, and ECE of each family of types, against severity, 0 being the test set.
+    """Draw accuracy of each standard type, and ECE of each family of types, against severity, 0 being the test set.
 
     None where the results have no standard type of corruption.
     """
@@ -65,7 +65,7 @@ def severity(results: Mapping[str, float]) -> Figure | None:
 
 
 def _mean(types: Iterable[Mapping[int, float]]) -> dict[int, float]:
-    """The mean over types at each severity that one of them has."""
+    """Average over types at each severity that one of them has."""
     types = list(types)
     severities = sorted({severity for values in types for severity in values})
     return {severity: fmean(values[severity] for values in types if severity in values) for severity in severities}

@@ -35,6 +35,11 @@ RC = {
 }
 
 
+def look(i: int) -> dict[str, str]:
+    """Choose the i-th line's colour and dashes."""
+    return {"color": SERIES[i % len(SERIES)], "linestyle": DASHES[i % len(DASHES)]}
+
+
 def logarithmic(axes: Axes) -> None:
     """Make the x axis logarithmic, after what it shows is drawn; with plain numbers and never too many."""
     axes.set_xscale("log")

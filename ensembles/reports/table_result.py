@@ -124,7 +124,7 @@ class TableResult(PaperResult):
 
     @classmethod
     def _completed(cls, value: dict, path: Path) -> dict:
-        """The cells of a file from before they had their own ``seeds`` get their line's."""
+        """Give the cells of a file from before they had their own ``seeds`` their line's."""
         for line in value["lines"]:
             seeds = sum(1 for run in line["runs"] if run.get("results"))
             line["cells"] = [{"seeds": 0 if cell["mean"] is None else seeds, **cell} for cell in line["cells"]]
@@ -141,7 +141,7 @@ class TableResult(PaperResult):
         return [line for line in self.lines if line.status != UNMEASURED]
 
     def numbers(self, line: Line) -> list[list[str]]:
-        """The row's lines: paper, measured and difference; the paper's alone of a row that was not run."""
+        """Write the row's lines: paper, measured and difference; the paper's alone of a row that was not run."""
         paper = [self._paper(cell) for cell in line.cells]
         if line.status == MISSING:
             return [paper]
@@ -149,7 +149,7 @@ class TableResult(PaperResult):
         return [paper, found, [difference(cell) for cell in line.cells]][: len(self.labels)]
 
     def _paper(self, cell: Cell) -> str:
-        """What the paper prints, with its footnote; in brackets where it is of another scale than what is measured."""
+        """Write what the paper prints, with its footnote; in brackets where what is measured is of another scale."""
         if cell.paper is None:
             return NOTHING
         return (cell.paper if self.is_full else f"({cell.paper})") + cell.mark
@@ -167,7 +167,7 @@ class TableResult(PaperResult):
         return lines + [f"{mark} {note}".strip() for mark, note in self.notes]
 
     def text(self, console: Console) -> RenderableType:
-        """For a terminal: a line for each label; columns for which it is too narrow follow in tables of their own."""
+        """Write it for a terminal, a line for each label; columns without room follow in tables of their own."""
         unbounded = console.options.update(max_width=10_000)
         tables: list[Table] = []
         start = 0
@@ -182,7 +182,7 @@ class TableResult(PaperResult):
         return Group(*(part for table in tables for part in (table, "")), *(Text(line) for line in self.caption))
 
     def _part(self, columns: range) -> Table:
-        """A table of some of the columns of numbers."""
+        """Make a table of some of the columns of numbers."""
         table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
         for name in self.heads:
             table.add_column(Text(name), max_width=WIDEST_NAME)
@@ -198,7 +198,7 @@ class TableResult(PaperResult):
         return table
 
     def _labelled(self, line: Line) -> list[tuple[list[str], str, list[str]]]:
-        """The row's lines: its names or, in the second, its status if not done; what they are; the numbers."""
+        """Write the row's lines: its names or, in the second, its status if not done; what they are; the numbers."""
         blank, numbers = [""] * len(line.names), self.numbers(line)
         status = "" if line.status == "done" else line.status
         names = [line.marked_names, [status, *blank[1:]], blank]
@@ -208,7 +208,7 @@ class TableResult(PaperResult):
         return list(zip(names, self.labels, numbers, strict=False))
 
     def markdown(self) -> str:
-        """For a document: a line for each label."""
+        """Write it for a document, a line for each label."""
         heads = [*self.heads, "", *map(str, self.columns)]
         lines = [heads, ["---"] * (len(self.heads) + 1) + ["---:"] * len(self.columns)]
         for line in self.shown:
@@ -220,7 +220,7 @@ class TableResult(PaperResult):
         return f"## {_plain(self.full_title)}\n\n{table}\n\n{caption}\n"
 
     def csv(self) -> str:
-        """A line for each cell."""
+        """Write a line for each cell."""
         file = io.StringIO()
         writer = csv.writer(file, lineterminator="\n")
         of_paper = "paper" if self.is_full else "paper (full scale)"
@@ -247,7 +247,7 @@ class TableResult(PaperResult):
 
 
 def measured(cell: Cell, column: Head) -> str:
-    """Mean ± standard deviation, and in brackets the mean as the paper counts.
+    """Write mean ± standard deviation, and in brackets the mean as the paper counts.
 
     A cost that is the same for all seeds has no deviation.
     """
@@ -268,7 +268,7 @@ def _plain(cell: str) -> str:
 
 
 def agreement(table: TableResult) -> dict[str, Counter]:
-    """How many pairs of rows are in the paper's order, by column and verdict.
+    """Count the pairs of rows that are in the paper's order, by column and verdict.
 
     Pairs are those of the same data and network whose numbers the paper prints as different and which are compared and
     measured with several seeds here. A difference that Welch's t test does not find is within chance. Where several
@@ -290,7 +290,7 @@ def agreement(table: TableResult) -> dict[str, Counter]:
 
 
 def agreement_sentence(table: TableResult) -> str | None:
-    """The same in words; None where no pair can be judged."""
+    """Say the same in words; None where no pair can be judged."""
     counts = [f"{text} {'/'.join(str(of[v]) for v in VERDICTS)}" for text, of in agreement(table).items()]
     test = f"Welch's t test at {100 * LEVEL:.0f} %"
     return f"Pairs of rows {', '.join(VERDICTS)} ({test}): {', '.join(counts)}." if counts else None
@@ -312,7 +312,7 @@ def _verdict(first: Cell, second: Cell) -> str | None:
 
 
 def differ(first: Cell, second: Cell) -> bool:
-    """Whether the means differ by Welch's t test, two-sided; without any spread they differ if they are not equal."""
+    """Test whether the means differ (Welch, two-sided); without any spread they differ if they are not equal."""
     from scipy.special import stdtr  # here, as it takes most of a second
 
     squares = [cell.std**2 / cell.seeds for cell in (first, second)]

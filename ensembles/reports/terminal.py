@@ -37,12 +37,12 @@ LEAST = ("corrupted/nll", "diversity/disagreement", "corrupted/ece", "members/ac
 
 
 def _cell(text: str) -> Text:
-    """A cell that is cut with dots rather than wrapped, and in which [brackets] are no markup."""
+    """Make a cell that is cut with dots rather than wrapped, and in which [brackets] are no markup."""
     return Text(text, no_wrap=True, overflow="ellipsis")
 
 
 def grid(title: str, *heads: str, names: int = 1) -> Table:
-    """A table whose first columns are names and whose others are numbers."""
+    """Make a table whose first columns are names and whose others are numbers."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     table.title, table.title_justify, table.title_style = title or None, "left", "bold"
     for i, head in enumerate(heads):
@@ -188,7 +188,7 @@ def _union(mappings: Iterable[Mapping]) -> list[str]:
 
 
 def short(keys: Sequence[str]) -> dict[str, str]:
-    """method.M -> M, unless another key ends alike."""
+    """Shorten method.M to M, unless another key ends alike."""
     tails = [key.rsplit(".", 1)[-1] for key in keys]
     return {key: tail if tails.count(tail) == 1 else key for key, tail in zip(keys, tails, strict=True)}
 
@@ -231,7 +231,7 @@ def averaged(rows: Sequence[RunRow]) -> list[tuple[RunRow, RunRow]]:
 
 
 def _by_split(rows: Sequence[RunRow]) -> list[dict[str, float]]:
-    """Each split's numbers, means where it has several seeds; without several splits those of each run."""
+    """Find each split's numbers, means where it has several seeds; without several splits those of each run."""
     splits: dict[object, list[dict]] = {}
     for i, row in enumerate(rows):
         splits.setdefault(str(row.differs.get(SPLIT, i)), []).append(_scalars(row))
@@ -246,7 +246,7 @@ def _by_split(rows: Sequence[RunRow]) -> list[dict[str, float]]:
 
 
 def compare(rows: Sequence[RunRow], columns: Sequence[str] = COMPARED) -> RenderableType:
-    """One table over several runs, with the reasons of those that failed beneath it.
+    """Make one table over several runs, with the reasons of those that failed beneath it.
 
     Args:
         rows: the runs, in the order to show them.
@@ -314,7 +314,7 @@ class _Comparison(NamedTuple):
 
 
 def _scalars(row: RunRow) -> dict[str, object]:
-    """A run's results that are one number each, and the members' means."""
+    """Find a run's results that are one number each, and the members' means."""
     lists = {key for key, value in row.results.items() if isinstance(value, list) and not key.startswith("members/")}
     return {key: number(row.results, key) for key in row.results if key not in lists}
 

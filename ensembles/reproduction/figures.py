@@ -21,20 +21,16 @@ LETTERS = 17  # of the stand-ins' line, in an inch
 
 
 def draw_figure(table: Table, planned: Sequence[Planned]) -> FigureResult:
-    """The figure with all results that there are; nothing is drawn where too few rows are finished.
+    """Draw the figure with all results that there are, or nothing where too few rows are finished.
 
     Raises:
         UserError: of the function that draws it, from all rows.
     """
     found = [entry.results() for entry in planned]
-    lines = [
-        FigureRow(
-            entry.row.name,
-            entry.row.at,
-            tuple(run for run, one in zip(entry.runs, of_runs, strict=True) if one is not None),
-        )
-        for entry, of_runs in zip(planned, found, strict=True)
-    ]
+    lines = []
+    for entry, of_runs in zip(planned, found, strict=True):
+        runs = tuple(run for run, one in zip(entry.runs, of_runs, strict=True) if one is not None)
+        lines.append(FigureRow(entry.row.name, entry.row.at, runs))
     states = [entry.status(of_runs) for entry, of_runs in zip(planned, found, strict=True)]
     started = time.perf_counter()
     try:
@@ -43,10 +39,9 @@ def draw_figure(table: Table, planned: Sequence[Planned]) -> FigureResult:
         if all(state == "done" for state in states):
             raise
         drawing, findings = None, [str(error)]
-    texts = {key: getattr(table, key) for key in ("name", "title", "scale", "paper", "cites", "shows")}
     return FigureResult(
-        **texts,
-        substitutions=list(table.substitutions),
+        **table.about,
+        shows=table.shows,
         note=table.note or "",
         printed=list((table.drawing or {}).get("printed", ())),
         findings=list(drawing.findings) if drawing else findings,
@@ -74,7 +69,7 @@ def _drawn(table: Table, lines: Sequence[FigureRow]) -> Drawing | None:
 
 
 def _saved(figure: Figure, table: Table, kind: str) -> bytes:
-    """The file's bytes; at a smaller scale with a line that says so."""
+    """Save a picture as bytes; at a smaller scale with a line that says so."""
     if table.scale != FULL:
         says = f"{scale_mark(table.scale)}: {'; '.join(table.substitutions)}"
         lines = textwrap.fill(says, int(LETTERS * figure.get_figwidth()))

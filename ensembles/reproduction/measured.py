@@ -8,14 +8,13 @@ from ensembles.papers import Column, Row, Table
 from ensembles.papers.scales import SMALL
 from ensembles.reports.paper_result import FULL
 from ensembles.reports.table_result import OF_NETWORK, UNMEASURED, Cell, Head, Line, TableResult
-from ensembles.reproduction.running import Planned
-from ensembles.reproduction.small import StudyRuns
+from ensembles.reproduction.running import Planned, StudyRuns
 
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def fill(table: Table, planned: Sequence[Planned | StudyRuns]) -> TableResult:
-    """The table with all results that there are; a row without results is in it too."""
+    """Fill the table with all results that there are; a row without results is in it too."""
     measured = {entry.row.name: entry.results() for entry in planned}
     notes, by_text = [("", table.note)] if table.note else [], {}
 
@@ -51,15 +50,7 @@ def fill(table: Table, planned: Sequence[Planned | StudyRuns]) -> TableResult:
                 mark=mark(row.note, entry.note, same) if is_shown else "",
             )
         )
-    texts = {key: getattr(table, key) for key in ("name", "title", "scale", "paper", "cites")}
-    return TableResult(
-        **texts,
-        substitutions=list(table.substitutions),
-        heads=list(table.heads),
-        columns=columns,
-        lines=lines,
-        notes=notes,
-    )
+    return TableResult(**table.about, heads=list(table.heads), columns=columns, lines=lines, notes=notes)
 
 
 def _about(column: Column, table: Table) -> str | None:
@@ -69,7 +60,7 @@ def _about(column: Column, table: Table) -> str | None:
 
 
 def _absent(table: Table, i: int, measured: Mapping[str, Sequence]) -> str | None:
-    """What is said of a column that no result has although rows are finished for which the paper prints it."""
+    """Say of a column that no result has it, although rows are finished for which the paper prints it."""
     column = table.columns[i]
     if column.key is None:
         return None
@@ -87,27 +78,17 @@ DIGITS = 3  # shown of a stand-in's size, at the least
 
 
 def values(column: Column, row: Row, found: Sequence, over: Sequence | None) -> list[float]:
-    """The column's numbers of the row's runs that have it, as the paper scales them."""
-    numbers: list[float] = []
+    """Find the column's numbers of the row's runs that have it, as the paper scales them."""
     if column.key is None:
-        return numbers
+        return []
     key = column.key.format(criterion=row.criterion)
     divisors = [one[key] for one in over or () if one and key in one]
     if column.over and not divisors:
-        return numbers
+        return []
     divisor = statistics.fmean(divisors) if column.over else 1.0
-    for one in found:
-        value = None if one is None else one.get(key)
-        if value is not None:
-            numbers.append(column.scale * _taken(column, value) / divisor)
-    return numbers
-
-
-def _taken(column: Column, value: float | list[float]) -> float:
-    if column.take is None:
-        return value
-    take = {"count": len, "mean": statistics.fmean, "best": max if column.better == "higher" else min}[column.take]
-    return take(value)
+    best = max if column.better == "higher" else min
+    take = {None: lambda value: value, "count": len, "mean": statistics.fmean, "best": best}[column.take]
+    return [column.scale * take(one[key]) / divisor for one in found if one and one.get(key) is not None]
 
 
 def cell(table: Table, i: int, row: Row, numbers: list[float], mark: str) -> Cell:
@@ -129,19 +110,14 @@ def cell(table: Table, i: int, row: Row, numbers: list[float], mark: str) -> Cel
     )
 
 
-def _is_stand_ins(table: Table, column: Column) -> bool:
-    """Whether the numbers follow from the network that stands for the paper's."""
-    return table.scale != FULL and column.key is not None and column.key.startswith("cost/")
-
-
 def _decimals(table: Table, i: int, mean: float | None) -> int:
-    """As many as the paper prints, at the most, in the column; a ratio or a count that it rounds gets two, and a
-    stand-in's size enough for its first digits."""
+    """Say how many to show: as many as the paper prints, at the most, in the column; two of a ratio or a count that it
+    rounds, and enough for the first digits of the size of a network that stands for the paper's."""
     printed = [row.paper[i] for row in table.rows if row.paper[i] is not None]
     most = max((-number.as_tuple().exponent for number in printed), default=3)
     column = table.columns[i]
     if not (column.take == "count" or (column.apart is None and column.over is None)):
         most = max(most, 2)
-    if mean and column.key in OF_NETWORK and _is_stand_ins(table, column):
+    if mean and column.key in OF_NETWORK and table.scale != FULL:
         most = max(most, DIGITS - 1 - math.floor(math.log10(abs(mean))))
     return most

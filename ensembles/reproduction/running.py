@@ -1,17 +1,21 @@
-"""A table's rows as runs: planned, and what is missing of them run. Torch is not imported here.
+"""A table's rows as runs: planned and what is missing of them run, or those of a study. Torch is not imported here.
 
-Their configurations pass the same checks as a command line of ``ensembles train``.
+Their configurations pass the same checks as a command line of ``ensembles train``. At small scale nothing is run: rows
+on CIFAR-10 have the runs that results/cifar10 has collected.
 """
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
+
+import yaml
 
 from ensembles.cli.composing import checked
 from ensembles.cli.overrides import check, combinations
@@ -19,9 +23,11 @@ from ensembles.errors import UserError
 from ensembles.evaluations import PROVENANCE
 from ensembles.papers import Row, Table
 from ensembles.papers.experiments import shipped, write_experiments
+from ensembles.papers.scales import STUDY, study_row
 from ensembles.recipes import CONFIGS
+from ensembles.reports.collected import CollectedRun, collected_runs
 from ensembles.reports.paper_result import FULL, OWN, substitutions_sentence
-from ensembles.reports.table_result import MISSING
+from ensembles.reports.table_result import MISSING, UNMEASURED
 from ensembles.runs import Run, decides, state
 
 TRAIN = [sys.executable, "-P", "-m", "ensembles", "train"]
@@ -53,11 +59,11 @@ class Planned:
         return tuple(run.folder for run in self.runs)
 
     def results(self) -> list[Mapping | None]:
-        """Of each run; None where it has none yet."""
+        """Read the results of each run; None where it has none yet."""
         return [run.results() for run in self.runs]
 
     def status(self, found: Sequence[Mapping | None]) -> str:
-        """How far the row is, by its `results` and its runs."""
+        """Say how far the row is, by its `results` and its runs."""
         states = ["done" if one is not None else state(run) for run, one in zip(self.runs, found, strict=True)]
         done = states.count("done")
         if done == len(states):
@@ -68,32 +74,90 @@ class Planned:
         return ", ".join([*([f"{done} of {len(states)} seeds"] if done else []), *begun[:1]]) or MISSING
 
     def records(self, found: Sequence[Mapping | None]) -> list[dict]:
-        """What a table keeps of its runs."""
-        return [_record(run, one) for run, one in zip(self.runs, found, strict=True)]
+        """Make what a table keeps of each run."""
+        return [
+            _record(run.config["seed"], run.folder, one, _provenance(run))
+            for run, one in zip(self.runs, found, strict=True)
+        ]
 
 
-def kept(results: Mapping | None) -> dict:
-    """A run's results without single corruptions' cells, which are many."""
-    return {
-        key: value for key, value in (results or {}).items() if key.count("/") < 3 or not key.startswith("corrupted/")
-    }
+@dataclass(frozen=True)
+class StudyRuns:
+    """A row and the collected runs that stand for it at small scale.
+
+    Attributes:
+        study_row: of results/cifar10; None where none stands for the row.
+        runs: in their seeds' order.
+    """
+
+    row: Row
+    study_row: str | None
+    runs: Sequence[CollectedRun] = ()
+
+    @property
+    def arguments(self) -> list[str]:
+        """The study's row as ``ensembles train`` takes it."""
+        return [f"experiment={STUDY.name}/{self.study_row}"] if self.study_row else []
+
+    @property
+    def same(self) -> str | None:
+        """Equal for rows of the same runs."""
+        return self.study_row if self.runs else None
+
+    @property
+    def note(self) -> str | None:
+        """Which row of the study it is, and its method's settings."""
+        if not self.runs:
+            return None
+        path = CONFIGS / "experiment" / STUDY.name / f"{self.study_row}.yaml"
+        experiment = yaml.safe_load(path.read_text(encoding="utf-8"))
+        settings = {**experiment.get("method", {}), "width": experiment.get("model", {}).get("width")}
+        said = ", ".join(f"{key} = {value}" for key, value in settings.items() if value is not None)
+        return f"measured is {self.study_row} of {STUDY.as_posix()}{f': {said}' if said else ''}"
+
+    def results(self) -> list[Mapping]:
+        """List the results of each run."""
+        return [run.results for run in self.runs]
+
+    def status(self, found: Sequence[Mapping]) -> str:
+        """Say whether the row has runs."""
+        if self.study_row is None:
+            return UNMEASURED
+        return "done" if found else MISSING
+
+    def records(self, found: Sequence[Mapping]) -> list[dict]:
+        """Make what a table keeps of each run."""
+        keys = {"commit", "command", "hardware", "seconds"}
+        folder = f"{STUDY.as_posix()}/{self.study_row}"
+        return [_record(run.seed, folder, run.results, run.model_dump(include=keys)) for run in self.runs]
 
 
-def _record(run: Run, found: Mapping | None) -> dict:
-    place = run.evaluated
-    provenance = _json(place / PROVENANCE) if place and found else {}
-    return {"seed": run.config["seed"], "folder": str(run.folder), "results": kept(found), "provenance": provenance}
+def _record(seed: int, folder: Path | str, results: Mapping | None, provenance: dict) -> dict:
+    """Put a run into a table's JSON, without single corruptions' results, which are many."""
+    kept = {key: value for key, value in (results or {}).items() if not re.match("corrupted/.*/.*/", key)}
+    return {"seed": seed, "folder": str(folder), "results": kept, "provenance": provenance if results else {}}
 
 
-def _json(path: Path) -> dict:
+def _provenance(run: Run) -> dict:
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
+        return json.loads((run.evaluated / PROVENANCE).read_text())
+    except (OSError, ValueError, TypeError):  # none, or none that can be read
         return {}
 
 
+def study_runs(table: Table) -> list[StudyRuns]:
+    """Find the collected runs that stand for each row of a table.
+
+    Raises:
+        UserError: runs.json is damaged.
+    """
+    collected = collected_runs(STUDY)
+    named = [(row, study_row(row)) for row in table.rows]
+    return [StudyRuns(row, name, [run for _, run in sorted(collected.get(name, {}).items())]) for row, name in named]
+
+
 def plan(table: Table, seeds: int, arguments: Sequence[str] = ()) -> list[Planned]:
-    """The runs of a table.
+    """Make the runs of a table.
 
     Args:
         seeds: runs of a row, with the seeds 0, 1, ...
@@ -112,25 +176,34 @@ def plan(table: Table, seeds: int, arguments: Sequence[str] = ()) -> list[Planne
             if asked not in known:  # rows of a sweep differ in their values alone, and this is about keys and options
                 check(words)
                 known.add(asked)
-            planned.append(Planned(row, _runs(words, seeds), tuple(arguments)))
+            planned.append(Planned(row, runs_of(words, range(seeds)), tuple(arguments)))
         except UserError as error:
             raise UserError(f"{table.name}, row {row.number} ({row.name}): {error}") from error
     return planned
 
 
-def _runs(arguments: list[str], seeds: int) -> list[Run]:
-    found = combinations(arguments)
-    if len(found) > 1:
+def runs_of(arguments: list[str], seeds: Iterable[int] = (0,)) -> list[Run]:
+    """Make the runs of one configuration's overrides, which have been checked.
+
+    Raises:
+        UserError: several configurations, or one that cannot work.
+    """
+    (_, config), *others = combinations(arguments)
+    if others:
         raise UserError("a row has one configuration: give each override one value.")
-    config = found[0][1]
     choices = config.hydra.runtime.choices
     del config.hydra
     plain = checked(config)
-    return [Run.of({**plain, "seed": seed}, choices) for seed in range(seeds)]
+    return [Run.of({**plain, "seed": seed}, choices) for seed in seeds]
+
+
+def without_hydras(overrides: Sequence[str]) -> list[str]:
+    """Keep the overrides that a configuration is composed from: Hydra's own are for the launch."""
+    return [word for word in overrides if not word.startswith(("hydra/", "hydra."))]
 
 
 def custom_settings(table: Table, planned: Sequence[Planned], arguments: Sequence[str]) -> Table:
-    """The table, which says so where the overrides that its runs are planned with change what they compute."""
+    """Let the table say so where the overrides that its runs are planned with change what they compute."""
     deciding = [word for word in arguments if decides(word.partition("=")[0].lstrip("+"))]
     if not deciding or not any(_changed(table, entry) for entry in planned):
         return table
@@ -149,18 +222,18 @@ def _changed(table: Table, entry: Planned) -> bool:
 
 
 def _computed(run: Run) -> tuple:
-    """What is trained and how it is evaluated, whether or not the predictions are kept."""
+    """Say what is trained and how it is evaluated, whether or not the predictions are kept."""
     evaluation = run.evaluation
     return run.folder.name, {**evaluation, "evaluation": {**evaluation["evaluation"], "save_predictions": None}}
 
 
 def unfinished(entry: Planned) -> list[str]:
-    """The seeds without results."""
+    """List the seeds without results."""
     return [str(run.config["seed"]) for run in entry.runs if run.results() is None]
 
 
 def having(tables: Sequence[Table], wanted: Sequence[str] | None) -> list[Table]:
-    """Those tables that have a row that is wanted by number or name; all of them where none is.
+    """Choose the tables that have a row that is wanted by number or name; all of them where none is.
 
     Raises:
         UserError: a row that none of the tables has.
@@ -175,7 +248,7 @@ def having(tables: Sequence[Table], wanted: Sequence[str] | None) -> list[Table]
 
 
 def missing(planned: Sequence[Planned], wanted: Sequence[str] | None) -> list[Planned]:
-    """Those rows that miss results and, where some are wanted by number or name, are among these."""
+    """Choose the rows that miss results and, where some are wanted by number or name, are among these."""
     return [entry for entry in planned if (not wanted or is_wanted(entry.row, wanted)) and unfinished(entry)]
 
 
@@ -208,7 +281,7 @@ def train(arguments: list[str]) -> None:
 def commands(
     table: Table, planned: Sequence[Planned], wanted: Sequence[str] | None, overrides: Sequence[str]
 ) -> list[str]:
-    """For each row the command that runs what is missing of it, among comments."""
+    """Write for each row the command that runs what is missing of it, among comments."""
     lines = [f"# {table.slug}: {table.title} ({table.cites})"]
     if table.substitutions:
         lines.append(f"# {substitutions_sentence(table.scale, table.substitutions)}")
@@ -220,3 +293,14 @@ def commands(
         lines += [named, shlex.join([*words, *overrides])]
     done = f"{sum(not unfinished(entry) for entry in planned)} of {len(planned)} rows are done"
     return [*lines, f"# {done if planned else 'computed directly, without runs'}", ""]
+
+
+def study_commands(table: Table, rows: Sequence[StudyRuns]) -> list[str]:
+    """Write the command that runs what the table's rows miss of the study, among comments."""
+    missing = dict.fromkeys(entry.study_row for entry in rows if entry.study_row and not entry.runs)
+    known = sum(entry.study_row is not None for entry in rows)
+    lines = [f"# {table.slug}: {table.title} ({table.cites})"]
+    lines.append(f"# {known} of {len(rows)} rows are rows of {STUDY.as_posix()}")
+    if missing:
+        lines.append(f"ensembles study {STUDY.as_posix()} --rows {','.join(missing)} --seeds {table.seeds}")
+    return [*lines, ""]

@@ -1,11 +1,15 @@
-"""A study's finished runs in files that last: runs.json, and for each run what it says of each test image."""
+"""A study's runs: those that are missing are run, and finished ones kept in files that last.
+
+The files are runs.json and, for each run, what it says of each test image. Torch is imported to collect these alone.
+"""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from ensembles.errors import UserError, reason
 from ensembles.files import write_text
@@ -13,6 +17,7 @@ from ensembles.renamed import RENAMED
 from ensembles.reports.collected import RUNS, CollectedRun, collected_runs
 from ensembles.reports.per_image import images_file, load_per_image, save_per_image
 from ensembles.reports.runs_table import flattened
+from ensembles.reproduction.running import train, without_hydras
 from ensembles.runs import Run
 from ensembles.studies.study import Study, settings
 
@@ -20,17 +25,33 @@ TIMES_FILE = "times.json"
 KEPT = ("commit", "command", "hardware", "seconds")  # of provenance.json
 
 
+def read_times(folder: Path) -> dict[str, dict[str, float]]:
+    """Read the times of a study's rows, in the reference row's: row -> what was timed -> ratio.
+
+    Raises:
+        UserError: a damaged file.
+    """
+    path = folder / TIMES_FILE
+    if not path.exists():
+        return {}
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+        return {row: {work: float(ratio) for work, ratio in of.items()} for row, of in rows.items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"{path} cannot be read ({reason(error)}): time the rows again.") from error
+
+
 @dataclass(frozen=True)
 class Collection:
     """The runs that a study's folder holds: those made here, and those that were collected before.
 
     Attributes:
-        entries: by (row, seed).
+        runs: by row and seed.
         times: row -> its times of a training step (train) and of a prediction (predict), in the reference row's.
     """
 
     folder: Path
-    entries: dict[tuple[str, int], CollectedRun]
+    runs: dict[str, dict[int, CollectedRun]]
     times: dict[str, dict[str, float]]
 
     @classmethod
@@ -45,34 +66,29 @@ class Collection:
                 setting.
         """
         path = folder / RUNS
-        entries = {(row, seed): run for row, runs in collected_runs(folder).items() for seed, run in runs.items()}
-        timed = folder / TIMES_FILE
-        try:
-            times = json.loads(timed.read_text(encoding="utf-8"))["rows"] if timed.exists() else {}
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise UserError(f"{timed} cannot be read ({reason(error)}): time the rows again.") from error
-        collected = {row: run.settings for (row, _), run in entries.items()}
-        for row, before in collected.items():
+        collected = collected_runs(folder)
+        for row, runs in collected.items():
             if row not in current:
                 raise UserError(
                     f"{path} holds runs of {row}, which is no row of study.yaml: delete them, or add it there."
                 )
-            if before != current[row]:
+            before = next(reversed(runs.values())).settings
+            if changed := _changed(before, current[row]):
                 raise UserError(
-                    f"{path} holds runs of {row} with other settings ({_changed(before, current[row])}): use another "
-                    "folder with a copy of study.yaml, or delete them."
+                    f"{path} holds runs of {row} with other settings ({changed}): use another folder with a copy of "
+                    "study.yaml, or delete them."
                 )
-        return cls(folder, entries, times)
+        return cls(folder, collected, read_times(folder))
 
     def has(self, row: str, seed: int) -> bool:
-        return (row, seed) in self.entries
+        return seed in self.runs.get(row, {})
 
     def seeds(self, row: str) -> list[int]:
-        return sorted(seed for name, seed in self.entries if name == row)
+        return sorted(self.runs.get(row, {}))
 
     def results(self, row: str) -> list[dict]:
-        """One for each seed."""
-        return [self.entries[row, seed].results for seed in self.seeds(row)]
+        """Find the results of each seed."""
+        return [self.runs[row][seed].results for seed in self.seeds(row)]
 
     def add(self, row: str, run: Run) -> None:
         """Take in a run that has results and saved predictions.
@@ -82,7 +98,7 @@ class Collection:
         """
         place, seed = run.evaluated, run.config["seed"]
         about = json.loads((place / "provenance.json").read_text())
-        self.entries[row, seed] = CollectedRun(
+        self.runs.setdefault(row, {})[seed] = CollectedRun(
             method=run.config["method"]["_target_"].rpartition(".")[2],
             row=row,
             seed=seed,
@@ -96,13 +112,12 @@ class Collection:
 
     def write(self, study: Study) -> None:
         """Write runs.json, a line a run, in the table's order."""
-        order = list(study.rows)
-        keys = sorted(self.entries, key=lambda key: (order.index(key[0]), key[1]))
-        lines = ",\n".join(json.dumps(self.entries[key].model_dump()) for key in keys)
+        found = (self.runs[row][seed] for row in study.rows for seed in self.seeds(row))
+        lines = ",\n".join(json.dumps(run.model_dump()) for run in found)
         write_text(self.folder / RUNS, f"[\n{lines}\n]\n")
 
     def images(self, row: str, seeds: Sequence[int]) -> dict[str, np.ndarray]:
-        """What the row's runs of S seeds say of N test images: correct, log_likelihood, confidence; (S, N), float64.
+        """Read what S seeds' runs say of N test images: correct, log_likelihood, confidence; (S, N), float64.
 
         Raises:
             UserError: a file that is missing or damaged.
@@ -111,15 +126,15 @@ class Collection:
         return {key: np.stack([part[key] for part in parts]) for key in parts[0]}
 
     def per_image(self, row: str, seed: int) -> dict[str, np.ndarray]:
-        """What one run says of N test images, (N,)."""
+        """Read what one run says of N test images, (N,)."""
         return load_per_image(images_file(self.folder, row, seed))
 
 
 def _changed(before: Mapping, now: Mapping) -> str:
-    """Name the first setting that differs, its value before and now."""
-    flat = [flattened(settings) for settings in (before, now)]
-    key = next(key for key in {**flat[0], **flat[1]} if flat[0].get(key) != flat[1].get(key))
-    return f"{RENAMED.get(key, key)}: {flat[0].get(key)}, now {flat[1].get(key)}"
+    """Name the first setting that differs, before and now; one that came later is null where it was not set."""
+    before, now = flattened(before), flattened(now)
+    changed = (key for key in {**before, **now} if before.get(key) != now.get(key))
+    return next((f"{RENAMED.get(key, key)}: {before.get(key)}, now {now.get(key)}" for key in changed), "")
 
 
 def _save_of_images(predictions_file: Path, path: Path) -> None:
@@ -130,3 +145,47 @@ def _save_of_images(predictions_file: Path, path: Path) -> None:
     predicted = next(found for name, found in predictions.saved(predictions_file) if name == "test")
     of = statistics(log_mean(predicted.logits), predicted.labels)
     save_per_image(path, of.correct, of.log_likelihood, of.confidence)
+
+
+def collect(
+    folder: Path, study: Study, rows: Sequence[str], seeds: Iterable[int], overrides: Sequence[str], runs: bool
+) -> Collection:
+    """Collect the rows' runs, seed by seed, in runs.json.
+
+    Args:
+        runs: whether to train what is missing.
+    """
+    composing = without_hydras(overrides)
+    current = {row: settings(study.run(row, 0, composing).config) for row in study.rows}
+    collection = Collection.of(folder, study, current)
+    for seed in seeds:
+        missing = [row for row in rows if not collection.has(row, seed)]
+        if runs:
+            unfinished = [row for row in missing if study.run(row, seed, composing).results() is None]
+            for words in study.commands(unfinished):
+                train(["-m", *words, f"seed={seed}", *overrides])
+        for row in missing:
+            run = study.run(row, seed, composing)
+            if run.results() is not None:
+                collection.add(row, run)
+    if collection.runs:
+        collection.write(study)
+    return collection
+
+
+def search(folder: Path, study: Study, rows: Sequence[str], overrides: Sequence[str], runs: bool) -> None:
+    """Train each row with each learning rate for a part of the epochs, and write what validation says of it."""
+    words = [*(f"{key}={value}" for key, value in study.search.settings.items()), *overrides]
+    path = folder / "search.json"
+    found = json.loads(path.read_text()) if path.exists() else {}
+    for row in rows:
+        rates = [rate for rate in study.search.rates if str(rate) not in found.get(row, {})]
+        if rates and runs:
+            train(["-m", *study.overrides(row), f"recipe.optimizer.lr={','.join(map(str, rates))}", *words])
+        for rate in rates:
+            run = study.run(row, 0, [f"recipe.optimizer.lr={rate}", *without_hydras(words)])
+            if run.results() is not None:
+                last = pd.read_csv(run.history).iloc[-1]
+                found.setdefault(row, {})[str(rate)] = {key: float(last[f"val/{key}"]) for key in ("acc", "nll")}
+        write_text(path, json.dumps(found, indent=1) + "\n")
+    print(pd.DataFrame({row: {rate: of["acc"] for rate, of in found.get(row, {}).items()} for row in rows}).T)

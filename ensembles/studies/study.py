@@ -7,10 +7,10 @@ from typing import Annotated
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from ensembles.cli.composing import checked
-from ensembles.cli.overrides import check, combinations
+from ensembles.cli.overrides import check
 from ensembles.errors import UserError, reason
 from ensembles.renamed import by_former_names
+from ensembles.reproduction.running import runs_of
 from ensembles.runs import Run
 
 DATA = (
@@ -131,7 +131,7 @@ class Study(BaseModel):
             raise UserError(f"{path} cannot be read ({reason(error)}): mend it.") from error
 
     def chosen(self, names: Iterable[str] | None) -> list[str]:
-        """The rows of these names, in the table's order; all of them for None.
+        """Choose the rows of these names, in the table's order; all of them for None.
 
         Raises:
             UserError: a name that is no row's.
@@ -143,11 +143,11 @@ class Study(BaseModel):
         return [row for row in self.rows if row in wanted]
 
     def overrides(self, row: str) -> list[str]:
-        """A row as train.py takes it."""
+        """Write a row as train.py takes it."""
         return [f"experiment={self.experiments}/{self.rows[row].experiment}", *self.rows[row].overrides]
 
     def commands(self, rows: Iterable[str]) -> list[list[str]]:
-        """Rows as multiruns of train.py, those of the same settings in one."""
+        """Write rows as multiruns of train.py, those of the same settings in one."""
         together: dict[tuple[str, ...], list[str]] = {}
         for row in rows:
             experiment, *settings = self.overrides(row)
@@ -155,17 +155,14 @@ class Study(BaseModel):
         return [[f"experiment={','.join(names)}", *settings] for settings, names in together.items()]
 
     def run(self, row: str, seed: int, overrides: Sequence[str] = ()) -> Run:
-        """One run of a row.
+        """Make one run of a row.
 
         Raises:
             UserError: a configuration that cannot work.
         """
         words = [*self.overrides(row), *overrides]
         check(words)
-        ((_, config),) = combinations(words)
-        choices = config.hydra.runtime.choices
-        del config.hydra
-        return Run.of({**checked(config), "seed": seed}, choices)
+        return runs_of(words, [seed])[0]
 
 
 def settings(config: Mapping) -> dict:

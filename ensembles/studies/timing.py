@@ -1,9 +1,7 @@
 """What a study's rows take to train a step and to predict, beside one another, in the reference row's."""
 
 import json
-import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
@@ -11,6 +9,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from ensembles import build
+from ensembles.analysis.speed import Steps, steps_of, timed, untrained
 from ensembles.files import write_text
 from ensembles.processes import keep_freed_memory
 from ensembles.provenance import hardware
@@ -18,70 +17,48 @@ from ensembles.rng import generator
 from ensembles.studies.collection import TIMES_FILE
 from ensembles.studies.study import Study
 
-INPUT, CLASSES = (3, 32, 32), 10
+SHAPE, CLASSES = (3, 32, 32), 10
+WORK = {"train": "training", "predict": "inference"}  # as times.json has it
 
 
 def times(folder: Path, study: Study, rows: Sequence[str], rounds: int) -> None:
     """Time each row once a round, on one batch of its recipe, and write the medians of the rounds' ratios.
 
-    A training step's FLOPs (forward and backward) are counted too, and the share of a batch that each member sees.
+    A training step is in the row's precision, a prediction in float32. A step's FLOPs (forward and backward) are
+    counted too, and the share of a batch that each member sees.
     """
     keep_freed_memory()
-    clocks = {row: _clocks(study.run(row, 0).config) for row in dict.fromkeys([study.reference, *rows])}
-    flops = {row: _flops(of["train"]) for row, of in clocks.items()}
-    seconds = {(row, work): [] for row in clocks for work in ("train", "predict")}
-    for round_ in range(rounds + 1):  # the first warms up
-        for (row, work), found in seconds.items():
-            started = time.perf_counter()
-            clocks[row][work]()
-            if round_:
-                found.append(time.perf_counter() - started)
+    steps, seen = {}, {}
+    for row in dict.fromkeys([study.reference, *rows]):
+        steps[row], seen[row] = _steps(study.run(row, 0).config)
+    flops = {row: _flops(of) for row, of in steps.items()}
+    seconds = timed(steps, rounds)
+    reference = {work: seconds[study.reference, step] for work, step in WORK.items()}
     ratios = {
         row: {
-            work: median(a / b for a, b in zip(seconds[row, work], seconds[study.reference, work], strict=True))
-            for work in ("train", "predict")
+            work: median(a / b for a, b in zip(seconds[row, step], reference[work], strict=True))
+            for work, step in WORK.items()
         }
-        | {"train_flops": flops[row] / flops[study.reference], "seen": clocks[row]["seen"]}
-        for row in clocks
+        | {"train_flops": flops[row] / flops[study.reference], "seen": seen[row]}
+        for row in steps
     }
-    about = {
-        "hardware": hardware(),
-        "rounds": rounds,
-        "seconds": {work: round(median(seconds[study.reference, work]), 4) for work in ("train", "predict")},
-    }
+    about = {"hardware": hardware(), "rounds": rounds}
+    about["seconds"] = {work: round(median(of), 4) for work, of in reference.items()}
     write_text(folder / TIMES_FILE, json.dumps(about | {"rows": ratios}, indent=1) + "\n")
 
 
-def _flops(work: Callable[[], object]) -> int:
+def _flops(steps: Steps) -> int:
     with FlopCounterMode(display=False) as counter:
-        work()
+        steps["training"]()
     return counter.get_total_flops()
 
 
-def _clocks(config: Mapping) -> dict:
-    """A run's training step in its precision, its prediction in float32, and the share of a batch a member sees."""
-    about = {"method": config["method"], "model": config["model"]}
-    method = build.method(about | {"num_classes": CLASSES, "in_channels": INPUT[0], "image_size": INPUT[1]})
-    recipe = build.call(config["recipe"])
-    size = recipe.batch_size
-    x = torch.randn(size, *INPUT).contiguous(memory_format=torch.channels_last)
+def _steps(config: dict) -> tuple[Steps, float]:
+    """Make a run's steps, and count the share of a batch that a member sees."""
+    method, size = untrained(config, SHAPE, CLASSES), build.call(config["recipe"]).batch_size
+    x = torch.randn(size, *SHAPE).contiguous(memory_format=torch.channels_last)
     y = torch.randint(CLASSES, (size,))
     dealt = method.deal.of_one_batch(size, generator(0))
-    seen, labels = (x, y) if dealt.dim() == 1 else (x[dealt], y[dealt])
-    optimizer = torch.optim.SGD(method.parameters(), lr=1e-3, momentum=0.9)
-    half = config["trainer"]["precision"] == "bf16-mixed"
-
-    def train() -> None:
-        method.train()
-        optimizer.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16) if half else nullcontext():
-            loss = method.loss(method(seen), labels)
-        loss.backward()
-        optimizer.step()
-
-    @torch.inference_mode()
-    def predict() -> None:
-        method.eval()
-        method(x)
-
-    return {"train": train, "predict": predict, "seen": dealt.shape[-1] / size}
+    batch = (x, y) if dealt.dim() == 1 else (x[dealt], y[dealt])
+    half = torch.autocast("cpu", torch.bfloat16, enabled=config["trainer"]["precision"] == "bf16-mixed")
+    return steps_of(method, *batch, x, half), dealt.shape[-1] / size

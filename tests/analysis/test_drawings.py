@@ -8,9 +8,9 @@ import yaml
 from hydra.utils import instantiate
 
 from ensembles import papers
-from ensembles.analysis.landscape import plane_of
 from ensembles.analysis.series import FigureRow
 from ensembles.analysis.trained import Trained
+from ensembles.analysis.weight_space import plane_of
 from ensembles.papers.scales import scale
 from ensembles.runs import Run
 

@@ -6,10 +6,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from ensembles.analysis.boxes import boxes
 from ensembles.analysis.curves import curves, nonzero, sparsity
-from ensembles.analysis.dots import dots, stochasticity
-from ensembles.analysis.scatter import scatter
+from ensembles.analysis.dots import boxes, dots, scatter, stochasticity
 from ensembles.analysis.series import FigureRow
 from ensembles.analysis.speed import speed
 from ensembles.checkpoints import ABOUT

@@ -12,7 +12,7 @@ from ensembles.claims.evidence import Missing
 from ensembles.claims.ledger import ledger, load_ledger, markdown
 from ensembles.claims.schema import COST, all_claims
 from ensembles.reproduction import work
-from ensembles.reproduction.work import ASSUMED
+from ensembles.reproduction.work import GPU
 
 ROOT = Path(__file__).parents[2]
 KEPT = ROOT / "results" / "claims.md"
@@ -33,7 +33,7 @@ def claim_rows(text):
 def uncounted(monkeypatch):
     """No network is counted, which takes seconds for each."""
 
-    def counted(overrides, metric):
+    def counted(overrides):
         raise Missing("not counted here")
 
     monkeypatch.setattr(evidence, "counted", counted)
@@ -97,7 +97,7 @@ def test_what_is_not_decided_has_a_command_with_hours(uncounted):
         assert ("results/cifar10 cannot decide it" in command) == (not kinds & {"cifar10", COST})
     command = found["mimo", "accuracy-cifar10"].commands[0]
     assert "mimo/table1 --only 1 --only 4`" in command and "needs a GPU, cifar10" in command
-    one, four = (work.counts()["mimo/table1"][i].hours(ASSUMED) for i in (0, 3))
+    one, four = (work.counts()["mimo/table1"][i].hours(GPU) for i in (0, 3))
     assert f"({3 * (one + four):.0f} h" in command
 
 

@@ -25,8 +25,7 @@ def test_the_networks_that_claims_count_can_be_configured():
         for claim in of_paper.claims
         for evidence in claim.evidence
         if evidence.source == COST
-        for test in evidence.tests
-        for part in (*test.of.parts(), *test.than.parts())
+        for part in evidence.parts
         if part.config
     }
     assert len(configs) > 10

@@ -20,7 +20,7 @@ from ensembles.papers import experiments
 from ensembles.papers.scales import Scale, scale
 from ensembles.reproduction import running, work
 from ensembles.reproduction.running import plan
-from ensembles.reproduction.work import Speed, duration
+from ensembles.reproduction.work import GPU, duration
 from ensembles.runs import Run
 
 ROOT = Path(__file__).parents[2]
@@ -73,7 +73,6 @@ def test_dry_run_shows_commands_that_compose(reproduce, monkeypatch):
 
 
 def test_list_shows_all_tables_and_what_they_need(reproduce, monkeypatch):
-    monkeypatch.setattr(work, "here", lambda again: Speed(1e11, 0.01))
     monkeypatch.setenv("COLUMNS", "160")
     code, out, _ = reproduce("--list")
     assert code == 0 and all(name in out for name in papers.names())
@@ -96,23 +95,13 @@ def test_work_is_counted_from_the_networks():
     assert counted.multiply_adds == pytest.approx(0.5558e9 * (3 * 45_000 * 75 + 10_000), rel=1e-3)
     assert counted.steps == 351 * 75
     assert work.counts()["packed/table1"][0] == pytest.approx(counted, rel=0.01)
-    assert counted.hours(Speed(1e13, 0.01)) == pytest.approx((counted.multiply_adds / 1e13 + 263.25) / 3600)
+    assert counted.hours(GPU) == pytest.approx((counted.multiply_adds / 1e13 + 263.25) / 3600)
 
 
 def test_small_steps_take_time_too():
     """Of a run of Figure 2, 2,000 epochs of two steps, and of 100 networks that are trained at once for the drawing."""
     assert work.counts()["mimo/figure2"] == [(0, 6 * 4000)] * 5
-    assert work.hours(papers.load("mimo/figure2"), 1, Speed(1e11, 0.01)) == pytest.approx(5 * 240 / 3600)
-
-
-def test_a_machine_is_timed_once(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(work, "EPOCHS", 20)
-    monkeypatch.setattr(work, "_speed", lambda: 1e11)
-    first = work.here()
-    assert first.multiply_adds == 1e11 and first.step > 0
-    monkeypatch.delattr(work, "_step")
-    assert work.here() == first
+    assert work.hours(papers.load("mimo/figure2"), 1, GPU) == pytest.approx(5 * 240 / 3600)
 
 
 @pytest.mark.parametrize(
@@ -127,8 +116,6 @@ def test_torch_is_not_imported(tmp_path, arguments):
     (tmp_path / "reproducing.py").write_text(f"""
 import sys
 from ensembles.commands import reproduce
-from ensembles.reproduction import work
-work.here = lambda again: work.Speed(1e11, 0.01)
 sys.argv[1:] = {arguments}
 try:
     reproduce.main()

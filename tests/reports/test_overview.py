@@ -5,6 +5,7 @@ import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from ensembles.metrics.summary import CELL
 from ensembles.reports import table_result
 from ensembles.reports.overview import COLUMNS, overview
 from ensembles.reports.per_image import PER_IMAGE, load_per_image, save_per_image
-from ensembles.reports.plots import save_classification_plots
+from ensembles.reports.plots import save_plots
 from ensembles.reports.runs_table import FinishedRun, gather
 from ensembles.reports.severity import TYPE_LOOKS
 
@@ -204,7 +205,9 @@ def test_twenty_runs_with_their_plots_are_less_than_two_megabytes(run, tmp_path)
     }
     results |= {"test/acc": 0.9, "test/ece": 0.1}
     ood = {name: torch.rand(360, generator=generator) for name in ("photos", "spliced")}
-    plots = save_classification_plots(tmp_path, results, Predicted(logits, labels), ood, tmp_path / "m.csv")
+    ood = {f"ood/{name}": {"max_probability": -sure} for name, sure in ood.items()}
+    summary = SimpleNamespace(test=Predicted(logits, labels), ood_scores=ood)
+    plots = save_plots(summary, tmp_path, results, tmp_path / "m.csv")
     assert len(plots) == 9
     for i in range(20):
         folder = run(f"digits-net-packed-000000{i:02}", i, **results)

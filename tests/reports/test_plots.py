@@ -1,4 +1,6 @@
 import math
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -31,6 +33,13 @@ def draw(M=4, N=200, K=10, spread=1.0):
     logits = torch.randn(N, K, generator=generator) + spread * torch.randn(M, N, K, generator=generator)
     logits[:, torch.arange(N), labels] += 3
     return Predicted(logits, labels)
+
+
+def save(folder, results, test, ood=(), history=Path("missing.csv"), class_names=None):
+    """Write the plots of a test set's predictions and of sets' confidences."""
+    scores = {f"ood/{name}": {"max_probability": -sure} for name, sure in dict(ood).items()}
+    summary = SimpleNamespace(test=test, ood_scores=scores | {"test": {}})
+    return plots.save_plots(summary, folder, results, history, class_names)
 
 
 def confidences(predicted):
@@ -77,7 +86,7 @@ def test_draw_writes_small_pictures(test, ood, tmp_path, history):
     names = [f"class ${k}$ with a name that is long" for k in range(test[0].shape[-1])]
     results = CORRUPTED | {"scaled/pool/temperature": 1.7}
     unsure = {name: confidences(out) for name, out in ood.items()}
-    written = plots.save_classification_plots(tmp_path, results, test, unsure, history, class_names=names)
+    written = save(tmp_path, results, test, unsure, history, class_names=names)
     wanted = {f"{name}.png" for name in plots.NAMES}
     wanted -= set() if len(test[0]) > 1 else {"disagreement.png", "members.png"}
     wanted -= set() if ood else {"ood_roc.png"}
@@ -89,16 +98,17 @@ def test_draw_writes_small_pictures(test, ood, tmp_path, history):
 
 
 def test_without_training_there_are_no_curves(tmp_path):
-    (tmp_path / "empty.csv").write_text("epoch,step,train/loss\n")
-    for history in (None, tmp_path / "missing.csv", tmp_path / "empty.csv"):
-        names = {path.name for path in plots.save_classification_plots(tmp_path, {}, draw(M=1, N=20), history=history)}
+    (tmp_path / "empty.csv").touch()
+    (tmp_path / "heads.csv").write_text("epoch,step,train/loss\n")
+    for history in (tmp_path / "missing.csv", tmp_path / "empty.csv", tmp_path / "heads.csv"):
+        names = {path.name for path in save(tmp_path, {}, draw(M=1, N=20), history=history)}
         assert names == {"reliability.png", "confidence.png", "risk_coverage.png", "confusion.png"}
 
 
 def test_pictures_of_an_earlier_evaluation_do_not_stay(tmp_path):
     (tmp_path / "mine.png").write_bytes(b"")
-    plots.save_classification_plots(tmp_path, CORRUPTED | {"scaled/pool/temperature": 1.0}, draw(N=20))
-    left = {path.name for path in plots.save_classification_plots(tmp_path, {}, draw(M=1, N=20))}
+    save(tmp_path, CORRUPTED | {"scaled/pool/temperature": 1.0}, draw(N=20))
+    left = {path.name for path in save(tmp_path, {}, draw(M=1, N=20))}
     assert {path.name for path in tmp_path.iterdir()} == left | {"mine.png"} and "severity.png" not in left
 
 
@@ -221,11 +231,11 @@ def test_disagreement_shows_the_matrix_and_the_classes_in_order():
 
 
 def test_history_takes_means_over_an_epoch_and_skips_what_is_no_number(history):
-    series = read_history(history)
-    assert series["train/loss"] == {1: 1.5, 2: 0.5}
-    assert series["val/acc"] == {1: 0.5, 2: 0.75}
-    assert series["lr"] == {1: 0.1, 2: 0.05}
-    assert "note" not in series
+    found = read_history(history)
+    assert found["train/loss"].to_dict() == {1: 1.5, 2: 0.5}
+    assert found["val/acc"].to_dict() == {1: 0.5, 2: 0.75}
+    assert found["lr"].to_dict() == {1: pytest.approx(0.1), 2: pytest.approx(0.05)}
+    assert "note" not in found
 
 
 def test_curves_have_a_panel_for_each_quantity(history):
@@ -262,9 +272,7 @@ def test_curves_of_both_splits_share_a_panel(tmp_path):
 def test_what_cannot_be_drawn_is_refused(tmp_path):
     test = draw(N=20)
     with pytest.raises(UserError, match=r"Cannot write .*\.png"):
-        plots.save_classification_plots(tmp_path / "nowhere", {}, test)
+        save(tmp_path / "nowhere", {}, test)
     with pytest.raises(UserError, match="NaN"):
-        plots.save_classification_plots(
-            tmp_path, {}, test._replace(logits=test.logits.index_fill(1, torch.tensor(3), math.nan))
-        )
+        save(tmp_path, {}, test._replace(logits=test.logits.index_fill(1, torch.tensor(3), math.nan)))
     assert not list(tmp_path.iterdir())

@@ -44,4 +44,4 @@ def test_no_difference_has_no_small_p():
 def test_holm_s_correction():
     """Sorted 0.01, 0.02, 0.03, 0.04 of four: times 4, 3, 2 and 1, and never below the one before."""
     assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
-    assert holm([0.9, 0.6]) == [1, 1]
+    assert holm([0.9, 0.6]).tolist() == [1, 1]

@@ -13,7 +13,7 @@ import yaml
 import train as trainer
 from ensembles.commands import study as program
 from ensembles.reproduction.running import train as in_a_process
-from ensembles.studies import running
+from ensembles.studies import collection
 
 PLAN = {
     "title": "A small study",
@@ -54,7 +54,7 @@ def study(call, monkeypatch, tmp_path):
             patch.setattr(sys, "argv", ["train.py", *arguments])
             trainer.main()
 
-    monkeypatch.setattr(running, "train", train)
+    monkeypatch.setattr(collection, "train", train)
 
     def run(*arguments, tiny=TINY):
         trained.clear()
@@ -189,6 +189,6 @@ def test_a_folder_without_a_plan(call):
 @pytest.mark.slow
 def test_two_rows_by_the_program_itself(study, monkeypatch):
     """In processes of their own, in one multirun over two rows."""
-    monkeypatch.setattr(running, "train", in_a_process)
+    monkeypatch.setattr(collection, "train", in_a_process)
     ended, _ = study("--rows", "deterministic,packed")
     assert ended.code == 0 and len(json.loads(Path("small/runs.json").read_text())) == 2, ended.err

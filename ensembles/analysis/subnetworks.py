@@ -1,4 +1,4 @@
-"""How MIMO's subnetworks share the hidden units among them (MIMO, Figure 4, left)."""
+"""How subnetworks come apart: in the hidden units, and in function space as they train (MIMO, Figure 4)."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from sklearn.manifold import TSNE
 from torch import Tensor, nn
 
 from ensembles.analysis.series import Drawing, FigureRow
@@ -13,6 +14,7 @@ from ensembles.analysis.trained import Trained
 from ensembles.errors import UserError
 from ensembles.methods.base import Ensemble
 from ensembles.methods.mimo import MIMONetwork
+from ensembles.metrics.diversity import disagreement_matrix, pair_mean
 from ensembles.reports import style
 from ensembles.rng import generator
 
@@ -21,7 +23,7 @@ ONE = 0.9  # share of its variance from which on a unit counts as one subnetwork
 
 @torch.inference_mode()
 def conditional_variances(ensemble: Ensemble, images: Tensor, fixed: int = 16) -> Tensor:
-    """The variance of each unit's pre-activation over one input, the others being fixed, on average over those.
+    """Compute the variance of each unit's pre-activation over one input, on average over values of the others.
 
     A unit is a channel that goes into a ReLU; its variance is the mean over the channel's places.
 
@@ -42,7 +44,7 @@ def conditional_variances(ensemble: Ensemble, images: Tensor, fixed: int = 16) -
 
 
 def _of_input(ensemble: MIMONetwork, images: Tensor, m: int, fixed: int, draws: torch.Generator) -> Tensor:
-    """Of input m: (units,)."""
+    """Compute those of input m: (units,)."""
     total: Tensor | float = 0.0
     for _ in range(fixed):
         chosen = images[torch.randint(len(images), (ensemble.M,), generator=draws)]
@@ -58,7 +60,7 @@ def _of_input(ensemble: MIMONetwork, images: Tensor, m: int, fixed: int, draws: 
 
 @contextmanager
 def _pre_activations(network: nn.Module) -> Iterator[list[Tensor]]:
-    """The variances over the batch of the channels that go into each ReLU, (C,) for each call."""
+    """Collect the variances over the batch of the channels that go into each ReLU, (C,) for each call."""
     found: list[Tensor] = []
 
     def take(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -73,7 +75,7 @@ def _pre_activations(network: nn.Module) -> Iterator[list[Tensor]]:
 
 
 def separation(lines: Sequence[FigureRow], images: int = 128, fixed: int = 16) -> Drawing:
-    """A panel for each line: of two inputs the histogram of the units' conditional variances, of more their scatter.
+    """Draw a panel for each line: of two inputs a histogram of the units' conditional variances, of more their scatter.
 
     Args:
         images: of the test set, over which an input runs.
@@ -92,14 +94,14 @@ def separation(lines: Sequence[FigureRow], images: int = 128, fixed: int = 16) -
         (_histogram if len(variances) == 2 else _scatter)(panel, variances)
         panel.set_title(line.name, loc="left")
         data += _rows(line.name, variances)
-        findings.append(_said(line.name, variances))
+        findings.append(_units_said(line.name, variances))
     for panel in panels:
         panel.set_axis_off()
     return Drawing(figure, data, findings)
 
 
 def shares(variances: Tensor) -> Tensor:
-    """Each input's share (M, U) of a unit's conditional variances; a unit that never changes has none of any."""
+    """Compute each input's share (M, U) of units' conditional variances; none of units that never change."""
     return variances / variances.sum(0).clamp(min=torch.finfo(variances.dtype).tiny)
 
 
@@ -138,7 +140,7 @@ def _rows(name: str, variances: Tensor) -> list[dict]:
     ]
 
 
-def _said(name: str, variances: Tensor) -> str:
+def _units_said(name: str, variances: Tensor) -> str:
     changing = variances.sum(0) > 0
     top = shares(variances[:, changing]).max(0).values
     return (
@@ -146,3 +148,82 @@ def _said(name: str, variances: Tensor) -> str:
         f"{100 * ONE:.0f} % of their conditional variance from one input; the median unit has {100 * top.median():.0f} "
         f"%, and {100 / len(variances):.0f} % would be no separation."
     )
+
+
+def trajectory(trained: Trained, images: Tensor) -> tuple[list[int], Tensor]:
+    """Predict at each kept epoch: the epochs done, and the members' logits (epochs, M, N, K).
+
+    Args:
+        images: (N, C, H, W), normalised.
+
+    Raises:
+        UserError: the run has kept no epochs.
+    """
+    kept = trained.epochs
+    with torch.inference_mode():
+        return list(kept), torch.stack([trained.at(path)(images).cpu() for path in kept.values()])
+
+
+def trajectories(lines: Sequence[FigureRow], images: int = 500, perplexity: float = 30.0) -> Drawing:
+    """Draw a panel for each line with its members' ways, in one t-SNE embedding of all; of each line's first run.
+
+    Args:
+        images: of the test set, whose predicted probabilities are a point of function space.
+        perplexity: of t-SNE, the number of neighbours that count; at most a third of the points.
+    """
+    found = []
+    for line in lines:
+        trained = Trained(line.runs[0])
+        found.append(trajectory(trained, trained.test(images)[0]))
+    places = embed([logits for _, logits in found], perplexity)
+    figure = Figure(figsize=(3.2 * len(lines), 3.3))
+    panels = figure.subplots(1, len(lines), squeeze=False, sharex=True, sharey=True)[0]
+    data, findings = [], []
+    for line, (epochs, logits), where, panel in zip(lines, found, places, panels, strict=True):
+        _ways(panel, where)
+        panel.set_title(line.name, loc="left")
+        for m in range(where.shape[1]):
+            for epoch, (x, y) in zip(epochs, where[:, m].tolist(), strict=True):
+                data.append({"method": line.name, "member": m + 1, "epochs": epoch, "x": x, "y": y})
+        findings.append(_ways_said(line, epochs, logits))
+    panels[0].set_ylabel("t-SNE 2")
+    handles, labels = max((panel.get_legend_handles_labels() for panel in panels), key=lambda found: len(found[1]))
+    settings = {"title": "from the open circle to the star", "ncols": len(labels)}
+    figure.legend(handles, labels, loc="outside upper center", **settings)
+    return Drawing(figure, data, findings)
+
+
+def embed(logits: Sequence[Tensor], perplexity: float) -> list[Tensor]:
+    """Find places (epochs, M, 2) for each of several logits (epochs, M, N, K), all in one t-SNE embedding."""
+    points = [each.softmax(-1).flatten(2).flatten(0, 1) for each in logits]
+    together = torch.cat(points).double().numpy()
+    settings = {"perplexity": min(perplexity, (len(together) - 1) / 3), "init": "pca", "random_state": 0}
+    places = torch.from_numpy(TSNE(**settings).fit_transform(together))
+    split = places.split([len(each) for each in points])
+    return [each.unflatten(0, logits[i].shape[:2]) for i, each in enumerate(split)]
+
+
+def _ways(panel: Axes, where: Tensor) -> None:
+    for m in range(where.shape[1]):
+        x, y = where[:, m].T
+        colour = style.look(m)["color"]
+        panel.plot(x, y, **style.look(m), marker=".", lw=0.8, ms=3)
+        panel.plot(x[:1], y[:1], "o", color="white", mec=colour, ms=6)
+        panel.plot(x[-1:], y[-1:], "*", color=colour, ms=11, mec="white", label=f"member {m + 1}")
+    panel.set_xlabel("t-SNE 1")
+
+
+def _ways_said(line: FigureRow, epochs: list[int], logits: Tensor) -> str:
+    early = min(1, len(epochs) - 1)
+    first, last = (100 * pair_mean(disagreement_matrix(logits[i].double())).item() for i in (early, -1))
+    whole = line.results[0]
+    said = (
+        f"{line.name}: two members disagree on {first:.1f} % of the images after epoch {epochs[early]}, on "
+        f"{last:.1f} % after epoch {epochs[-1]}"
+    )
+    if "diversity/ratio" in whole:
+        said += (
+            f"; of the whole test set on {100 * whole['diversity/disagreement']:.1f} %, "
+            f"{whole['diversity/ratio']:.2f} of a member's error rate"
+        )
+    return f"{said}."

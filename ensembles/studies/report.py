@@ -1,14 +1,21 @@
-"""A study's table: a row a method, mean and standard deviation over its seeds. Torch is not imported here."""
+"""What a study's runs show: its tables, a row a method, its comparisons and its plots. Torch is not imported here."""
 
 import statistics
+from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from rich.console import Console
 
+from ensembles.files import replacing, write_text
+from ensembles.reports import style
+from ensembles.reports.comparison import Compared, against_cost, reliability, risk_coverage, severity
 from ensembles.reports.schema import MISSING, count, quantity, scaled
 from ensembles.studies.bootstrap import difference, holm, mean
 from ensembles.studies.collection import Collection
-from ensembles.studies.study import Study
+from ensembles.studies.study import Curves, Study
 
 
 class StudyColumn(NamedTuple):
@@ -23,11 +30,6 @@ class StudyColumn(NamedTuple):
     head: str
     key: str
     digits: int
-
-    @property
-    def sign(self) -> int:
-        """-1 where smaller is better, 1 where larger is, 0 where neither."""
-        return {"higher": 1, "lower": -1, None: 0}[quantity(self.key).better]
 
 
 QUALITY = (
@@ -49,6 +51,7 @@ SHIFT = (
         for measure in ("auroc", "aupr", "fpr95")
     ),
 )
+IMAGES = {"accuracy": (QUALITY[0], "correct", 100), "NLL": (QUALITY[1], "log_likelihood", -1)}  # means over images
 COUNTS = {"parameters": "cost/params", "multiply-adds": "cost/mult_adds"}
 TIMES = {  # in the reference row's
     "training FLOPs": "train_flops",
@@ -57,8 +60,26 @@ TIMES = {  # in the reference row's
 }
 
 
-def frame(study: Study, collection: Collection, columns: tuple[StudyColumn, ...]) -> pd.DataFrame:
-    """A row a method that has runs: for each column its mean and ``<head> std`` over seeds, and how many seeds.
+def write(folder: Path, study: Study, collection: Collection) -> None:
+    """Write the tables as Markdown and CSV, and the plots; print the first table."""
+    found = frame(study, collection)
+    pairs = comparisons(study, collection)
+    parts = [markdown(study, found, QUALITY), "", markdown(study, found, SHIFT)]
+    if len(pairs):
+        parts += ["", comparisons_markdown(study, pairs)]
+        write_text(folder / "comparisons.csv", pairs.to_csv(index=False))
+    write_text(folder / "table.md", f"# {study.title}\n\n" + "\n".join(parts))
+    write_text(folder / "table.csv", found.to_csv(index=False))
+    for name, figure in figures(study, collection).items():
+        with replacing(folder / f"{name}.png") as draft, open(draft, "wb") as file:
+            figure.savefig(file, format="png")
+    with pd.option_context("display.width", 200, "display.max_columns", 20):
+        print(found[["method", "seeds", *(c.head for c in QUALITY if c.head in found)]].round(4).to_string(index=False))
+    Console().print(f"\nTables and plots: {folder}", soft_wrap=True)
+
+
+def frame(study: Study, collection: Collection) -> pd.DataFrame:
+    """Make a row of each method that has runs: each column's mean and ``<head> std`` over seeds, and how many seeds.
 
     Accuracy and NLL have bootstrapped 95 % intervals, ``<head> low`` and ``<head> high``. Columns without any number
     are left out; the standard deviation of one seed is NaN.
@@ -69,13 +90,13 @@ def frame(study: Study, collection: Collection, columns: tuple[StudyColumn, ...]
         if not found:
             continue
         line: dict = {"row": row, "method": about.name, "seeds": len(found)}
-        for column in columns:
+        for column in QUALITY + SHIFT:
             numbers = [value for results in found if (value := scaled(results, column.key)) is not None]
             line[column.head] = statistics.fmean(numbers) if numbers else None
             line[f"{column.head} std"] = statistics.stdev(numbers) if len(numbers) > 1 else None
         images = collection.images(row, collection.seeds(row))
-        for column, measure, scale in ((QUALITY[0], "correct", 100), (QUALITY[1], "log_likelihood", -1)):
-            interval = mean(scale * images[measure])
+        for column, key, scale in IMAGES.values():
+            interval = mean(scale * images[key])
             line |= {f"{column.head} low": interval.low, f"{column.head} high": interval.high}
         line |= {head: found[0][key] for head, key in COUNTS.items()}
         line |= {head: collection.times.get(row, {}).get(key) for head, key in TIMES.items()}
@@ -84,17 +105,19 @@ def frame(study: Study, collection: Collection, columns: tuple[StudyColumn, ...]
 
 
 def markdown(study: Study, found: pd.DataFrame, columns: tuple[StudyColumn, ...]) -> str:
-    """The table as Markdown: ± one standard deviation over the row's seeds, the best mean of a column in bold."""
+    """Write the table as Markdown: ± one standard deviation over the row's seeds, the best mean of a column in bold."""
     shown = [column for column in columns if column.head in found]
+    best = {}
+    for column in shown:
+        better = quantity(column.key).better
+        best[column] = better and getattr(found[column.head], "max" if better == "higher" else "min")()
     reference = found[found["row"] == study.reference]
     times = [head for head in TIMES if head in found]
     heads = ["method", "seeds", *(column.head for column in shown), *COUNTS, *times]
     lines = [heads, ["---", *["---:"] * (len(heads) - 1)]]
     for _, line in found.iterrows():
         cells = [line["method"], str(line["seeds"])]
-        for column in shown:
-            best = column.sign and line[column.head] == (found[column.head] * column.sign).max() * column.sign
-            cells.append(_cell(line, column, bool(best)))
+        cells += [_cell(line, column, line[column.head] == best[column]) for column in shown]
         for head in COUNTS:
             relative = f" ({line[head] / reference[head].iloc[0]:.2f}x)" if len(reference) else ""
             cells.append(f"{count(line[head])}{relative}")
@@ -109,11 +132,11 @@ def _cell(line: pd.Series, column: StudyColumn, best: bool) -> str:
         return MISSING
     text = f"{value:.{column.digits}f}"
     text = f"**{text}**" if best else text
-    return text if spread is None or pd.isna(spread) else f"{text} ± {spread:.{column.digits}f}"
+    return text if pd.isna(spread) else f"{text} ± {spread:.{column.digits}f}"
 
 
 def comparisons(study: Study, collection: Collection) -> pd.DataFrame:
-    """The comparisons that were named before, of accuracy (percentage points) and NLL, over the seeds both rows have.
+    """Compare the rows that the plan pairs, in accuracy (percentage points) and NLL, over the seeds both have.
 
     Each measure's p-values are adjusted together.
     """
@@ -123,17 +146,17 @@ def comparisons(study: Study, collection: Collection) -> pd.DataFrame:
         if not both:
             continue
         images = [collection.images(row, both) for row in (one, other)]
-        for measure, key, scale in (("accuracy", "correct", 100), ("NLL", "log_likelihood", -1)):
+        for measure, (_, key, scale) in IMAGES.items():
             found = difference(*(scale * of[key] for of in images))
             lines.append({"row": one, "against": other, "measure": measure, "seeds": len(both), **vars(found)})
     table = pd.DataFrame(lines)
     if len(table):
-        table["p, Holm"] = table.groupby("measure")["p"].transform(lambda p: pd.Series(holm(list(p)), p.index))
+        table["p, Holm"] = table.groupby("measure")["p"].transform(holm)
     return table
 
 
 def comparisons_markdown(study: Study, found: pd.DataFrame) -> str:
-    """The comparisons as Markdown, a line each."""
+    """Write the comparisons as Markdown, a line each."""
     lines = ["| | against | seeds | accuracy, points | p | NLL | p |", "|---|---|---:|---:|---:|---:|---:|"]
     for (one, other), pair in found.groupby(["row", "against"], sort=False):
         cells = [study.rows[one].name, study.rows[other].name, str(pair["seeds"].iloc[0])]
@@ -142,3 +165,41 @@ def comparisons_markdown(study: Study, found: pd.DataFrame) -> str:
             cells += [f"{line['mean']:+.{digits}f} ({interval})", f"{line['p, Holm']:.4f}"]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def figures(study: Study, collection: Collection) -> dict[str, Figure]:
+    """Draw each plot over all rows that have runs, by the name of its file."""
+    rows = [
+        Compared(about.name, collection.results(row), [collection.per_image(row, seed) for seed in seeds])
+        for row, about in study.rows.items()
+        if (seeds := collection.seeds(row))
+    ]
+    found = {
+        "accuracy_flops": against_cost(rows, "cost/mult_adds", "test/acc"),
+        "nll_params": against_cost(rows, "cost/params", "test/nll"),
+        "reliability": reliability(rows),
+        "severity": severity(rows),
+        "risk_coverage": risk_coverage(rows),
+        **{name: _curves(curves, collection) for name, curves in study.curves.items()},
+    }
+    return {name: figure for name, figure in found.items() if figure}
+
+
+def _curves(curves: Curves, collection: Collection) -> Figure:
+    with rc_context(style.RC):
+        figure = Figure(figsize=(7.2, 3.6))
+        panels = figure.subplots(1, 2)
+        for axes, key in zip(panels, ("test/acc", "test/nll"), strict=True):
+            for i, (name, line) in enumerate(curves.lines.items()):
+                found = {x: collection.results(row) for x, row in line.items()}
+                values = {x: [scaled(results, key) for results in of] for x, of in found.items() if of}
+                means = [statistics.fmean(of) for of in values.values()]
+                spread = [statistics.stdev(of) if len(of) > 1 else 0 for of in values.values()]
+                colour = style.SERIES[i % len(style.SERIES)]
+                axes.errorbar(list(values), means, yerr=spread, marker="o", capsize=2, color=colour, label=name)
+            axes.set(xlabel=curves.x, ylabel=f"test {quantity(key).axis}", xscale="log")
+            axes.set_xticks(sorted({x for line in curves.lines.values() for x in line}))
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.minorticks_off()
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(curves.lines))
+    return figure
