@@ -50,7 +50,7 @@ def write_rows(path: str | Path, rows: Iterable[Sequence]) -> None:
         UserError: as `replacing`.
     """
     with replacing(path) as draft, draft.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-        csv.writer(file).writerows(rows)
+        csv.writer(file, lineterminator="\n").writerows(rows)
 
 
 PATIENCE = 0.5  # seconds: who only asks for the holder has the lock for a moment

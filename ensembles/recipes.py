@@ -42,7 +42,7 @@ class Rule:
     def whose(self) -> str:
         """Say whose recipe it is, such as "Packed-Ensembles' for ResNet-50 on ImageNet"."""
         if self.paper is None:
-            return "no paper's"
+            return "not from a paper"
         return f"{self.paper}'{'' if self.paper.endswith('s') else 's'} for {self.about}"
 
 
@@ -80,7 +80,7 @@ def describe_recipe(chosen: str, data: str, model: str, method: str) -> str:
         return f"{chosen}: {default.whose}" + (f"; {default.note}" if default.note else "")
     same = [found for found in rules() if found.recipe == chosen]
     near = [found for found in same if found.matches(data=data, model=model)]
-    whose = next((found.whose for found in [*near, *same]), "no paper's")
+    whose = next((found.whose for found in [*near, *same]), "not from a paper")
     return f"{chosen}: {whose} (the default here is {default.recipe}: {default.whose})"
 
 

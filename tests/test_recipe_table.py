@@ -149,20 +149,20 @@ def test_whose_a_recipe_is():
     assert describe_recipe("pe_wrn_cifar100", "cifar100_mixed", "wrn28_10", "packed") == (
         "pe_wrn_cifar100: Packed-Ensembles' for WRN-28-10 on CIFAR-100"
     )
-    assert describe_recipe("digits", "digits", "mlp", "mimo") == "digits: no paper's"
+    assert describe_recipe("digits", "digits", "mlp", "mimo") == "digits: not from a paper"
     assert describe_recipe("mimo_cifar", "digits", "mlp", "mimo") == (
-        "mimo_cifar: MIMO's for WRN-28-10 on CIFAR (the default here is digits: no paper's)"
+        "mimo_cifar: MIMO's for WRN-28-10 on CIFAR (the default here is digits: not from a paper)"
     )
     assert describe_recipe("mine", "imagenet", "resnet50", "mimo") == (
-        "mine: no paper's (the default here is mimo_imagenet_mimo: MIMO's for ResNet-50 on ImageNet)"
+        "mine: not from a paper (the default here is mimo_imagenet_mimo: MIMO's for ResNet-50 on ImageNet)"
     )
 
 
 def test_a_run_says_its_recipe_and_keeps_it_outside_its_name(tiny, tmp_path):
     ended = tiny("recipe.epochs=1")
-    assert ended.code == 0 and "recipe digits: no paper's\n" in ended.out
+    assert ended.code == 0 and "recipe digits: not from a paper\n" in ended.out
     (folder,) = (tmp_path / "runs").iterdir()
-    assert json.loads((folder / "provenance.json").read_text())["recipe"] == "digits: no paper's"
+    assert json.loads((folder / "provenance.json").read_text())["recipe"] == "digits: not from a paper"
     again = tiny("recipe=sgd", "recipe.batch_size=32", "recipe.epochs=1")  # the same numbers by another name
     assert again.code == 0 and "recipe digits" not in again.out
     assert list((tmp_path / "runs").iterdir()) == [folder]

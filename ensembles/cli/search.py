@@ -118,7 +118,7 @@ class Search(Sweep):
         except UserError as error:
             complain(error)
             return None
-        if all(run.folder != known.folder for _, known in self.runs):
+        if all(run.folder.absolute() != known.folder.absolute() for _, known in self.runs):
             self.runs.append((chosen, run))
             self.write_index()
         return self.objective(run) if carry_out(run) else None
@@ -230,5 +230,5 @@ def _optuna():
     try:
         import optuna
     except ImportError as error:
-        raise UserError(f"{ASKED} needs the package optuna: pip install 'ensembles[search]'.") from error
+        raise UserError(f"{ASKED} needs the package optuna: pip install optuna.") from error
     return optuna

@@ -46,12 +46,21 @@ def main() -> None:
 
 
 def show(found) -> None:
-    """Print each result that was compared, then whether they agree."""
+    """Print each result that was compared, severities of corruptions that agree as one, then whether they agree."""
     differing = set(found.differing)
-    table = grid("", "result", "said", "found now", "difference")
+    table = grid("", "result", "stated", "evaluated", "difference")
+    cells = {
+        key: difference
+        for key, difference in found.differences.items()
+        if key.startswith("corrupted/") and key.count("/") == 3 and key not in differing
+    }
     for key, difference in found.differences.items():
+        if key in cells:
+            continue
         one, other = (_number(results[key]) for results in (found.said, found.found))
         add_row(table, key, one, other, f"{difference:.1e}", style="bold red" if key in differing else "")
+    if cells:
+        add_row(table, f"corrupted/<type>/<severity>: {len(cells)} results", "", "", f"{max(cells.values()):.1e}")
     console = Console()
     console.print(table)
     counted = f"{len(found.differences)} results, tolerance {found.tolerance:g} (relative above 1)"

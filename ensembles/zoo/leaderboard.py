@@ -18,7 +18,7 @@ from ensembles.zoo.card import CARD, Card, markdown_cell
 
 ABOUT = (
     "Each row is a run, or the mean ± standard deviation over seeds; the best of a column is bold. Verified: somebody "
-    "has evaluated the weights again and found these digits. Reported: as who measured it says. Written by `ensembles "
+    "has evaluated the weights again and found these digits. Reported: nobody has yet. Written by `ensembles "
     "leaderboard`."
 )
 ROWS = "leaderboard"  # the name of a folder of rows alone

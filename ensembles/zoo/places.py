@@ -137,5 +137,5 @@ def _hub():
     try:
         from huggingface_hub import HfApi
     except ImportError as error:
-        raise UserError("hf:// needs the package huggingface_hub: pip install 'ensembles[hub]'.") from error
+        raise UserError("hf:// needs the package huggingface_hub: pip install huggingface_hub.") from error
     return HfApi()

@@ -16,9 +16,11 @@ from safetensors.torch import save_file
 
 import ensembles
 from ensembles.checkpoints import ABOUT, read_checkpoint
+from ensembles.commands.verify import show
 from ensembles.errors import UserError
 from ensembles.export import export
 from ensembles.runs import network_file
+from ensembles.zoo.verifying import Verification
 
 WRITTEN = Path(__file__).parents[1] / "security/written"
 IMAGES = torch.randint(256, (5, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -88,6 +90,10 @@ def test_what_is_pushed(run, shared):
     with safe_open(shared / "model.safetensors", "pt") as file:
         state = read_checkpoint(run / "best.ckpt")["state_dict"]
         assert set(file.keys()) == set(state) and all(torch.equal(file.get_tensor(key), state[key]) for key in state)
+
+
+def test_a_web_server_may_read_all_that_is_pushed(shared):
+    assert len({path.stat().st_mode for path in shared.iterdir()}) == 1
 
 
 def test_what_is_pulled_loads_predicts_and_is_exported_as_the_run(run, shared):
@@ -346,3 +352,11 @@ def test_verify_a_studys_row(train, program):
     Path("own/runs.json").write_text(json.dumps([entry]))
     ended = program("verify", "own", "--row", "one", "--seed", "1")
     assert ended.code == 0 and "The digits agree" in ended.out, ended
+
+
+def test_severities_that_agree_are_one_line(capsys):
+    stated = {"test/acc": 0.9} | {f"corrupted/fog/{severity}/acc": severity / 10 for severity in range(1, 6)}
+    show(Verification(stated, stated | {"corrupted/fog/2/acc": 0.5}, 1e-4))
+    printed = capsys.readouterr().out
+    assert "<severity>: 4 results" in printed and "corrupted/fog/2/acc" in printed and "fog/3" not in printed
+    assert "1 results differ" in printed and "6 results, tolerance" in printed
