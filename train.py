@@ -1,15 +1,10 @@
-"""Train, test and report one ensemble, from a checkout: ``python train.py method=packed``, as ``ensembles train``.
-
-The commands in scripts/ are links to this file: ``python scripts/report.py runs`` is ``ensembles report runs``.
-"""
-
-from pathlib import Path
+"""Train, test and report one ensemble, from a checkout: ``python train.py method=packed``, as ``ensembles train``."""
 
 from ensembles.commands import run
 
 
 def main() -> None:
-    run(Path(__file__).stem)
+    run("train")
 
 
 if __name__ == "__main__":

@@ -80,7 +80,9 @@ LITTLE += "(Docker's --shm-size=1g), or set data.num_workers=0.\n"
 
 
 @pytest.mark.parametrize("strategy", ["file_descriptor", "file_system"])
-@pytest.mark.parametrize(("size", "said"), [("4k", LITTLE), ("2m", "True 3\n"), ("8m", "True 3\n")])
+@pytest.mark.parametrize(
+    ("size", "said"), [("4k", LITTLE), ("2m", "True 3\n"), pytest.param("8m", "True 3\n", marks=pytest.mark.slow)]
+)
 def test_shared_memory_that_is_too_small(tmp_path, size, said, strategy):
     """Mounted for real in a name space of its own; a batch has 6 MB."""
     for number in range(120):

@@ -132,6 +132,7 @@ def test_a_row_s_checkpoint_gives_the_same_digits(study, train):
     }
 
 
+@pytest.mark.slow
 def test_a_row_s_own_settings_and_a_curve_over_rows(study):
     overrides = [word for word in TINY if not word.startswith("model.widths")]
     ended, trained = study("--rows", "deterministic,narrow", tiny=(*overrides, "model.width=0.1"))
@@ -142,6 +143,7 @@ def test_a_row_s_own_settings_and_a_curve_over_rows(study):
     assert Path("small/width.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_times_stand_beside_what_was_collected(study):
     study("--rows", "packed")
     ended, trained = study("--times", "1", "--rows", "packed")

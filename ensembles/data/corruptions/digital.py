@@ -78,8 +78,8 @@ def _through_pillow(levels: Tensor, change: Callable[[Image.Image], Image.Image]
 
     def changed(channels: np.ndarray) -> np.ndarray:
         bands = [Image.fromarray(channel) for channel in channels]
-        image = change(bands[0] if len(bands) == 1 else Image.merge("RGB", bands))
-        return np.stack([np.asarray(band) for band in image.split()])
+        image = np.asarray(change(bands[0] if len(bands) == 1 else Image.merge("RGB", bands)))
+        return image.reshape(*image.shape[:2], -1).transpose(2, 0, 1)
 
     images, threads = levels.cpu().numpy(), torch.get_num_threads()
     if threads == 1:  # a thread of its own would cost a third more
