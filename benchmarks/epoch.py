@@ -3,9 +3,10 @@
     python benchmarks/epoch.py [method=packed model=small_cnn_4x ...]
 
 The overrides are those of train.py. A run deals, augments, logs, looks for losses that are not finite, keeps metrics
-and writes checkpoints; the plain loop shuffles a tensor in memory and does nothing but train and validate. An epoch's
-time is the difference between a longer and a shorter training, over the epochs between them, by the time that the
-process had on the processor; both ways take turns, and the fastest round counts. Writes ``epoch.csv`` to ``--out``.
+and writes checkpoints; the plain loop shuffles and augments a tensor in memory, trains and validates, and nothing else
+(for methods whose members all see the batch). An epoch's time is the difference between a longer and a shorter
+training, over the epochs between them, by the time that the process had on the processor; both ways take turns, and
+the fastest round counts. Writes ``epoch.csv`` to ``--out``.
 """
 
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from ensembles.cli.overrides import check, combinations
 from ensembles.errors import show_own_warnings
 from ensembles.processes import keep_freed_memory
 from ensembles.runs import Run
-from ensembles.training.trainer import make_trainer
+from ensembles.training.trainer import configure_members, make_trainer
 
 SHORT, LONG = 2, 22  # epochs
 
@@ -62,6 +63,7 @@ def parts(config: DictConfig) -> tuple:
     about = build.description(config, data)
     method = build.method(about)
     method.recipe = build.call(config.recipe)
+    configure_members(method, config)
     return data, method, about
 
 
@@ -69,37 +71,32 @@ def train_run(config: DictConfig) -> None:
     data, method, about = parts(config)
     with TemporaryDirectory() as folder:
         run = Run(OmegaConf.to_container(config), Path(folder))
-        make_trainer(config, run, about, method.likelihood.monitor).fit(method, data)
+        make_trainer(config, run, about, method).fit(method, data)
 
 
 def train_plainly(config: DictConfig) -> None:
     data, method, _ = parts(config)
     data.prepare_data()
     data.setup("fit")
-    (images, labels), (val_images, val_labels) = (tensors(data, name) for name in ("train", "val"))
-    size = config.recipe.batch_size
+    train = data.sets["train"]
+    images, labels = train.images.gather(train.index), train.labels
+    validation = [data.on_after_batch_transfer(batch, 0) for batch in data.val_dataloader()]
+    size, drawing = config.recipe.batch_size, torch.Generator().manual_seed(0)
     steps = len(labels) // size
-    recipe = method.recipe.optimizers(method.parameter_groups(), config.recipe.epochs * steps)
-    optimizer, schedule = recipe["optimizer"], recipe["lr_scheduler"]["scheduler"]
+    made = method.recipe.optimizers(method.parameter_groups(), config.recipe.epochs * steps)
+    optimizer, schedule = made["optimizer"], made["lr_scheduler"]["scheduler"]
     for _ in range(config.recipe.epochs):
         method.train()
         for chosen in torch.randperm(len(labels))[: steps * size].split(size):
-            loss = method.loss(method(images[chosen]), labels[chosen])
+            x = data.normalise(data.augment(images[chosen], data.augment.draw(size, drawing)))
+            loss = method.loss(method(x), labels[chosen])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
         method.eval()
         with torch.no_grad():
-            batches = zip(val_images.split(data.eval_batch_size), val_labels.split(data.eval_batch_size), strict=True)
-            sum((method(x).softmax(-1).mean(0).argmax(-1) == y).sum() for x, y in batches).item()
-
-
-def tensors(data, name: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Give a set's normalised images, without augmentation, and its labels."""
-    batches = [data.on_after_batch_transfer(batch, 0) for batch in data.eval_dataloader(name, data.sets[name])]
-    images, labels = zip(*batches, strict=True)
-    return torch.cat(images), torch.cat(labels)
+            sum((method(x).softmax(-1).mean(0).argmax(-1) == y).sum() for x, y in validation).item()
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ TESTED = {
     "corruptions",
     "corruptions_reference",
     "corruption_speed",
+    "epoch",
     "evaluation",
     "image_files",
     "input_pipeline",
@@ -57,6 +58,13 @@ def test_evaluation(run):
     rows = run("evaluation", *settings, "--rounds", "1", "--threads", "1", table="evaluation.csv")
     assert [row["method"] for row in rows] == ["deterministic", "packed"]
     assert all(int(row["images"]) > 0 and float(row["ratio"]) > 0 for row in rows)
+
+
+def test_epoch(run):
+    settings = "model=small_cnn", "method=deterministic,packed", "--rounds=1"
+    rows = run("epoch", *settings, table="epoch.csv", SHORT=1, LONG=3)
+    assert [row["method"] for row in rows] == ["deterministic", "packed"]
+    assert all(float(row["ratio"]) > 0 for row in rows)
 
 
 def test_forms(run):
