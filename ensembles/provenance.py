@@ -9,7 +9,10 @@ from pathlib import Path
 
 import torch
 
+from ensembles import __version__
 from ensembles.runs import Run
+
+LIBRARIES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics")
 
 
 def provenance(run: Run, seconds: dict[str, float], images: dict) -> dict:
@@ -34,7 +37,7 @@ def origin(seconds: dict[str, float]) -> dict:
         "command": _command(),
         "commit": _commit(),
         "hardware": hardware(),
-        "versions": {name: version(name) for name in ("torch", "torchvision", "pytorch-lightning", "torchmetrics")},
+        "versions": {"ensembles": __version__} | {name: version(name) for name in LIBRARIES},
         "python": platform.python_version(),
         "seconds": {name: round(value, 1) for name, value in seconds.items()},
     }

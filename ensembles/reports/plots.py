@@ -135,7 +135,12 @@ def ood_roc(inside: Tensor, ood: Mapping[str, Tensor]) -> Figure:
         area = torch.trapezoid(found, taken).item()
         label = f"{_fit(name)}, AUROC {100 * area:.1f} %"
         axes.plot(*(100 * _thinned(x).numpy() for x in (taken, found)), **style.look(i), label=label)
-    axes.set(xlim=(0, 100), ylim=(0, 100), xlabel="test images taken for out (%)", ylabel="out images found (%)")
+    axes.set(
+        xlim=(0, 100),
+        ylim=(0, 100),
+        xlabel="false positives, of test images (%)",
+        ylabel="true positives, of OOD images (%)",
+    )
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=1 if len(ood) < 3 else 2)
     return figure
 

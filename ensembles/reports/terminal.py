@@ -1,6 +1,5 @@
 """Tables for a terminal: of one run, and of several side by side. Imports no numpy."""
 
-import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
@@ -14,7 +13,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from ensembles.files import replacing
+from ensembles.files import write_rows
 from ensembles.reports.schema import DECISIONS, column, decimal, mean, number, percent, quantity, three_digits
 
 MEMBERS_SHOWN = 8  # more members than this are shown by their mean alone
@@ -329,9 +328,8 @@ def write_csv(path: str | Path, rows: Sequence[RunRow]) -> None:
     written = [*rows, *chain.from_iterable(averaged(rows))]
     scalars = [_scalars(row) for row in written]
     keys = _union(scalars)
-    with replacing(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow([*differing, "status", *keys])
-        for row, values in zip(written, scalars, strict=True):
-            named = [row.differs.get(key, "") for key in differing]
-            writer.writerow([*named, row.status, *(values.get(key, "") for key in keys)])
+    lines = (
+        [*(row.differs.get(key, "") for key in differing), row.status, *(values.get(key, "") for key in keys)]
+        for row, values in zip(written, scalars, strict=True)
+    )
+    write_rows(path, [[*differing, "status", *keys], *lines])
