@@ -64,7 +64,9 @@ def write(folder: Path, study: Study, collection: Collection) -> None:
     """Write the tables as Markdown and CSV, and the plots; print the first table."""
     found = frame(study, collection)
     pairs = comparisons(study, collection)
-    parts = [markdown(study, found, QUALITY), "", markdown(study, found, SHIFT)]
+    parts = [markdown(study, found, QUALITY)]
+    if any(column.head in found for column in SHIFT):
+        parts += ["", markdown(study, found, SHIFT)]
     if len(pairs):
         parts += ["", comparisons_markdown(study, pairs)]
         write_text(folder / "comparisons.csv", pairs.to_csv(index=False))

@@ -128,7 +128,10 @@ def test_damaged_last_and_previous(going_on):
         path.write_bytes(b"no checkpoint")
     with pytest.warns(UserWarning, match="training goes on from the start"):
         assert find() is None
-    change = lambda c: c["state_dict"].update({"ensemble.other": torch.ones(1)})  # noqa: E731
+
+    def change(checkpoint):
+        checkpoint["state_dict"].update({"ensemble.other": torch.ones(1)})
+
     for path in (run.last, run.previous):
         path.write_bytes(variants.edited(WRITTEN / "digits/previous.ckpt", change))
     with pytest.raises(UserError, match=r"another architecture: .*ensemble\.other is missing here"):

@@ -221,7 +221,10 @@ def unresumable() -> Iterator[tuple[str, Change]]:
     yield "training: no version", lambda c: c.pop("pytorch-lightning_version")
     for version in (None, "x", "0.9.0", 2):
         yield f"training: version {version}", lambda c, v=version: c.update({"pytorch-lightning_version": v})
-    fit = lambda c: c["loops"]["fit_loop"]  # noqa: E731
+
+    def fit(checkpoint: dict) -> dict:
+        return checkpoint["loops"]["fit_loop"]
+
     yield "training: no fit_loop", lambda c: c["loops"].pop("fit_loop")
     for key in ("epoch_progress", "epoch_loop.batch_progress", "epoch_loop.state_dict"):
         yield f"training: no {key}", lambda c, key=key: fit(c).pop(key)
