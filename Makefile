@@ -32,7 +32,7 @@ train: setup  ## train, test and show a packed ensemble on handwritten digits
 test: setup  ## run the tests (under 8 minutes on 2 cores)
 	$(BIN)/python -m pytest -n 2
 
-test-fast: setup  ## run what needs no whole run, for each edit (about a minute): methods, metrics, command line
+test-fast: setup  ## run what needs no whole run, for each edit (about two minutes): methods, metrics, command line
 	$(BIN)/python -m pytest -n 2 $(FAST)
 
 test-slow: setup  ## run the tests that take longer: real programs, whole tables, processes that are killed
