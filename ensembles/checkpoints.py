@@ -3,6 +3,8 @@
 import json
 import os
 import pickle
+import pickletools
+import re
 import warnings
 import zipfile
 from collections import Counter
@@ -14,11 +16,14 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from ensembles.errors import UserError, reason
+from ensembles.files import parse_json
 from ensembles.renamed import by_present_names
 from ensembles.untrusted import Unfit, refusal, require_network
 
 ABOUT = "ensembles"  # the checkpoint's entry that describes how to build its network again
 SAFETENSORS = ".safetensors"  # the suffix of a file of weights alone, whose description is JSON in its header
+ORDERED = "collections OrderedDict"
+MADE = re.compile(rf"{ORDERED}|torch\._utils _rebuild_tensor_v[23]|torch \w+Storage|torch (b?float|u?int|bool)\w*")
 FORMAT = 2  # of what a training needs to go on; the weights of every format can be read
 
 
@@ -53,7 +58,7 @@ def read_checkpoint(path: str | Path, fix: str = "use another one") -> dict:
     try:
         require_network(checkpoint[ABOUT])
         _require_weights(checkpoint["state_dict"], sizes)
-    except Unfit as error:
+    except Exception as error:  # a container whose attributes stand in for its methods, say
         raise refusal(path, error, fix) from error
     return checkpoint | {ABOUT: by_present_names(checkpoint[ABOUT])}
 
@@ -71,7 +76,7 @@ def _safetensors(path: Path) -> tuple[dict, Counter[int]]:
     """Read the same of a .safetensors file, whose reader compares the sizes in its header with the file."""
     with safe_open(path, framework="pt", device="cpu") as file:
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no dict
-        about = json.loads((file.metadata() or {}).get(ABOUT, "null"))
+        about = parse_json((file.metadata() or {}).get(ABOUT, "null"))
     sizes = Counter(value.untyped_storage().nbytes() for value in state.values())
     return ({"state_dict": state} if about is None else {ABOUT: about, "state_dict": state}), sizes
 
@@ -102,7 +107,33 @@ def _check_parts(path: Path) -> Counter[int]:
             raise Unfit("its parts are larger than itself")
         if damaged := archive.testzip():
             raise Unfit(f"its part {damaged} is damaged")
+        for part in parts:
+            if part.filename.endswith("/data.pkl"):
+                _require_tensors_alone(archive.read(part))
     return Counter(part.file_size for part in parts if "/data/" in part.filename)
+
+
+def _require_tensors_alone(pickled: bytes) -> None:
+    """See that a pickle makes nothing but plain containers and tensors.
+
+    `torch.load` lets more pass: bytearray, set or an encoding, by which a small file fills the memory, and tensors
+    with attributes in the place of their methods.
+
+    Raises:
+        pickle.UnpicklingError: it makes something else.
+    """
+    ordered, last = set(), None  # where OrderedDict is kept; the last operation, but for keeping
+    for operation, argument, _ in pickletools.genops(pickled):
+        if operation.name in ("STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "EXT1", "EXT2", "EXT4", "DUP"):
+            raise pickle.UnpicklingError(f"it has {operation.name}")
+        if operation.name == "GLOBAL" and not MADE.fullmatch(argument):
+            raise pickle.UnpicklingError(f"it makes {argument}")
+        if last == ORDERED and "PUT" in operation.name:
+            ordered.add(argument)
+        elif last == ORDERED and operation.name != "EMPTY_TUPLE":  # it would copy what it is given
+            raise pickle.UnpicklingError("it fills a dict otherwise than key by key")
+        else:
+            last = ORDERED if "GET" in operation.name and argument in ordered else argument
 
 
 def _require_weights(state: object, sizes: Counter[int]) -> None:

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from ensembles.errors import Interrupted, UserError, complain, reason
 from ensembles.experiment import run_experiment
-from ensembles.files import write_text
+from ensembles.files import load_json, write_text
 from ensembles.runs import Run
 from ensembles.signals import INTERRUPTION
 
@@ -170,7 +170,7 @@ class SubmittedJob:
     def of(cls, run: Run) -> "SubmittedJob | None":
         """Read the run's last job."""
         try:
-            return cls(run, **json.loads((run.folder / "job.json").read_text()))
+            return cls(run, **load_json(run.folder / "job.json"))
         except (OSError, ValueError, TypeError):
             return None
 

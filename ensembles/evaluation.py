@@ -12,7 +12,7 @@ from ensembles import build, evaluations, predictions
 from ensembles.constructors import construct, require_constructor
 from ensembles.data.datamodule import DataModule
 from ensembles.errors import UserError
-from ensembles.files import write_rows, write_text
+from ensembles.files import load_json, write_rows, write_text
 from ensembles.likelihoods import Categorical, Likelihood, Regression
 from ensembles.metrics import Predicted, RegressionSummary, Summary, confusion
 from ensembles.metrics.base import log_mean
@@ -173,7 +173,7 @@ def _settings(run: Run) -> dict[str, bool | float | None]:
 
 def _json(path: Path) -> dict:
     try:
-        return json.loads(path.read_text())
+        return load_json(path)
     except FileNotFoundError:
         return {}
     except ValueError as error:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ensembles.data.files.fingerprint import images_unchanged
+from ensembles.files import load_json
 from ensembles.reports.per_image import PER_IMAGE
 
 RESULTS, PROVENANCE, PREDICTIONS = "results.json", "provenance.json", "predictions.npz"
@@ -87,8 +88,8 @@ def _all(folder: Path) -> Iterator[tuple[Path, dict]]:
 def _provenance(place: Path) -> dict | None:
     """Read the provenance of results; None where they are not there whole."""
     try:
-        about = json.loads((place / PROVENANCE).read_text())
-        json.loads((place / RESULTS).read_text())
+        about = load_json(place / PROVENANCE)
+        load_json(place / RESULTS)
     except (OSError, ValueError):
         return None
     return about if isinstance(about, dict) else None

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from ensembles.errors import UserError
+from ensembles.files import open_arrays, parse_json
 from ensembles.metrics import Predicted
 from ensembles.renamed import by_present_names
 from ensembles.untrusted import PredictedSets, Unfit, refusal, require_predictions
@@ -25,7 +26,7 @@ from ensembles.untrusted import PredictedSets, Unfit, refusal, require_predictio
 # fields of `Predicted` and their names in the file: arrays of a set, and what ``about`` has of several sets
 ARRAYS = {"valid_labels": "accepted", "features": "inputs"}
 LISTS = {"covered_classes": "classes", "groups": "groups"}
-SMALL, SHRUNK = 2**28, 100  # bytes of a part that are let pass, and how many a byte of the file can be beyond that
+TEXTS = {"about": 2**25, "sets": 2**20}  # bytes that these may have
 
 
 @contextmanager
@@ -107,7 +108,7 @@ def saved(path: Path) -> Iterator[tuple[str, Predicted]]:
 
 
 def _about(file: np.lib.npyio.NpzFile) -> dict:
-    found = json.loads(file["about"].item())
+    found = parse_json(file["about"].item())
     PredictedSets.check(found)
     return found
 
@@ -137,8 +138,7 @@ def _are_among(count: int, indices: list) -> bool:
 @contextmanager
 def _opened(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
     try:
-        _require_sizes(path)
-        with np.load(path, allow_pickle=False) as file:
+        with open_arrays(path, TEXTS) as file:
             yield file
     except FileNotFoundError as error:
         raise UserError(
@@ -146,11 +146,3 @@ def _opened(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
         ) from error
     except Exception as error:  # whatever a damaged archive makes its readers raise
         raise refusal(path, error, "have it written again by ensembles train") from error
-
-
-def _require_sizes(path: Path) -> None:
-    """See that nothing small unpacks to what fills the memory."""
-    with zipfile.ZipFile(path) as archive:
-        for part in archive.infolist():
-            if part.file_size > SMALL + SHRUNK * part.compress_size:
-                raise Unfit(f"its part {part.filename} is far larger than the file")

@@ -18,7 +18,7 @@ import yaml
 from ensembles import evaluations
 from ensembles.data.files.fingerprint import Column, contents_hash, image_hashes, images_unchanged
 from ensembles.errors import UserError
-from ensembles.files import held, holder, write_text
+from ensembles.files import held, holder, load_json, load_text, load_yaml, write_text
 from ensembles.recipes import describe_recipe
 from ensembles.renamed import FORMER, by_former_names, by_present_names
 
@@ -176,7 +176,7 @@ class Run:
     def results(self) -> dict | None:
         """Read the results of this config; None while there are none."""
         place = self.results_folder
-        return None if place is None else json.loads((place / evaluations.RESULTS).read_text())
+        return None if place is None else load_json(place / evaluations.RESULTS)
 
     @property
     def test_images(self) -> dict[str, Path | Column]:
@@ -218,7 +218,7 @@ class Run:
 
     def _images_before(self) -> dict | None:
         try:
-            return json.loads(self.images_file.read_text())
+            return load_json(self.images_file)
         except (OSError, ValueError):
             return None
 
@@ -305,8 +305,8 @@ def network_file(path: str | Path) -> Path:
         return path
     run = Run({}, path)
     try:
-        test_on = by_present_names(yaml.safe_load((path / "config.yaml").read_text())).get("test_on")
-    except (OSError, ValueError, TypeError, yaml.YAMLError):
+        test_on = by_present_names(load_yaml(path / "config.yaml")).get("test_on")
+    except (OSError, ValueError, TypeError):
         test_on = "best"
     order = (path / WEIGHTS, run.best, run.last) if test_on == "best" else (path / WEIGHTS, run.last)
     found = next((file for file in order if file.is_file()), None)
@@ -324,10 +324,10 @@ def state(run: Run) -> str:
         return "done"
     if owner := holder(run.folder):
         return f"running: {owner}"
-    with contextlib.suppress(OSError, IndexError):
-        last = run.error_log.read_text().strip().splitlines()[-1]
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        last = load_text(run.error_log).strip().splitlines()[-1]
         return f"failed: {last.removeprefix(f'{UserError.__module__}.UserError: ')} [{run.error_log}]"
     if run.folder.is_dir():
-        done = len(run.history.read_text().splitlines()) - 1 if run.history.exists() else 0
+        done = len(load_text(run.history).splitlines()) - 1 if run.history.exists() else 0
         return f"unfinished: {done} of {run.config['recipe']['epochs']} epochs"
     return "missing"

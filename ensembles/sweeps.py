@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from ensembles.errors import UserError
-from ensembles.files import write_text
+from ensembles.files import load_json, write_text
 from ensembles.renamed import by_present_names
 from ensembles.reports.terminal import RunRow, compare, line, write_csv
 from ensembles.runs import Run, state
@@ -50,12 +50,14 @@ class Sweep:
             UserError: the folder is no sweep's.
         """
         try:
-            index = json.loads((folder / "index.json").read_text())
+            index = load_json(folder / "index.json")
             start = Path(index["started_in"])
-            runs = [
-                (run["varied"], Run(by_present_names(run["config"]), start / run["folder"])) for run in index["runs"]
-            ]
-            return cls(folder, index["arguments"], runs)
+            runs = []
+            for entry in index["runs"]:
+                config = by_present_names(entry["config"])
+                dict(config["data"]), dict(config["evaluation"]), config["recipe"]["epochs"], config["test_on"]
+                runs.append((dict(entry["varied"]), Run(config, start / entry["folder"])))
+            return cls(folder, list(index["arguments"]), runs)
         except OSError as error:
             raise UserError(f"{folder} is no sweep's folder: it has no index.json.") from error
         except (ValueError, KeyError, TypeError) as error:

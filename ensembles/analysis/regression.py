@@ -23,7 +23,7 @@ from ensembles.analysis.series import Drawing, FigureRow
 from ensembles.data.datamodule import DataModule
 from ensembles.data.synthetic_regression import SyntheticRegression, noisy
 from ensembles.errors import UserError
-from ensembles.files import replacing
+from ensembles.files import open_arrays, replacing
 from ensembles.methods import Method
 from ensembles.metrics.regression import bias_and_variance
 from ensembles.predictor import load
@@ -154,7 +154,7 @@ def over_sets(run: Run, sets: int, every: int) -> OverSets:
     """
     kept = run.folder / f"training_sets-{sets}-{every}.npz"
     try:
-        with np.load(kept, allow_pickle=False) as file:
+        with open_arrays(kept) as file:
             return OverSets(**file)
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile):
         found = _computed(run.config, sets, every)

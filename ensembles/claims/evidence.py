@@ -1,6 +1,5 @@
 """The numbers that claims are judged on: means with intervals of their differences, and the results they come from."""
 
-import json
 import math
 import re
 import statistics
@@ -15,6 +14,7 @@ from scipy import stats
 from ensembles.claims.schema import CIFAR10, COST, COUNTED, TIMED, Evidence, Quantity, is_row
 from ensembles.cli.overrides import check
 from ensembles.errors import UserError, reason
+from ensembles.files import load_json
 from ensembles.papers.scales import SMALL
 from ensembles.reports.collected import CollectedRun, collected_runs
 from ensembles.reports.paper_result import FULL
@@ -287,7 +287,7 @@ def _written(path: Path) -> Source:
         UserError: a damaged file.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = load_json(path)
         rows = {
             ", ".join(line["names"]): {run["seed"]: run["results"] for run in line["runs"] if run["results"]}
             for line in value["lines"]

@@ -8,11 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from ensembles.claims.evidence import OURS, Estimate, Missing, Source, sources, study_runs
 from ensembles.claims.schema import CIFAR10, COST, TIMED, Claim, Claims, Comparison, Evidence, Quantity, is_row, table
 from ensembles.errors import UserError
+from ensembles.files import load_text
 from ensembles.papers.scales import STUDY
 from ensembles.reports.collected import CollectedRun
 from ensembles.reproduction.work import GPU, duration, hours, needs
@@ -236,8 +237,8 @@ def load_ledger(path: Path) -> Ledger:
         UserError: a file that is none.
     """
     try:
-        return TypeAdapter(Ledger).validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError, UnicodeDecodeError) as error:
+        return TypeAdapter(Ledger).validate_json(load_text(path))
+    except (OSError, ValueError) as error:
         raise UserError(f"{path} is no ledger: python scripts/claims.py writes it anew.") from error
 
 

@@ -6,11 +6,11 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from ensembles import papers
 from ensembles.errors import UserError, reason
+from ensembles.files import load_yaml
 from ensembles.recipes import CONFIGS
 from ensembles.reports.schema import CRITERIA
 
@@ -204,11 +204,11 @@ def load(paper: str, root: Path = papers.HOME) -> Claims:
     """
     path = root / paper / papers.CLAIMS
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        value = load_yaml(path)
         found = Claims.model_validate(value)
     except ValidationError as error:
         raise UserError(f"{path}{_sentence(error, value)}.") from error
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({reason(error)}): mend it or take it from the repository.") from error
     seen: set[str] = set()
     for claim in found.claims:

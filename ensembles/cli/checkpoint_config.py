@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import yaml
 from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -15,6 +14,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ensembles.errors import UserError
+from ensembles.files import load_yaml
 from ensembles.renamed import by_present_names
 from ensembles.runs import network_file
 
@@ -67,13 +67,13 @@ def _recorded_config(path: Path) -> dict | None:
     folder = path.parent.parent if path.parent.name == "epochs" else path.parent
     file = folder / "config.yaml"
     try:
-        recorded = yaml.safe_load(file.read_text())
+        recorded = load_yaml(file)
         require_plain(recorded["data"], "data")
         if "_target_" in recorded["data"] and isinstance(recorded["seed"], int):
             return by_present_names(recorded)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, yaml.YAMLError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError):
         pass
     raise UserError(f"{file} cannot be read as a run's config: delete it and add data=...")
 
@@ -120,13 +120,13 @@ def _composed(group: str, name: str) -> DictConfig:
             return compose("train", [f"{group}={name}"])
 
 
-def _differences(wanted: dict, option: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Find the settings, as dotted names, that are not the option's, and their values."""
+def _differences(wanted: dict, option: dict, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], object]]:
+    """Find the settings that are not the option's, as the keys that lead to them, and their values."""
     for key, value in wanted.items():
         if isinstance(value, dict) and isinstance(option.get(key), dict):
-            yield from _differences(value, option[key], f"{prefix}{key}.")
+            yield from _differences(value, option[key], (*above, key))
         elif key not in option or value != option[key]:
-            yield f"{prefix}{key}", value
+            yield (*above, key), value
 
 
 def _put(config: DictConfig, group: str, wanted: dict, given: set[str], path: Path) -> None:
@@ -137,17 +137,21 @@ def _put(config: DictConfig, group: str, wanted: dict, given: set[str], path: Pa
     """
     place = group.replace("/", ".")
     before = OmegaConf.to_container(OmegaConf.select(config, place))
-    for name, value in _differences(wanted, before):
-        key = f"{place}.{name}"
+    for keys, value in _differences(wanted, before):
+        key = ".".join((place, *keys))
         if key in FREE & given or (group not in NETWORK and key in given):
             continue
         if key in given:
             raise UserError(f"{path} was trained with {key}={value}, and is evaluated as it is: leave {key} out.")
-        if _names_code(name.rpartition(".")[2], value):
+        if _names_code(keys[-1], value):
             raise UserError(
                 f"{path} was trained with {key}={value}, which is not taken from a file: give {group}=... yourself."
             )
-        OmegaConf.update(config, key, value, merge=False, force_add=True)
+        node = OmegaConf.select(config, place)
+        for name in keys[:-1]:
+            node = node[name]
+        with open_dict(node):
+            node[keys[-1]] = value  # by its key as it is: in a dotted name, a key such as x[y] would lead elsewhere
     if group in NETWORK:
         with open_dict(config):
             for name in before.keys() - wanted.keys() - {key.removeprefix(f"{place}.") for key in given}:

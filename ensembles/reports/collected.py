@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from ensembles.errors import UserError, reason
+from ensembles.files import load_text
 
 RUNS = "runs.json"
 
@@ -41,7 +42,7 @@ def collected_runs(folder: Path) -> dict[str, dict[int, CollectedRun]]:
     if not path.is_file():
         return rows
     try:
-        runs = TypeAdapter(list[CollectedRun]).validate_json(path.read_text(encoding="utf-8"))
+        runs = TypeAdapter(list[CollectedRun]).validate_json(load_text(path))
     except ValidationError as error:
         first = error.errors()[0]
         where = ", ".join(str(step + 1) if isinstance(step, int) else step for step in first["loc"])

@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 from rich.console import Console
 
 from ensembles.errors import UserError, reason
-from ensembles.files import replacing, write_text
+from ensembles.files import load_json, replacing, write_text
 
 FULL = "full"
 OWN = "own"  # the paper's scale with overrides of the user's that change what is computed
@@ -85,7 +85,7 @@ class PaperResult:
             UserError: a file that is none.
         """
         try:
-            value = json.loads(path.read_text(encoding="utf-8"))
+            value = load_json(path)
             if "stands" in value:  # as earlier versions called it
                 value["substitutions"] = value.pop("stands")
             return TypeAdapter(cls).validate_python(cls._completed(value, path))

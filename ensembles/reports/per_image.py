@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ensembles.errors import UserError, reason
-from ensembles.files import replacing
+from ensembles.files import open_arrays, replacing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,7 +46,7 @@ def load_per_image(path: Path) -> dict[str, "np.ndarray"]:
     import numpy as np
 
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open_arrays(path) as file:
             count = len(file["confidence"])
             correct = np.unpackbits(file["correct"], count=count)
             return {"correct": correct.astype(float)} | {

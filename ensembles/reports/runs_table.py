@@ -1,6 +1,5 @@
 """Finished runs as one table, and the papers' tables and figures beside them. Imports no torch."""
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ import pandas as pd
 import yaml
 
 from ensembles.errors import UserError, reason
+from ensembles.files import load_json, load_text, parse_yaml
 from ensembles.renamed import by_present_names
 from ensembles.reports.paper_result import FigureResult, PaperResult
 from ensembles.reports.table_result import TableResult
@@ -50,14 +50,16 @@ class FinishedRun:
     def plots(self) -> list[Path]:
         """Its PNG files, the curves and the reliability diagram first."""
         first = {"reliability": 1, "curves": 2}
-        return sorted(self.folder.glob("*.png"), key=lambda path: (-first.get(path.stem, 0), path.name))
+        return sorted(
+            filter(Path.is_file, self.folder.glob("*.png")), key=lambda path: (-first.get(path.stem, 0), path.name)
+        )
 
     @cached_property
     def settings(self) -> Mapping:
         """Its config, by present names; nothing where it has none."""
         try:
-            found = yaml.safe_load(self.config)
-        except yaml.YAMLError:
+            found = parse_yaml(self.config)
+        except ValueError:
             return {}
         return by_present_names(found) if isinstance(found, dict) else {}
 
@@ -237,7 +239,7 @@ def _called(entry: Mapping) -> object:
 
 def _value(path: Path) -> object:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return load_json(path)
     except ValueError:
         return None  # a file of something else
 
@@ -248,13 +250,13 @@ def _run(folder: Path) -> FinishedRun:
         folder,
         _json(folder / RESULTS, dict),
         _json(provenance, dict) if provenance.is_file() else {},
-        config.read_text(encoding="utf-8") if config.is_file() else "",
+        load_text(config) if config.is_file() else "",
     )
 
 
 def _json(path: Path, kind: type = object):
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = load_json(path)
         if not isinstance(found, kind):
             raise ValueError("it holds no values by names")
         return found

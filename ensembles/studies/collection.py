@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ensembles.errors import UserError, reason
-from ensembles.files import write_text
+from ensembles.files import load_json, write_text
 from ensembles.renamed import RENAMED
 from ensembles.reports.collected import RUNS, CollectedRun, collected_runs
 from ensembles.reports.per_image import images_file, load_per_image, save_per_image
@@ -35,7 +35,7 @@ def read_times(folder: Path) -> dict[str, dict[str, float]]:
     if not path.exists():
         return {}
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+        rows = load_json(path)["rows"]
         return {row: {work: float(ratio) for work, ratio in of.items()} for row, of in rows.items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{path} cannot be read ({reason(error)}): time the rows again.") from error
@@ -97,7 +97,7 @@ class Collection:
             UserError: predictions that are missing or damaged.
         """
         place, seed = run.results_folder, run.config["seed"]
-        about = json.loads((place / "provenance.json").read_text())
+        about = load_json(place / "provenance.json")
         self.runs.setdefault(row, {})[seed] = CollectedRun(
             method=run.config["method"]["_target_"].rpartition(".")[2],
             row=row,

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ensembles.cli.overrides import check
 from ensembles.errors import UserError, reason
+from ensembles.files import load_yaml
 from ensembles.renamed import by_former_names
 from ensembles.reproduction.running import runs_of
 from ensembles.runs import Run
@@ -120,14 +120,14 @@ class Study(BaseModel):
         """
         path = folder / "study.yaml"
         try:
-            return cls.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+            return cls.model_validate(load_yaml(path))
         except FileNotFoundError as error:
             raise UserError(f"{folder} is no study's folder: it has no study.yaml.") from error
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
             raise UserError(f"{path}: {f'{where}: ' if where else ''}{first['msg']}: mend it.") from error
-        except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise UserError(f"{path} cannot be read ({reason(error)}): mend it.") from error
 
     def chosen(self, names: Iterable[str] | None) -> list[str]:

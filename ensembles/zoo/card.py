@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from ensembles.errors import UserError
+from ensembles.files import load_text, parse_json
 from ensembles.reports.runs_table import FinishedRun
 from ensembles.reports.schema import MISSING, column, number
 from ensembles.untrusted import Schema, refusal, require_plain
@@ -117,12 +118,21 @@ class Card(Schema):
             UserError: it is none; the sentence names the key.
         """
         try:
-            value = json.loads(text)
+            value = parse_json(text)
             require_plain(value, "it")
             cls.check(value, "it")
             return cls.model_validate(value)
         except Exception as error:  # of JSON in JSON, say
             raise refusal(path, error, "mend it, or have it written by ensembles push") from error
+
+    @classmethod
+    def load(cls, path: Path) -> "Card":
+        """Read a card's file, likewise."""
+        try:
+            text = load_text(path)
+        except (OSError, ValueError) as error:
+            raise refusal(path, error, "mend it, or have it written by ensembles push") from error
+        return cls.from_json(text, path)
 
     @classmethod
     def from_run(cls, run: FinishedRun, **more: object) -> "Card":

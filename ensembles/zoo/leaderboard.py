@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from ensembles import reports
 from ensembles.errors import UserError
+from ensembles.files import load_json
 from ensembles.reports.runs_table import gather
 from ensembles.reports.schema import column, number
 from ensembles.zoo.card import CARD, Card, markdown_cell
@@ -74,7 +75,7 @@ def read_cards(folders: Iterable[Path]) -> tuple[list[Card], list[UserError]]:
         if not folder.exists():
             raise UserError(f"There is no {folder}: name folders of cards, of runs or of results.")
         files = [folder] if folder.is_file() else sorted(folder.rglob("*.json"))
-        found = [partial(Card.from_json, path.read_bytes(), path) for path in files if _is_card(path)]
+        found = [partial(Card.load, path) for path in files if _is_card(path)]
         for run in _collected(folder):
             if not (run.folder / CARD).is_file():  # else the card says more
                 by = run.provenance.get("by") or str(run.folder.parent)
@@ -95,8 +96,8 @@ def _is_card(path: Path) -> bool:
     if path.name == CARD or path.parent.name == ROWS:
         return True
     try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        value = load_json(path)
+    except (OSError, ValueError):
         return False
     return isinstance(value, dict) and "card" in value
 

@@ -1,7 +1,6 @@
 """Runs pushed to a place and pulled from one. What is pulled is not trusted: it is checked, and nothing of it runs."""
 
 import hashlib
-import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ import yaml
 from ensembles.checkpoints import ABOUT, read_checkpoint, write_safetensors
 from ensembles.constructors import without_pretrained
 from ensembles.errors import UserError
-from ensembles.files import write_text
+from ensembles.files import load_json, load_yaml, write_text
 from ensembles.provenance import origin
 from ensembles.renamed import by_present_names
 from ensembles.reports.runs_table import gather
@@ -115,6 +114,8 @@ def fetched(source: str) -> Iterator[tuple[Path, Card]]:
     with TemporaryDirectory() as place:
         folder = Path(place) / "run"
         folder.mkdir()
+        if sum(contents.bytes for contents in card.files.values()) > shutil.disk_usage(place).free:
+            raise UserError(f"{source} is larger than the free space in {place}: make room, or set TMPDIR.")
         (folder / CARD).write_bytes(text)
         for name, contents in card.files.items():
             digest, size = hashlib.sha256(), 0
@@ -152,10 +153,9 @@ def check_folder(folder: Path, card: Card) -> None:
     about = read_checkpoint(folder / WEIGHTS, fix)[ABOUT]
     if without_pretrained(about) != about or about["method"].get("checkpoints"):
         raise UserError(f"{folder / WEIGHTS} names files of another machine: {fix}.")
-    read = {CONFIG: yaml.safe_load, RESULTS: json.loads, PROVENANCE: json.loads}
-    for name, parse in read.items():
+    for name, load in {CONFIG: load_yaml, RESULTS: load_json, PROVENANCE: load_json}.items():
         try:
-            value = parse((folder / name).read_text(encoding="utf-8"))
+            value = load(folder / name)
             require_plain(value, "it")
             if not isinstance(value, dict):
                 raise Unfit("it holds no values by names")
@@ -182,7 +182,7 @@ def stamp(path: Path, by: str | None, tolerance: float, difference: float) -> No
     Raises:
         UserError: it cannot be written.
     """
-    card = Card.from_json(path.read_bytes(), path)
+    card = Card.load(path)
     here = {key: value for key, value in origin({}).items() if key in ("commit", "hardware")}
     seen = Verified(by=by, tolerance=tolerance, largest_difference=difference, **here)
     write_text(path, card.model_copy(update={"verified": seen}).to_json())

@@ -107,7 +107,7 @@ def _claim(source: str, row: str | None, seed: int) -> Iterator[tuple[Path, Mapp
         with fetched(source) as (folder, card):
             yield network_file(folder), card.results, _settings(gather([folder])[0][0].settings)
     elif path.is_file() and path.suffix == ".json":
-        claimed = Card.from_json(path.read_bytes(), path)
+        claimed = Card.load(path)
         if claimed.weights is None:
             raise UserError(f"{path} does not say where its weights are, so it cannot be verified: add weights.")
         with fetched(claimed.weights) as (folder, _):

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 
 from ensembles.data.files.progress import when_slow
 from ensembles.errors import UserError, reason
-from ensembles.files import alone_in
+from ensembles.files import alone_in, open_arrays
 from ensembles.processes import starting
 
 CHUNK_BYTES = 2**21
@@ -120,7 +120,7 @@ def _rgb(image: Image.Image, path: Path) -> Image.Image:
 def read_cache(path: Path, shape: tuple[int, ...]) -> dict[str, np.ndarray] | None:
     """Read the arrays of a cache whose ``images`` are uint8 of that shape; None where it is missing or damaged."""
     try:
-        with np.load(path, allow_pickle=False) as file:  # as of any zip archive, reading checks each part's CRC-32
+        with open_arrays(path) as file:  # as of any zip archive, reading checks each part's CRC-32
             arrays = dict(file)
     except (OSError, ValueError, EOFError, BadZipFile, zlib.error):
         return None
