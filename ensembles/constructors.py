@@ -25,7 +25,7 @@ from ensembles.untrusted import LARGEST, STRICT, Unfit
 KINDS = ("methods", "backbones", "likelihoods")
 OF_HYDRA = ("_target_", "_partial_", "_convert_", "_recursive_")
 GIVEN = {"methods": ("backbone", "input_shape"), "backbones": ("num_classes", "in_channels", "image_size")}
-MOST = {"M": 512, "samples": 4096, "depth": 1204, "max_params": LARGEST}
+MOST = {"M": 1000, "samples": 10_000, "depth": 1204, "max_params": LARGEST}
 MOST_OTHERWISE = 1_000_000  # of an integer setting
 # Arguments of timm's and torchvision's that say where numbers come from or what is made of the network, not its form.
 NOT_FORM = re.compile(

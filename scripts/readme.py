@@ -14,6 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import yaml
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
@@ -47,7 +48,12 @@ def of_study(root: Path, folder: Path) -> str:
     if not ((root / table).is_file() and (root / plot).is_file()):
         return ""
     title, first, *_ = (root / table).read_text().split("\n\n")
+    rows, planned = (
+        first.strip().count("\n") - 1,
+        len(yaml.safe_load((root / folder / "study.yaml").read_text())["rows"]),
+    )
     said = f"{title.removeprefix('# ')}: mean ± standard deviation over seeds"
+    said += f", {rows} of {planned} rows so far" if rows < planned else ""
     plan = f"[all of it]({table.as_posix()}), [how it is run]({(folder / 'study.yaml').as_posix()})"
     return f"{said} ({plan}).\n\n{first.strip()}\n\n![Accuracy against multiply-adds]({plot.as_posix()})\n"
 

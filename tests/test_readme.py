@@ -136,8 +136,14 @@ def test_a_study_s_table_is_written_once_it_is_there(tmp_path):
     assert readme.of_study(tmp_path, Path("results/mine")) == ""
     (folder / "table.md").write_text("# My study\n\n| a |\n|---|\n| 1 |\n\n\n| other |\n")
     (folder / "accuracy_flops.png").touch()
+    (folder / "study.yaml").write_text("rows: {one: One, two: Two}")
     text = readme.of_study(tmp_path, Path("results/mine"))
-    assert text.startswith("My study: ") and "| 1 |" in text and "other" not in text
+    assert (
+        text.startswith("My study: ")
+        and "over seeds, 1 of 2 rows so far (" in text
+        and "| 1 |" in text
+        and "other" not in text
+    )
     assert text.endswith("![Accuracy against multiply-adds](results/mine/accuracy_flops.png)\n")
     (block,) = readme.STUDY.finditer(README)
     assert block["folder"] == "results/cifar10" and (ROOT / block["folder"] / "study.yaml").is_file()

@@ -15,6 +15,9 @@ import torch
 import yaml
 
 import ensembles
+from ensembles.constructors import require_constructor
+from ensembles.data.files.decode import open_rgb
+from ensembles.data.files.listing import image_files
 from ensembles.errors import UserError
 from ensembles.evaluation import evaluate_again
 from ensembles.files import load_json, load_text, open_arrays, parse_json, parse_yaml
@@ -226,3 +229,23 @@ def test_a_key_that_would_lead_to_another_place(tmp_path, monkeypatch, keys):
     with pytest.raises(SystemExit):
         train.main()
     assert not Path("touched").exists()
+
+
+def test_an_image_that_is_a_program(tmp_path, monkeypatch):
+    """Pillow would hand PostScript to Ghostscript, whatever the file is called."""
+    (tmp_path / "gs").write_text(f"#!/bin/sh\ntouch {tmp_path}/touched\n")
+    (tmp_path / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    path = tmp_path / "cat.png"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n")
+    with pytest.raises(UserError, match=r"cat\.png is no image"):
+        open_rgb(path)
+    assert not (tmp_path / "touched").exists()
+    path.rename(tmp_path / "cat.eps")
+    assert image_files(tmp_path) == []
+
+
+def test_settings_of_the_command_line_are_loaded():
+    """What can be trained is not refused as too large when it is read from its checkpoint."""
+    require_constructor({"_target_": "ensembles.methods.DeepEnsemble", "M": 1000}, "methods", ())
+    require_constructor({"_target_": "ensembles.methods.Dropout", "samples": 10_000}, "methods", ())

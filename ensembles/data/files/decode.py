@@ -13,6 +13,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from PIL import Image, ImageOps
 
+from ensembles.data.files.listing import image_formats
 from ensembles.data.files.progress import when_slow
 from ensembles.errors import UserError, reason
 from ensembles.files import alone_in, open_arrays
@@ -98,7 +99,7 @@ def _opened(path: Path) -> Image.Image:
     if path.exists() and not path.is_file():  # a pipe, which would be waited for
         raise UserError(f"{path} is no regular file: remove it.")
     try:
-        return Image.open(path)
+        return Image.open(path, formats=image_formats())
     except Image.UnidentifiedImageError as error:
         raise UserError(f"The file {path} is no image: remove it from the class folder.") from error
     except Image.DecompressionBombError as error:

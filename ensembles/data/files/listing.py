@@ -88,10 +88,20 @@ def utf8_name(entry: os.DirEntry) -> str:
 
 
 @cache
+def image_formats() -> list[str]:
+    """List Pillow's names of the formats that it reads, without EPS, which is a program that Ghostscript would run."""
+    from PIL import Image
+
+    Image.init()
+    return [kind for kind in Image.OPEN if kind != "EPS"]
+
+
+@cache
 def _suffixes() -> set[str]:
     from PIL import Image
 
-    return {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    formats = image_formats()
+    return {suffix for suffix, kind in Image.registered_extensions().items() if kind in formats}
 
 
 def read_text(path: Path) -> str:
@@ -120,6 +130,8 @@ def read_columns(path: Path, *columns: str) -> list[tuple[int, list[str]]]:
                 if column not in names:
                     raise UserError(f"{path} has no column {column}: it has {', '.join(names) or 'none'}.")
             found = [(rows.line_num, [row[column] for column in columns]) for row in rows]
+    except FileNotFoundError as error:
+        raise UserError(f"There is no CSV {path}: check its name and folder.") from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path} cannot be read as a CSV ({reason(error)}): check the file.") from error
     if not found:
