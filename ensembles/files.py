@@ -5,6 +5,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 LARGEST_TEXT = 2**26  # bytes
 LONGEST_INTEGER = 20  # digits; a longer number becomes a float
 MOST_VALUES, DEEPEST = 1_000_000, 100  # of YAML, whose aliases unfold; containers in containers
+ESCAPES = re.compile(r"\\u00[19]b|[\x1b\x9b]", re.IGNORECASE)  # each begins a sequence that a terminal obeys
 ARRAY, ARRAY_SHRUNK = 2**28, 100  # bytes of an array that are let pass, and how many a byte of the file can be beyond
 
 
@@ -45,8 +47,11 @@ def parse_json(text: str | bytes) -> Any:
     """Parse JSON.
 
     Raises:
-        ValueError: it is none, or nested so deeply that no program has written it.
+        ValueError: it is none, nested so deeply that no program has written it, or would give a terminal orders.
     """
+    text = text.decode() if isinstance(text, bytes) else text
+    if ESCAPES.search(text):
+        raise ValueError("it holds control characters")
     try:
         return json.loads(text, parse_int=lambda digits: (int if len(digits) <= LONGEST_INTEGER else float)(digits))
     except RecursionError as error:
@@ -70,7 +75,7 @@ def parse_yaml(text: str) -> Any:
     """Parse YAML of plain values.
 
     Raises:
-        ValueError: it is none, or unfolds to too much.
+        ValueError: it is none, unfolds to too much, or would give a terminal orders.
     """
     try:
         value = yaml.load(text, _Loader)
@@ -84,7 +89,9 @@ def parse_yaml(text: str) -> Any:
         seen += 1
         if seen > MOST_VALUES or depth > DEEPEST:
             raise ValueError("it holds too much")
-        children = one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
+        if isinstance(one, str) and ESCAPES.search(one):
+            raise ValueError("it holds control characters")
+        children = (*one, *one.values()) if isinstance(one, dict) else one if isinstance(one, list) else ()
         left += [(child, depth + 1) for child in children]
     return value
 

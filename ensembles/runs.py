@@ -326,6 +326,7 @@ def state(run: Run) -> str:
         return f"running: {owner}"
     with contextlib.suppress(OSError, ValueError, IndexError):
         last = load_text(run.error_log).strip().splitlines()[-1]
+        last = "".join(c if c.isprintable() else " " for c in last)  # nothing that a terminal would obey
         return f"failed: {last.removeprefix(f'{UserError.__module__}.UserError: ')} [{run.error_log}]"
     if run.folder.is_dir():
         done = len(load_text(run.history).splitlines()) - 1 if run.history.exists() else 0

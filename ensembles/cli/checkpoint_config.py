@@ -39,8 +39,11 @@ def compose_as_trained(config: DictConfig, choices: Mapping, overrides: Sequence
 
     path = network_file(config.ckpt_path)
     given = {override.key_or_group for override in OverridesParser.create().parse_overrides(list(overrides))}
-    wanted = {group: read_checkpoint(path)[ABOUT][group] for group in NETWORK}
+    about = read_checkpoint(path)[ABOUT]
+    wanted = {group: about[group] for group in NETWORK}
     recorded = _recorded_config(path)
+    if recorded and recorded["data"].get("image_size") not in (None, about["image_size"]):
+        raise UserError(f"{path} is of images of another size than the config.yaml beside it says: delete that file.")
     if recorded and ("data" not in given or recorded["data"].get("_target_") == config.data.get("_target_")):
         data = dict(recorded["data"])
         likelihood = data.pop("likelihood", None)

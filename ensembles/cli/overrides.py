@@ -216,7 +216,9 @@ def _hint(key: str, config: DictConfig) -> str:
     if guess := next(filter(None, guesses), None):
         return f"did you mean {' or '.join(guess[:3])}?"
     listed = [k for k in siblings if not k.endswith("_target_")]
-    return f"known here: {', '.join(listed or siblings or map(str, config))}."
+    if siblings and not listed:
+        return f"this {group} has no settings."
+    return f"known here: {', '.join(listed or map(str, config))}."
 
 
 def _plain(word: str) -> str:

@@ -145,6 +145,8 @@ def _spread(values: np.ndarray) -> np.ndarray:
 
 
 def _numbers(path: Path, dimensions: int) -> np.ndarray:
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is no regular file: put the right file there.")
     try:
         found = np.loadtxt(path, ndmin=dimensions)
     except FileNotFoundError as error:

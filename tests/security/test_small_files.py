@@ -17,12 +17,15 @@ import yaml
 import ensembles
 from ensembles.constructors import require_constructor
 from ensembles.data.files.decode import open_rgb
-from ensembles.data.files.listing import image_files
+from ensembles.data.files.fingerprint import Column, image_hashes
+from ensembles.data.files.listing import image_files, read_columns
+from ensembles.data.uci import _numbers
 from ensembles.errors import UserError
 from ensembles.evaluation import evaluate_again
 from ensembles.files import load_json, load_text, open_arrays, parse_json, parse_yaml
+from ensembles.renamed import by_present_names
 from ensembles.reports.page import small_image
-from ensembles.runs import network_file
+from ensembles.runs import Run, network_file, state
 from ensembles.studies.study import Study
 from ensembles.sweeps import Sweep
 from ensembles.zoo.card import Card
@@ -249,3 +252,42 @@ def test_settings_of_the_command_line_are_loaded():
     """What can be trained is not refused as too large when it is read from its checkpoint."""
     require_constructor({"_target_": "ensembles.methods.DeepEnsemble", "M": 1000}, "methods", ())
     require_constructor({"_target_": "ensembles.methods.Dropout", "samples": 10_000}, "methods", ())
+
+
+def test_devices_in_the_place_of_data(tmp_path):
+    os.symlink("/dev/zero", tmp_path / "data.txt")
+    with pytest.raises(UserError, match="no regular file"):
+        read_columns(tmp_path / "data.txt", "path")
+    with pytest.raises(UserError, match="no regular file"):
+        _numbers(tmp_path / "data.txt", 2)
+    (tmp_path / "images.csv").write_text("path\ndata.txt\n")
+    assert image_hashes({"train": Column(tmp_path / "images.csv", "path")})["train"]["contents"]
+
+
+@pytest.mark.parametrize("text", ['["\\u001b[31m"]', '["\\u009B31m"]', '["\x9b31m"]'])
+def test_orders_to_a_terminal(text):
+    for parse in (parse_json, parse_yaml):
+        with pytest.raises(ValueError):
+            parse(text)
+    with pytest.raises(ValueError):
+        parse_yaml(r'a: "\e[31m"')
+
+
+def test_an_error_s_last_line_is_shown_as_text(tmp_path):
+    run = Run(by_present_names(yaml.safe_load((WRITTEN / "digits/config.yaml").read_text())), tmp_path)
+    (tmp_path / "error.log").write_text("ValueError: \x1b]0;title\x07[/red]\n")
+    assert "\x1b" not in state(run) and "[/red]" in state(run)
+
+
+def test_images_are_not_larger_than_the_network_s(tmp_path, monkeypatch, capsys):
+    from ensembles.commands import train
+
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(WRITTEN / "digits", tmp_path / "run")
+    config = yaml.safe_load((WRITTEN / "digits/config.yaml").read_text())
+    config["data"]["image_size"] = 16_000
+    (tmp_path / "run/config.yaml").write_text(yaml.safe_dump(config))
+    monkeypatch.setattr("sys.argv", ["ensembles train", "train=false", "ckpt_path=run/best.ckpt"])
+    with pytest.raises(SystemExit):
+        train.main()
+    assert "images of another size" in capsys.readouterr().err

@@ -221,7 +221,9 @@ def _named(column: Column) -> Iterator[File]:
 
 
 def _file_hash(folder: Path | Column, file: File) -> str:
-    place = folder.table.parent / file.path if isinstance(folder, Column) else f"{folder}{file.path}"
+    place = Path(folder.table.parent / file.path if isinstance(folder, Column) else f"{folder}{file.path}")
+    if not place.is_file():  # a device would not end
+        return "unreadable"
     try:
         with open(place, "rb") as opened:
             return hashlib.file_digest(opened, "blake2b").hexdigest()

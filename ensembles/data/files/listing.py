@@ -122,6 +122,8 @@ def read_columns(path: Path, *columns: str) -> list[tuple[int, list[str]]]:
     Raises:
         UserError: a file that cannot be read or holds no row, a column that it lacks, or a row without one of them.
     """
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} cannot be read as a CSV (it is no regular file): check the file.")
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             rows = csv.DictReader(file)
