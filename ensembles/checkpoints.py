@@ -44,7 +44,7 @@ def read_checkpoint(path: str | Path, fix: str = "use another one") -> dict:
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"There is no checkpoint {path}.")
+        raise UserError(f"There is no checkpoint {path}: name a run's folder or a checkpoint in it.")
     try:
         checkpoint, sizes = (_safetensors if path.suffix == SAFETENSORS else _pickled)(path)
     except pickle.UnpicklingError as error:

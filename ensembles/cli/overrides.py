@@ -215,7 +215,7 @@ def _hint(key: str, config: DictConfig) -> str:
     )
     if guess := next(filter(None, guesses), None):
         return f"did you mean {' or '.join(guess[:3])}?"
-    listed = [k for k in siblings if not k.endswith("_target_")]
+    listed = [k for k in siblings if not last[k].startswith("_")]
     if siblings and not listed:
         return f"this {group} has no settings."
     return f"known here: {', '.join(listed or map(str, config))}."

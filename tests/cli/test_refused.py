@@ -126,11 +126,12 @@ MEANT = {
     "recipe.freeze=true": "take recipe=finetune, which has recipe.freeze_trunk",
     "method.minchannels=1": "did you mean method.min_channels?",
     "+foo=1": "There is no key foo: known here: ",
+    "method=deterministic method.M=4": "There is no key method.M: this method has no settings.",
     "+epochs=1": "There is no key epochs: did you mean recipe.epochs?",
     "++lr=1": "There is no key lr: did you mean recipe.optimizer.lr?",
     "+evaluation.foo=1": "There is no key evaluation.foo",
     "~foo": "There is no key foo",
-    "recipe.optimizer.beta=1": "There is no key recipe.optimizer.beta: known here: recipe.optimizer._partial_",
+    "recipe.optimizer.beta=1": "There is no key recipe.optimizer.beta: known here: recipe.optimizer.lr",
 }
 
 
