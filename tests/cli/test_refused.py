@@ -126,7 +126,6 @@ MEANT = {
     "recipe.freeze=true": "take recipe=finetune, which has recipe.freeze_trunk",
     "method.minchannels=1": "did you mean method.min_channels?",
     "+foo=1": "There is no key foo: known here: ",
-    "method=deterministic method.M=4": "There is no key method.M: this method has no settings.",
     "+epochs=1": "There is no key epochs: did you mean recipe.epochs?",
     "++lr=1": "There is no key lr: did you mean recipe.optimizer.lr?",
     "+evaluation.foo=1": "There is no key evaluation.foo",
@@ -138,6 +137,10 @@ MEANT = {
 @pytest.mark.parametrize("argument", MEANT)
 def test_another_name_gets_a_hint(argument):
     assert MEANT[argument] in refusal(argument)
+
+
+def test_a_method_without_settings_says_so():
+    assert "There is no key method.M: this method has no settings." in refusal("method=deterministic", "method.M=4")
 
 
 def test_a_key_that_another_value_refers_to_can_be_added():
