@@ -21,6 +21,8 @@ from ensembles.methods.base import Ensemble
 from ensembles.methods.forms import Grouped, Source, grouped_form, repeat, side_by_side, sources_of, tensors_of
 from ensembles.methods.layers import Layer
 
+ALL = slice(None)
+
 
 class Folded(Ensemble):
     """M networks of one architecture; a subclass says how member m's weights come from the stored numbers.
@@ -51,24 +53,24 @@ class Folded(Ensemble):
         self._by_layer = all(step.batched for step in plan.steps)
         self.norms = MemberNorms(network, M, own_norms) if own_norms else None
         self.network = network
-        if M > 1 and self._shared_batch_norms() and _has_attention(network):
+        has_attention = any(isinstance(module, nn.MultiheadAttention) for module in network.modules())
+        if M > 1 and has_attention and self._shared_batch_norms():
             raise UserError(
                 f"{type(network).__name__} has batch norms that members would share and attention that cannot run "
                 "layer by layer: give members their own batch norms, or choose another model."
             )
 
     @abstractmethod
-    def folded(self, m: int) -> dict[str, Tensor]:
-        """Compute member m's layer weights, by their names in the network, computed from the stored numbers."""
+    def folded(self, members: slice = ALL) -> dict[str, Tensor]:
+        """Compute members' weights of `layers` by their names in the network, after each other in the first dimension.
 
-    def folded_together(self) -> dict[str, Tensor]:
-        """Compute all members' layer weights, after each other in the first dimension."""
-        members = [self.folded(m) for m in range(self.M)]
-        return {name: torch.cat([weights[name] for weights in members]) for name in members[0]}
+        So a weight of one member has the shape that the network's own has, (outputs, inputs / groups, ...), and all
+        members' together (M outputs, inputs / groups, ...).
+        """
 
     def layers_together(self) -> dict[nn.Module, Callable[[Tensor], Tensor]]:
         """Give what computes the layers of members' batches after each other, in the place of their own forwards."""
-        return self.one_by_one(self.folded_together())
+        return self.one_by_one(self.folded())
 
     def one_by_one(self, folded: Mapping[str, Tensor]) -> dict[nn.Module, Callable[[Tensor], Tensor]]:
         """Let layers, and members' own norms, compute each member's part of a batch with its part of these weights."""
@@ -86,11 +88,11 @@ class Folded(Ensemble):
 
     def weights(self, m: int) -> dict[str, Tensor]:
         """Give member m's plain parameters and buffers by their names in the network, which has all others."""
-        return self.folded(m) | (self.norms.weights(m) if self.norms else {})
+        return self.folded(slice(m, m + 1)) | (self.norms.weights(m) if self.norms else {})
 
     def forward(self, x: Tensor) -> Tensor:
         if grouped := self._grouped(x):
-            return grouped(self.folded_together(), x, self.network)
+            return grouped(self.folded(), x, self.network)
         if self._runs_together():
             return self._together(torch.cat([x] * self.M), common=x)
         first = self.network.get_submodule(self.first)
@@ -99,7 +101,7 @@ class Folded(Ensemble):
 
     def each(self, x: Tensor) -> Tensor:
         if grouped := self._grouped(x):
-            return grouped(self.folded_together(), side_by_side(x), self.network)
+            return grouped(self.folded(), side_by_side(x), self.network)
         if self._runs_together():
             return self._together(x.flatten(0, 1))
         return torch.stack([self._run(m, x[m]) for m in range(self.M)])
@@ -114,15 +116,15 @@ class Folded(Ensemble):
         """
         norms = self._shared_batch_norms()
         shared = [name for name, module in self.network.named_modules() if module in norms]
-        once = {*shared, *([self.first] if self._shares_first else [])}
+        single = {*shared, *([self.first] if self._shares_first else [])}
         found: dict[str, Source] = {}
         for name in tensors_of(self.network):
             owner, _, key = name.rpartition(".")
             module = self.network.get_submodule(owner)
-            found[name] = partial(getattr, module, key) if owner in once else partial(_repeated, module, key, self.M)
+            found[name] = partial(getattr, module, key) if owner in single else partial(_repeated, module, key, self.M)
         for i, name in enumerate(self.norms.names if self.norms else ()):
             found |= sources_of((norms[i] for norms in self.norms.members), f"{name}.")
-        folded = self.folded(0)
+        folded = self.folded(slice(1))
         return {name: source for name, source in found.items() if name not in folded}, shared
 
     def _run(self, m: int, x: Tensor) -> Tensor:
@@ -165,10 +167,6 @@ def _repeated(module: nn.Module, key: str, M: int) -> Tensor:
     return repeat(getattr(module, key), M)
 
 
-def _has_attention(network: nn.Module) -> bool:
-    return any(isinstance(module, nn.MultiheadAttention) for module in network.modules())
-
-
 BATCH_NORMS = (_BatchNorm,)
 NORMS = (_BatchNorm, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 
@@ -182,16 +180,12 @@ class MemberNorms(nn.Module):
         norms = [network.get_submodule(name) for name in self.names]
         self.members = nn.ModuleList(nn.ModuleList(copy.deepcopy(norm) for norm in norms) for _ in range(M))
         for name, norm in zip(self.names, norms, strict=True):
-            pop_tensors(network, *(f"{name}.{key}" for key in _tensors(norm)))
+            pop_tensors(network, *(f"{name}.{key}" for key in tensors_of(norm)))
 
     def weights(self, m: int) -> dict[str, Tensor]:
         """Give member m's parameters and statistics by their names in the network."""
         pairs = zip(self.names, self.members[m], strict=True)
-        return {f"{name}.{key}": tensor for name, norm in pairs for key, tensor in _tensors(norm).items()}
-
-
-def _tensors(module: nn.Module) -> dict[str, Tensor]:
-    return dict([*module.named_parameters(), *module.named_buffers()])
+        return {f"{name}.{key}": tensor for name, norm in pairs for key, tensor in tensors_of(norm).items()}
 
 
 def pop_tensors(network: nn.Module, *names: str) -> list[Tensor]:
