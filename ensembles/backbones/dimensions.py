@@ -255,6 +255,7 @@ class Pass(TorchDispatchMode):
         elif number.extent is not None:
             self.equations.equate(number.extent, dim)
         elif number.attributes:
+            # The number is a sum of products of attributes: dim = times * name + others, solved for the width's name.
             name = self._width_of(number)
             times, rest = Fraction(0), as_extent(dim)
             for product, factor in number.terms.items():

@@ -81,9 +81,8 @@ class Equations:
         self.solved[symbol] = (rest - Extent(Fraction(0), {symbol: factor})) * (-1 / factor)
         self.whole.append(self.solved[symbol])
 
-    def fix(self, dim: Dim) -> int:
+    def fix(self, dim: Dim) -> None:
         self.equate(dim, self.size(dim))
-        return self.size(dim)
 
     def divide(self, dim: Dim, parts: int) -> Dim:
         """Divide a dimension into equal parts, which must come out whole."""

@@ -86,7 +86,7 @@ def _run(shadow: nn.Module, input_shape: tuple[int, ...]) -> object:
 
 def _size_that_works(shadow: nn.Module, input_shape: tuple[int, ...]) -> int | None:
     for size in SIZES:
-        if len(input_shape) == 3 and size > input_shape[-1]:
+        if size > input_shape[-1]:
             try:
                 _run(shadow, (input_shape[0], size, size))
             except MISFITS:

@@ -68,13 +68,13 @@ class BatchEnsembleNetwork(Folded):
                     weights[layer.bias] = fast.bias[members].flatten()
         return weights
 
-    def layers_together(self) -> dict[nn.Module, Callable[[Tensor], Tensor]]:
+    def layer_forwards(self) -> dict[nn.Module, Callable[[Tensor], Tensor]]:
         wide = {
             module: partial(_scaled, module, fast)
             for _, module, fast in self._layers()
             if type(module) is nn.Conv2d and module.weight[0].numel() >= SCALED
         }
-        return self.one_by_one(self.folded(but=wide)) | wide
+        return self.forwards_by_member(self.folded(but=wide)) | wide
 
     def _layers(self) -> Iterator[tuple[Layer, nn.Module, "FastWeights"]]:
         for layer, fast in zip(self.layers, self.fast, strict=True):

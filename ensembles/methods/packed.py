@@ -46,7 +46,7 @@ def packed(
     groups = _groups(networks[0])
     networks = resize_all(networks, ratio, input_shape, gamma, min_channels)
     size = parameter_count(networks[0])
-    require_room(size, M)
+    require_room(size, M)  # of networks on the meta device, too, where `resize_all` has refused none
     if gamma > 1 and size > plain:
         warnings.warn(
             f"gamma = {gamma} makes this ensemble larger, {M * size:,} parameters where gamma = 1 has {M * plain:,}: "
