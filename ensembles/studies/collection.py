@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from hydra.core.override_parser.types import Quote, QuotedString
 
 from ensembles.errors import UserError, reason
 from ensembles.files import write_text
@@ -18,7 +19,7 @@ from ensembles.reports.collected import RUNS, CollectedRun, collected_runs
 from ensembles.reports.per_image import images_file, load_per_image, save_per_image
 from ensembles.reports.runs_table import flattened
 from ensembles.reproduction.running import train, without_hydras
-from ensembles.runs import Run
+from ensembles.runs import Run, network_file
 from ensembles.studies.study import Study, settings
 
 TIMES_FILE = "times.json"
@@ -90,14 +91,18 @@ class Collection:
         """Find the results of each seed."""
         return [self.runs[row][seed].results for seed in self.seeds(row)]
 
-    def add(self, row: str, run: Run) -> None:
+    def add(self, row: str, run: Run, members: Sequence[Run] = ()) -> None:
         """Take in a run that has results and saved predictions.
+
+        Args:
+            members: the runs that trained its members, whose time counts.
 
         Raises:
             UserError: predictions that are missing or damaged.
         """
         place, seed = run.results_folder, run.config["seed"]
-        about = json.loads((place / "provenance.json").read_text())
+        about = _provenance(run)
+        about["seconds"]["train"] += sum(_provenance(member)["seconds"]["train"] for member in members)
         self.runs.setdefault(row, {})[seed] = CollectedRun(
             method=run.config["method"]["_target_"].rpartition(".")[2],
             row=row,
@@ -137,6 +142,10 @@ def _changed(before: Mapping, now: Mapping) -> str:
     return next((f"{RENAMED.get(key, key)}: {before.get(key)}, now {now.get(key)}" for key in changed), "")
 
 
+def _provenance(run: Run) -> dict:
+    return json.loads((run.results_folder / "provenance.json").read_text())
+
+
 def _save_of_images(predictions_file: Path, path: Path) -> None:
     from ensembles import predictions  # with torch, which takes seconds
     from ensembles.metrics.base import log_mean
@@ -161,23 +170,54 @@ def collect(
     for seed in seeds:
         missing = [row for row in rows if not collection.has(row, seed)]
         if runs:
-            unfinished = [row for row in missing if study.run(row, seed, composing).results() is None]
-            for words in study.commands(unfinished):
-                train(["-m", *words, f"seed={seed}", *overrides])
+            _train(study, missing, seed, overrides)
         for row in missing:
-            run = study.run(row, seed, composing)
-            if run.results() is not None:
-                collection.add(row, run)
+            members = study.members(row, seed, composing)
+            run = study.run(row, seed, [*_checkpoints(members), *composing]) if _finished(members) else None
+            if run and run.results() is not None:
+                collection.add(row, run, members)
     if collection.runs:
         collection.write(study)
     return collection
 
 
+def _train(study: Study, rows: Sequence[str], seed: int, overrides: Sequence[str]) -> None:
+    """Run what is unfinished of the rows, those whose members are trained alone after these."""
+    composing = without_hydras(overrides)
+    apart = {row: study.members(row, seed, composing) for row in rows if study.rows[row].members}
+    alone = [(study.rows[row].members, run) for row, runs in apart.items() for run in runs]
+    whole = [(row, study.run(row, seed, composing)) for row in rows if row not in apart]
+    by_seed: dict[int, dict[str, Run]] = {}
+    for row, run in [*whole, *alone]:
+        by_seed.setdefault(run.config["seed"], {})[row] = run
+    for each, found in by_seed.items():
+        for words in study.commands(row for row, run in found.items() if run.results() is None):
+            train(["-m", *words, f"seed={each}", *overrides])
+    for row, members in apart.items():
+        words = _checkpoints(members)
+        if study.run(row, seed, [*words, *composing]).results() is None:
+            train(["-m", *study.overrides(row), *words, f"seed={seed}", *overrides])
+
+
+def _finished(runs: Iterable[Run]) -> bool:
+    return all(run.results() is not None for run in runs)
+
+
+def _checkpoints(members: Sequence[Run]) -> list[str]:
+    """Write the override that makes an ensemble of networks that were trained alone."""
+    files = ",".join(QuotedString(str(network_file(run.folder)), Quote.double).with_quotes() for run in members)
+    return [f"method.checkpoints=[{files}]"] if members else []
+
+
 def search(folder: Path, study: Study, rows: Sequence[str], overrides: Sequence[str], runs: bool) -> None:
-    """Train each row with each learning rate for a part of the epochs, and write what validation says of it."""
+    """Train each row with each learning rate for a part of the epochs, and write what validation says of it.
+
+    A row whose members are another's networks has that row's rate.
+    """
     words = [*(f"{key}={value}" for key, value in study.search.settings.items()), *overrides]
     path = folder / "search.json"
     found = json.loads(path.read_text()) if path.exists() else {}
+    rows = [row for row in rows if not study.rows[row].members]
     for row in rows:
         rates = [rate for rate in study.search.rates if str(rate) not in found.get(row, {})]
         if rates and runs:

@@ -33,6 +33,8 @@ class StudyRow(BaseModel):
         name: what tables and plots call it.
         experiment: file in the study's folder of ``experiment``; by default of the row's key.
         settings: overrides of the experiment.
+        members: row whose networks, each trained alone, are this ensemble's members: its seed s has those of seeds
+            M s to M s + M - 1.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -40,6 +42,7 @@ class StudyRow(BaseModel):
     name: str
     experiment: str
     settings: dict[str, str | int | float | list[int]] = {}
+    members: str | None = None
 
     @property
     def overrides(self) -> list[str]:
@@ -106,7 +109,8 @@ class Study(BaseModel):
     @model_validator(mode="after")
     def _names_rows(self) -> "Study":
         drawn = [row for curves in self.curves.values() for line in curves.lines.values() for row in line.values()]
-        for name in (self.reference, *(name for pair in self.comparisons for name in pair), *drawn):
+        members = [row.members for row in self.rows.values() if row.members]
+        for name in (self.reference, *(name for pair in self.comparisons for name in pair), *drawn, *members):
             if name not in self.rows:
                 raise ValueError(f"{name} is none of its rows")
         return self
@@ -164,10 +168,23 @@ class Study(BaseModel):
         check(words)
         return runs_of(words, [seed])[0]
 
+    def members(self, row: str, seed: int, overrides: Sequence[str] = ()) -> list[Run]:
+        """Make the runs whose networks are the members of a row's run; none where it trains its own.
+
+        Raises:
+            UserError: a configuration that cannot work.
+        """
+        if not (of := self.rows[row].members):
+            return []
+        M = self.run(row, seed, overrides).config["method"]["M"]
+        return [self.run(of, each, overrides) for each in range(M * seed, M * (seed + 1))]
+
 
 def settings(config: Mapping) -> dict:
-    """Keep what decides a row's numbers, wherever its data are, of a run's config; by former names, as it is stored."""
+    """Keep what decides a row's numbers, wherever its files are, of a run's config; by former names, as stored."""
     config = by_former_names(config)
+    if config["method"].get("checkpoints"):
+        config["method"] = {**config["method"], "checkpoints": []}
     data = {key: config["data"].get(key) for key in DATA}
     precision = config["trainer"]["precision"]
     return {key: config[key] for key in ("method", "model", "recipe")} | {"data": data, "precision": precision}

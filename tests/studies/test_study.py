@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 import train as trainer
+from ensembles import predictions
 from ensembles.commands import study as program
 from ensembles.reproduction.running import train as in_a_process
 from ensembles.studies import collection
@@ -130,6 +131,46 @@ def test_a_row_s_checkpoint_gives_the_same_digits(study, train):
     assert {key: again[key] for key in again.keys() - timed} == {
         key: run["results"][key] for key in run["results"].keys() - timed
     }
+
+
+def test_networks_trained_alone_are_an_ensemble_s_members(study):
+    pair = {
+        "name": "two networks",
+        "experiment": "deep_ensemble",
+        "settings": {"method.M": 2},
+        "members": "deterministic",
+    }
+    Path("small/study.yaml").write_text(yaml.safe_dump({**PLAN, "rows": {**PLAN["rows"], "pair": pair}}))
+    assert study("--rows", "pair", "--no-run")[0].code == 1  # nothing is collected
+    ended, trained = study("--rows", "pair")
+    assert ended.code == 0, ended.err
+    assert trained == ["experiment=cifar10/deterministic"] * 2 + ["experiment=cifar10/deep_ensemble"]
+    (run,) = json.loads(Path("small/runs.json").read_text())
+    singles = [path.parent for path in Path("runs").glob("*deterministic*/predictions.npz")]
+    logits, labels = zip(*(saved_logits(folder) for folder in singles), strict=True)
+    mean = np.mean([np.exp(of) / np.exp(of).sum(-1, keepdims=True) for of in logits], axis=0)
+    right = mean[np.arange(len(mean)), labels[0]]
+    assert run["results"]["test/nll"] == pytest.approx(-np.log(right).mean(), rel=1e-5)
+    assert run["settings"]["method"]["checkpoints"] == []
+    seconds = [json.loads((folder / "provenance.json").read_text())["seconds"]["train"] for folder in singles]
+    assert run["seconds"]["train"] >= sum(seconds)
+    assert study("--rows", "pair,deterministic", "--seeds", "2")[
+        1
+    ] == [  # seed 1 has seeds 2 and 3 of the single network
+        *(["experiment=cifar10/deterministic"] * 2 + ["experiment=cifar10/deep_ensemble"])
+    ]
+    runs = json.loads(Path("small/runs.json").read_text())
+    assert [(run["row"], run["seed"]) for run in runs] == [
+        *(("deterministic", seed) for seed in (0, 1)),
+        ("pair", 0),
+        ("pair", 1),
+    ]
+
+
+def saved_logits(folder):
+    """Read the logits (N, K) of a single network for the test images, and their labels."""
+    found = next(of for name, of in predictions.saved(folder / "predictions.npz") if name == "test")
+    return found.logits[0].double().numpy(), found.labels.numpy()
 
 
 @pytest.mark.slow
