@@ -64,7 +64,7 @@ class BatchEnsembleNetwork(Folded):
         for layer, module, fast in self._layers():
             if module not in but:
                 weights[layer.weight] = fast.fold(self.network.get_parameter(layer.weight), members)
-                if layer.bias:
+                if layer.bias is not None and fast.bias is not None:
                     weights[layer.bias] = fast.bias[members].flatten()
         return weights
 
