@@ -1,5 +1,6 @@
 """The page over many runs: the answer for each data set and network, what it looks like, and each run."""
 
+import math
 import os
 import re
 import statistics
@@ -16,8 +17,8 @@ from ensembles.reports.page import Shown, page, svg
 from ensembles.reports.paper_result import PaperResult
 from ensembles.reports.per_image import PER_IMAGE, images_file, load_per_image
 from ensembles.reports.runs_table import FinishedRun, differing
-from ensembles.reports.schema import MISSING, column, mean, quantity
-from ensembles.reports.terminal import short
+from ensembles.reports.schema import ARROWS, MISSING, column, mean, quantity
+from ensembles.reports.sweep_table import short
 
 ANSWER = {  # what a table of methods shows, in parts
     "test set": ("test/acc", "test/rmse", "test/mse", "test/nll", "test/ece"),
@@ -27,11 +28,11 @@ ANSWER = {  # what a table of methods shows, in parts
     "cost": ("cost/params", "cost/mult_adds", "cost/images_per_second"),
 }
 COLUMNS = (  # of the table of all runs
-    *("test/acc", "test/mse", "test/nll", "test/ece", "test/brier", "members/acc", "diversity/disagreement"),
-    *("corrupted/acc", "corrupted/nll", "corrupted/ece", "cost/params", "cost/mult_adds", "cost/images_per_second"),
+    *("test/acc", "test/rmse", "test/mse", "test/nll", "test/ece", "test/brier", "members/acc"),
+    *("diversity/disagreement", "corrupted/acc", "corrupted/nll", "corrupted/ece"),
+    *("cost/params", "cost/mult_adds", "cost/images_per_second"),
 )
 JUDGED = ("test set", "corrupted", "out of distribution")  # whose best is bold
-ARROWS = {"higher": " ↑", "lower": " ↓", None: ""}
 CELL = re.compile(r"corrupted/\w+/\d/\w+")
 DETECTED = re.compile(r"ood/(.+)/max_probability/auroc")
 CAPTIONS = {  # of a run's plots whose file's name does not say it
@@ -138,10 +139,15 @@ def _group(number: int, data: str, runs: Sequence[FinishedRun]) -> Group:
         rows=_rows(rows, keys),
         ordered="descending" if sign < 0 else "ascending",
         plots=plots,
-        runs=[
-            (run, row.name) for row in rows for run in sorted(row.runs, key=lambda run: str(run.provenance.get("seed")))
-        ],
+        runs=[(run, row.name) for row in rows for run in sorted(row.runs, key=_seed)],
     )
+
+
+def _seed(run: FinishedRun) -> tuple[float, str]:
+    """Order runs by their seeds, 10 after 9; what is no number comes last."""
+    seed = run.provenance.get("seed")
+    number = _as_number(seed)
+    return math.inf if number is None else number, str(seed)
 
 
 def _keys(runs: Sequence[FinishedRun]) -> Iterator[tuple[str, str]]:
@@ -257,9 +263,9 @@ def _cell(key: str, value: object) -> Shown:
 
 
 def _as_number(value: object) -> float | None:
-    """Find the number, of a list of numbers their mean; None for all else."""
+    """Find the number, of a list of numbers their mean; None for all else, NaN and infinities among it."""
     numbers = value if isinstance(value, list) and value else [value]
-    return mean(numbers) if all(isinstance(one, Real) for one in numbers) else None
+    return mean(numbers) if all(isinstance(one, Real) and math.isfinite(one) for one in numbers) else None
 
 
 def _origin(run: FinishedRun) -> list[str]:

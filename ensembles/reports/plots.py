@@ -343,9 +343,14 @@ def _pool(top: Axes, bottom: Axes, bins: Bins, label: str) -> None:
 
 
 def _curve(axes: Axes, bins: Bins, label: str, color: str, look: str) -> None:
-    """Draw mean confidence and accuracy of the bins that hold examples, pale where these are few."""
+    """Draw mean confidence and accuracy of the bins that hold examples, pale where these are few.
+
+    Of a single bin a line over its width is drawn, as a lone dot looks like a mistake.
+    """
     held = bins.count > 0
     x, y = ((total[held] / bins.count[held]).numpy() for total in (bins.confidence, bins.correct))
     axes.plot(x, y, look[1:], color=color, linewidth=0.8, label=label)
+    if len(x) == 1:
+        axes.stairs(y, EDGES[held.nonzero().item() :][:2], baseline=None, color=color, linewidth=1.4)
     shades = [to_rgba(color, 1 if count >= FEW else 0.25) for count in bins.count[held].tolist()]
     axes.scatter(x, y, s=20, c=shades, marker=look[0], zorder=3, clip_on=False)

@@ -172,12 +172,12 @@ def gather(folders: Iterable[Path]) -> tuple[list[FinishedRun], list[PaperResult
         if not folder.exists():
             raise UserError(f"There is no {folder}: name folders of runs, of sweeps or of tables.")
         for path in _files(folder):
-            found = None if path.name in (RESULTS, INDEX) else _value(path)
+            value = _json(path) if path.name == RESULTS else _value(path)
             for kind in (TableResult, FigureResult):
-                if kind.is_in(found):
+                if kind.is_in(value):
                     papers[path.resolve()] = kind.load(path)
                     break
-            for run in _runs(path):
+            for run in _runs(path, value):
                 place = run.folder.resolve()
                 known = runs.get(place)
                 runs[place] = replace(known, results={**known.results, **run.results}) if known else run
@@ -202,20 +202,19 @@ def _is_run(folder: Path) -> bool:
     return (folder / RESULTS).is_file() and (folder / "provenance.json").is_file()
 
 
-def _runs(path: Path) -> Iterator[FinishedRun]:
-    """Read the run that the file is of, or those that it tells of: as a sweep's index or a collection of results."""
+def _runs(path: Path, value: object) -> Iterator[FinishedRun]:
+    """Read the run that a JSON file is of, or those it tells of: as a sweep's index or a collection of results."""
     if path.name == RESULTS and _is_run(path.parent):
         yield _run(path.parent)
     elif path.name == INDEX:
-        index = _value(path)
-        listed = index.get("runs") if isinstance(index, dict) else None
+        listed = value.get("runs") if isinstance(value, dict) else None
         for entry in listed if isinstance(listed, list) else ():
             if isinstance(entry, dict) and isinstance(entry.get("folder"), str):
-                folder = Path(index.get("started_in", "")) / entry["folder"]  # as the sweep named it where it started
+                folder = Path(value.get("started_in", "")) / entry["folder"]  # as the sweep named it where it started
                 if (folder / RESULTS).is_file():
                     yield _run(folder)
     else:
-        yield from _collected(path, _json(path) if path.name == RESULTS else _value(path))
+        yield from _collected(path, value)
 
 
 def _collected(path: Path, value: object) -> Iterator[FinishedRun]:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 MISSING = "-"
+ARROWS = {"higher": " ↑", "lower": " ↓", None: ""}  # behind a head: which way is better
 
 
 def percent(fraction: float | None) -> str:

@@ -1,6 +1,7 @@
 """The page over runs, from folders as runs leave them."""
 
 import json
+import math
 import re
 import shutil
 from html.parser import HTMLParser
@@ -167,6 +168,29 @@ def test_regressions_are_sorted_by_their_error(run, tmp_path):
     _, heads, *rows = Cells(text).tables[0]
     assert heads[2:4] == ["RMSE ↓", "NLL ↓"] and [row[0] for row in rows] == ["mimo", "packed"]
     assert rows[0][2] == "*0.250*" and 'aria-sort="ascending"' in text and "Error against the cost" in text
+    assert Cells(text).tables[-1][0][4:6] == ["RMSE", "MSE"]
+
+
+def test_what_is_no_finite_number_is_never_best(run, tmp_path):
+    for method, nll in (("packed", math.nan), ("mimo", 0.5), ("treenet", 0.75)):
+        named(run, f"digits-net-{method}-00000000", method, 0, **{"test/nll": nll, "corrupted/fog/1/acc": 0.5})
+    for seed in (9, 10):
+        named(run, f"digits-net-packed-{seed:08}", "packed", seed, **{"test/nll": math.inf})
+    text = overview(*gather([tmp_path / "runs"]))
+    table, *_, everything = Cells(text).tables
+    assert {row[0]: row[3] for row in table[2:]} == {"packed": "-", "mimo": "*0.500*", "treenet": "0.750"}
+    assert [(row[3], row[5]) for row in everything[1:] if row[0] == "packed"] == [
+        ("0", "nan"),
+        ("9", "inf"),
+        ("10", "inf"),
+    ]
+
+
+def test_corrupted_results_without_a_test_set_are_drawn(run, tmp_path):
+    for method in ("packed", "mimo"):
+        results = {"test/acc": None} | {f"corrupted/fog/{severity}/acc": 0.5 for severity in (1, 2)}
+        run(f"digits-net-{method}-00000000", **results)
+    assert "severity of corruption" in overview(*gather([tmp_path / "runs"]))
 
 
 def test_methods_are_compared_by_what_runs_say_of_each_image(run, tmp_path):

@@ -126,6 +126,13 @@ def test_reliability_shows_the_bins_of_the_ece():
     assert ensemble.get_label() == f"ensemble, ECE {ece:.3f}"
 
 
+def test_a_single_bin_is_a_line_over_its_width():
+    top, _ = plots.reliability(reduced(*certain(M=1)[:2])[0], []).axes
+    (bin,) = top.patches
+    assert bin.get_data().edges.tolist() == pytest.approx([14 / 15, 1]) and bin.get_data().values.tolist() == [1]
+    assert not plots.reliability(*reduced(*draw()[:2])).axes[0].patches
+
+
 def test_reliability_pools_the_members():
     logits, labels = draw()[:2]
     top, bottom = plots.reliability(*reduced(logits, labels)).axes
