@@ -5,7 +5,6 @@ import os
 import re
 import statistics
 from collections.abc import Iterator, Sequence
-from numbers import Real
 from typing import NamedTuple
 
 from markupsafe import Markup
@@ -17,7 +16,7 @@ from ensembles.reports.page import Shown, page, svg
 from ensembles.reports.paper_result import PaperResult
 from ensembles.reports.per_image import PER_IMAGE, images_file, load_per_image
 from ensembles.reports.runs_table import FinishedRun, differing
-from ensembles.reports.schema import ARROWS, MISSING, column, mean, quantity
+from ensembles.reports.schema import ARROWS, MISSING, column, finite, quantity
 from ensembles.reports.sweep_table import short
 
 ANSWER = {  # what a table of methods shows, in parts
@@ -54,7 +53,7 @@ class Alike(NamedTuple):
 
     def values(self, key: str) -> list[float]:
         """List the seeds' numbers, where there are some."""
-        return [found for run in self.runs if (found := _as_number(run.results.get(key))) is not None]
+        return [run.numbers[key] for run in self.runs if key in run.numbers]
 
 
 class Group(NamedTuple):
@@ -146,13 +145,13 @@ def _group(number: int, data: str, runs: Sequence[FinishedRun]) -> Group:
 def _seed(run: FinishedRun) -> tuple[float, str]:
     """Order runs by their seeds, 10 after 9; what is no number comes last."""
     seed = run.provenance.get("seed")
-    number = _as_number(seed)
+    number = finite(seed)
     return math.inf if number is None else number, str(seed)
 
 
 def _keys(runs: Sequence[FinishedRun]) -> Iterator[tuple[str, str]]:
     """List the results that a table of the runs shows, each with its part of the table."""
-    known = dict.fromkeys(key for run in runs for key in run.results if _as_number(run.results[key]) is not None)
+    known = dict.fromkeys(key for run in runs for key in run.numbers)
     for part, keys in ANSWER.items():
         for key in keys or [key for key in known if DETECTED.fullmatch(key)]:
             if key in known and not (key == "test/mse" and "test/rmse" in known):  # its square
@@ -205,7 +204,7 @@ def _best(rows: Sequence[Alike], key: str) -> str | None:
 
 def _plots(rows: Sequence[Alike]) -> tuple[str, list[tuple[Markup, str]]]:
     """Draw the plots that compare the rows, and say what is to be said of them."""
-    compared = [Compared(row.name, [_numbers(run) for run in row.runs], [*_per_image(row)]) for row in rows]
+    compared = [Compared(row.name, [run.numbers for run in row.runs], [*_per_image(row)]) for row in rows]
     some = compared[:LINES]
     images = sorted({len(of["correct"]) for one in compared for of in one.per_image})
     drawn: list[tuple[Figure | None, str]] = [
@@ -227,10 +226,6 @@ def _plots(rows: Sequence[Alike]) -> tuple[str, list[tuple[Markup, str]]]:
                 "and risk are drawn from: a run that is evaluated again has it."
             )
     return " ".join(said), [(svg(figure), caption) for figure, caption in drawn if figure]
-
-
-def _numbers(run: FinishedRun) -> dict[str, float]:
-    return {key: found for key, value in run.results.items() if (found := _as_number(value)) is not None}
 
 
 def _per_image(row: Alike) -> Iterator[dict]:
@@ -256,16 +251,10 @@ def _compared(groups: Sequence[Group], keys: Sequence[str]) -> tuple[list, list]
 
 def _cell(key: str, value: object) -> Shown:
     """Show a result as its column does; what is no number is shown as it stands."""
-    number = _as_number(value)
+    number = finite(value)
     if number is None and value is not None:
         return Shown(str(value))
     return Shown(column(key).show(number), number)
-
-
-def _as_number(value: object) -> float | None:
-    """Find the number, of a list of numbers their mean; None for all else, NaN and infinities among it."""
-    numbers = value if isinstance(value, list) and value else [value]
-    return mean(numbers) if all(isinstance(one, Real) and math.isfinite(one) for one in numbers) else None
 
 
 def _origin(run: FinishedRun) -> list[str]:
@@ -277,10 +266,10 @@ def _origin(run: FinishedRun) -> list[str]:
 
 def _all_results(run: FinishedRun) -> list[tuple[str, str]]:
     """List a run's results but for those of single corruptions, of which there are hundreds."""
-    return [(key, _number(value)) for key, value in run.results.items() if not CELL.fullmatch(key)]
+    return [(key, _six_digits(value)) for key, value in run.results.items() if not CELL.fullmatch(key)]
 
 
-def _number(value: object) -> str:
+def _six_digits(value: object) -> str:
     if isinstance(value, list):
-        return ", ".join(map(_number, value))
+        return ", ".join(map(_six_digits, value))
     return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -13,6 +13,7 @@ import yaml
 from ensembles.errors import UserError, reason
 from ensembles.renamed import by_present_names
 from ensembles.reports.paper_result import FigureResult, PaperResult
+from ensembles.reports.schema import finite
 from ensembles.reports.table_result import TableResult
 
 RESULTS, INDEX = "results.json", "index.json"
@@ -51,6 +52,11 @@ class FinishedRun:
         """Its PNG files, the curves and the reliability diagram first."""
         first = {"reliability": 1, "curves": 2}
         return sorted(self.folder.glob("*.png"), key=lambda path: (-first.get(path.stem, 0), path.name))
+
+    @cached_property
+    def numbers(self) -> dict[str, float]:
+        """Its results that are finite numbers, of lists of such the mean."""
+        return {key: number for key, value in self.results.items() if (number := finite(value)) is not None}
 
     @cached_property
     def settings(self) -> Mapping:

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ensembles.files import write_rows
-from ensembles.reports.schema import column, number
+from ensembles.reports.schema import column, finite, number
 from ensembles.reports.terminal import add_row, grid
 
 COMPARED = (
@@ -98,7 +98,7 @@ def _by_split(rows: Sequence[RunRow]) -> list[dict[str, float]]:
         parts = [[one] for one in parts[0]]
     numbers = [{key: [one.get(key) for one in some] for key in some[0]} for some in parts]
     return [
-        {key: fmean(values) for key, values in part.items() if all(isinstance(x, int | float) for x in values)}
+        {key: fmean(values) for key, values in part.items() if all(finite(value) is not None for value in values)}
         for part in numbers
     ]
 

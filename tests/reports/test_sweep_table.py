@@ -1,6 +1,7 @@
 """Several runs in one table."""
 
 import csv
+from math import nan
 
 import pytest
 
@@ -100,6 +101,12 @@ def test_runs_of_several_splits_are_averaged_with_standard_errors():
     assert error.differs == {"data.split": "standard error", "seed": "standard error"}
     ((mean, std),) = averaged(rows[:2])
     assert mean.status == "2 seeds" and std.results["test/rmse"] == pytest.approx(2**0.5)
+
+
+def test_what_is_no_finite_number_is_not_averaged():
+    rows = [RunRow({"seed": seed}, "done", {"test/acc": 0.5, "test/nll": nll}) for seed, nll in enumerate((1.0, nan))]
+    ((mean, std),) = averaged(rows)
+    assert mean.results == {"test/acc": 0.5} and std.results == {"test/acc": 0}
 
 
 def test_a_line_says_what_a_run_varied_and_found():
