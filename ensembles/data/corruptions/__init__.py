@@ -19,7 +19,7 @@ _FUNCTIONS = {
     if hasattr(module, name)
 }
 
-_ON_LEVELS = {"pixelate", "jpeg_compression"}  # functions of uint8; the others' are of numbers in [0, 1]
+_ON_LEVELS = {"pixelate", "jpeg_compression"}  # functions of uint8; the others are of numbers in [0, 1], and of draws
 _SMALLEST = 8
 _VALUES = 2**19  # of one piece of a batch: bounds the memory, and fits the caches
 
@@ -66,17 +66,15 @@ def corrupt(
     table = table or table_for(images)
     if len(images) == 0:
         return images
-    pieces = images.split(max(1, _VALUES // images[0].numel()))
+    constants = table[type][severity - 1]
+    if type in _ON_LEVELS:
+        return _FUNCTIONS[type](images, constants)
     done, out = 0, []
-    for piece in pieces:
+    for piece in images.split(max(1, _VALUES // images[0].numel())):
         draws = Draws(seed, "corrupt", type, severity, start=start + done, size=len(piece), device=piece.device)
-        constants = table[type][severity - 1]
-        if type in _ON_LEVELS:
-            out.append(_FUNCTIONS[type](piece, constants, draws))
-        else:
-            corrupted = _FUNCTIONS[type](piece.float().div_(255), constants, draws)
-            # Fractions of a level are cut off, as in the release; a margin keeps whole levels through rounding errors.
-            out.append(corrupted.clamp(0, 1).mul_(255).add_(1e-3).byte())
+        corrupted = _FUNCTIONS[type](piece.float().div_(255), constants, draws)
+        # Fractions of a level are cut off, as in the release; a margin keeps whole levels through rounding errors.
+        out.append(corrupted.clamp(0, 1).mul_(255).add_(1e-3).byte())
         done += len(piece)
     return torch.cat(out)
 

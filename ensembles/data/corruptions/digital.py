@@ -1,17 +1,17 @@
 """Noise and digital, on x in [0, 1], shape (N, C, H, W), by a severity's constants and draws; not clipped.
 
-Pixelating and JPEG are functions of whole grey levels, uint8, and are left to Pillow, as in the release.
+Pixelating and JPEG are functions of whole grey levels, uint8, without draws. Both give what Pillow does in the release.
 """
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from io import BytesIO
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional
+from torchvision.io import decode_jpeg, encode_jpeg
 
 from ensembles.data.corruptions.ops import Draws, gaussian_blur_of
 
@@ -53,41 +53,37 @@ def saturate(x: Tensor, constants: tuple[float, float], draws: Draws) -> Tensor:
     return value * (1 - wanted * shape)
 
 
-def pixelate(levels: Tensor, share: float, draws: Draws) -> Tensor:
+def pixelate(levels: Tensor, share: float) -> Tensor:
     """Scale down and up again by Pillow's box filter, which on the way up takes the pixel that an output lies in."""
     height, width = levels.shape[-2:]
     small = int(height * share), int(width * share)
-    shrunk = _through_pillow(levels, lambda image: image.resize(small[::-1], Image.Resampling.BOX))
+
+    def shrunk(channels: Tensor) -> Tensor:
+        bands = [Image.fromarray(channel) for channel in channels.numpy()]
+        image = bands[0] if len(bands) == 1 else Image.merge("RGB", bands)
+        reduced = np.array(image.resize(small[::-1], Image.Resampling.BOX))
+        return torch.from_numpy(reduced).view(*small, -1).permute(2, 0, 1)
+
+    images = _each(levels, shrunk)
     for dim, old, new in ((-1, small[1], width), (-2, small[0], height)):
         inside = (torch.arange(new, dtype=torch.double) + 0.5) * (old / new)
-        shrunk = shrunk.index_select(dim, inside.long().to(levels.device))
-    return shrunk
+        images = images.index_select(dim, inside.long().to(levels.device))
+    return images
 
 
-def jpeg_compression(levels: Tensor, quality: int, draws: Draws) -> Tensor:
-    def compressed(image: Image.Image) -> Image.Image:
-        file = BytesIO()
-        image.save(file, "JPEG", quality=quality)
-        return Image.open(file)
-
-    return _through_pillow(levels, compressed)
+def jpeg_compression(levels: Tensor, quality: int) -> Tensor:
+    return _each(levels, lambda image: decode_jpeg(encode_jpeg(image, quality)))
 
 
-def _through_pillow(levels: Tensor, change: Callable[[Image.Image], Image.Image]) -> Tensor:
-    """Change uint8 images (N, C, H, W) on the CPU, each as Pillow's, on as many threads as torch has."""
-
-    def changed(channels: np.ndarray) -> np.ndarray:
-        bands = [Image.fromarray(channel) for channel in channels]
-        image = np.asarray(change(bands[0] if len(bands) == 1 else Image.merge("RGB", bands)))
-        return image.reshape(*image.shape[:2], -1).transpose(2, 0, 1)
-
-    images, threads = levels.cpu().numpy(), torch.get_num_threads()
+def _each(levels: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+    """Change each of the uint8 images (N, C, H, W) on the CPU, on as many threads as torch has."""
+    images, threads = levels.cpu(), torch.get_num_threads()
     if threads == 1:  # a thread of its own would cost a third more
-        done = [changed(image) for image in images]
+        done = [change(image) for image in images]
     else:
         with ThreadPoolExecutor(threads) as pool:
-            done = list(pool.map(changed, images))
-    return torch.from_numpy(np.stack(done)).to(levels.device)
+            done = list(pool.map(change, images))
+    return torch.stack(done).to(levels.device)
 
 
 def elastic_transform(x: Tensor, constants: tuple[float, float, float], draws: Draws) -> Tensor:
