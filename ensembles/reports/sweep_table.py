@@ -152,8 +152,10 @@ class _Comparison(NamedTuple):
     def _means(self, pairs: Sequence[tuple[RunRow, RunRow]], columns: Sequence[str]) -> Table:
         names = {key: head for key, head in self.differing.items() if key not in REPEATS}
         heads = [column(key).head(brief=True) for key in columns]
-        error = "standard error" in pairs[0][1].differs.values()
-        title = "Mean ± standard error over splits" if error else "Mean ± standard deviation"
+        kinds = (
+            "standard error over splits" if "splits" in center.status else "standard deviation" for center, _ in pairs
+        )
+        title = f"Mean ± {' or '.join(dict.fromkeys(kinds))}"
         table = grid(title, *names.values(), "over", *heads, names=len(names) + 1)
         for center, spread in pairs:
             cells = [*(str(center.differs[key]) for key in names), center.status]

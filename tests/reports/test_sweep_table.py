@@ -99,6 +99,14 @@ def test_runs_of_several_splits_are_averaged_with_standard_errors():
     assert mean.results["test/rmse"] == pytest.approx(5) and mean.status == "3 splits, 6 runs"
     assert error.results["test/rmse"] == pytest.approx(3 / 3**0.5)
     assert error.differs == {"data.split": "standard error", "seed": "standard error"}
+    assert "Mean ± standard error over splits over" in " ".join(printed(compare(rows)).split())
+    begun = [
+        RunRow({"method": method, **one.differs}, one.status, one.results)
+        for method, some in (("mimo", rows), ("packed", rows[:2]))
+        for one in some
+    ]
+    text = " ".join(printed(compare(begun)).split())
+    assert "Mean ± standard error over splits or standard deviation method" in text
     ((mean, std),) = averaged(rows[:2])
     assert mean.status == "2 seeds" and std.results["test/rmse"] == pytest.approx(2**0.5)
 
