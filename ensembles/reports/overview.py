@@ -243,9 +243,9 @@ def _compared(groups: Sequence[Group], keys: Sequence[str]) -> tuple[list, list]
     for group in groups:
         for run, name in group.runs:
             seed = run.provenance.get("seed")
-            cells = [Shown(name, name, link=run.name), Shown(group.data), Shown(run.model)]
-            cells += [Shown(MISSING if seed is None else str(seed), seed)]
-            rows.append([*cells, *(_cell(key, run.results.get(key)) for key in keys)])
+            words = [Shown(name, name, link=run.name), Shown(group.data, group.data), Shown(run.model, run.model)]
+            words.append(Shown(MISSING if seed is None else str(seed), seed))
+            rows.append([*words, *(_cell(key, run.results.get(key)) for key in keys)])
     return ["method", "data", "network", "seed", *(column(key).head() for key in keys)], rows
 
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ensembles.reports.schema import DECISIONS, decimal, mean, percent, quantity, three_digits
+from ensembles.reports.schema import DECISIONS, decimal, number, percent, quantity, three_digits
 
 MEMBERS_SHOWN = 8  # more members than this are shown by their mean alone
 QUALITY = ("acc", "nll", "ece", "brier")
@@ -44,65 +44,60 @@ def _heads(metrics: Sequence[str]) -> list[str]:
     return [quantity(metric).head() for metric in metrics]
 
 
+def _add(table: Table, names: Sequence[str], metrics: Sequence[str], results: Mapping, prefix: str, style="") -> None:
+    """Add a row of the metrics with a prefix, of lists their means."""
+    numbers = (quantity(metric).show(number(results, f"{prefix}/{metric}")) for metric in metrics)
+    add_row(table, *names, *numbers, style=style)
+
+
 def _quality(results: Mapping) -> Table:
     metrics = ERRORS if "test/mse" in results else QUALITY
     members = len(results.get(f"members/{metrics[0]}", ()))
     table = grid("Test set", "", *_heads(metrics))
-
-    def add(name, value_of, style=""):
-        add_row(table, name, *(quantity(metric).show(value_of(metric)) for metric in metrics), style=style)
-
-    add("ensemble" if members > 1 else "network", lambda key: results.get(f"test/{key}"), style="bold")
+    _add(table, ["ensemble" if members > 1 else "network"], metrics, results, "test", style="bold")
     if members > 1:
-        add("members' mean", lambda key: mean(results.get(f"members/{key}")))
-    if 1 < members <= MEMBERS_SHOWN:
-        for m in range(members):
-            add(f"  member {m + 1}", lambda key, m=m: results.get(f"members/{key}", [None] * members)[m])
+        _add(table, ["members' mean"], metrics, results, "members")
+    for m in range(members if 1 < members <= MEMBERS_SHOWN else 0):
+        own = {key: results[key][m] for metric in metrics if results.get(key := f"members/{metric}")}
+        _add(table, [f"  member {m + 1}"], metrics, own, "members")
     for key in results:
         prefix, _, metric = key.rpartition("/")
         if metric == "mse" and prefix not in ("test", "members"):
-            add(OTHER_POINTS.get(prefix, prefix), lambda key, prefix=prefix: results.get(f"{prefix}/{key}"))
+            _add(table, [OTHER_POINTS.get(prefix, prefix)], metrics, results, prefix)
     return table
 
 
 def _scaled(results: Mapping) -> Table:
     table = grid("Temperature scaling", "", "T", *_heads(QUALITY))
-
-    def add(name, temperature, value_of):
-        numbers = [quantity(metric).show(value_of(metric)) for metric in QUALITY]
-        add_row(table, name, decimal(temperature), *numbers)
-
-    if "scaled/pool/temperature" in results:
-        members = len(results["scaled/members/temperature"])
-        who = "ensemble" if members > 1 else "network"
-        add(f"{who} as trained", 1, lambda key: results.get(f"test/{key}"))
-        add(f"{who} scaled", results["scaled/pool/temperature"], lambda key: results.get(f"scaled/pool/{key}"))
-        if members > 1:
-            temperature = mean(results["scaled/members/temperature"])
-            add("mean of scaled members", temperature, lambda key: results.get(f"scaled/average/{key}"))
-            add("members' mean as trained", 1, lambda key: mean(results.get(f"members/{key}")))
-            add("members' mean scaled", temperature, lambda key: mean(results.get(f"scaled/members/{key}")))
+    if "scaled/pool/temperature" not in results:
+        return table
+    members = len(results["scaled/members/temperature"])
+    pool, each = (number(results, f"scaled/{of}/temperature") for of in ("pool", "members"))
+    who = "ensemble" if members > 1 else "network"
+    rows = [(f"{who} as trained", 1, "test"), (f"{who} scaled", pool, "scaled/pool")]
+    if members > 1:
+        rows += [("mean of scaled members", each, "scaled/average"), ("members' mean as trained", 1, "members")]
+        rows += [("members' mean scaled", each, "scaled/members")]
+    for name, temperature, prefix in rows:
+        _add(table, [name, decimal(temperature)], QUALITY, results, prefix)
     return table
 
 
 def _shifted(results: Mapping) -> Table:
     metrics = QUALITY[:3]
     table = grid("Corrupted and shifted sets", "set", *_heads(metrics))
-
-    def add(name, prefix):
-        add_row(table, name, *(quantity(metric).show(results.get(f"{prefix}/{metric}")) for metric in metrics))
-
     if "corrupted/acc" in results:
         cells = results.get("corrupted/cells", STANDARD_CELLS)
-        add("corrupted" if cells == STANDARD_CELLS else f"corrupted, {cells} of {STANDARD_CELLS} cells", "corrupted")
+        name = "corrupted" if cells == STANDARD_CELLS else f"corrupted, {cells} of {STANDARD_CELLS} cells"
+        _add(table, [name], metrics, results, "corrupted")
     if "corrupted/mce" in results:
         add_row(table, f"  {quantity('mce').full}", percent(results["corrupted/mce"]), "", "")
     if "corrupted_extra/acc" in results:
-        add("corrupted, other types", "corrupted_extra")
+        _add(table, ["corrupted, other types"], metrics, results, "corrupted_extra")
     for key in results:
         prefix, _, metric = key.rpartition("/")
         if prefix.startswith("shift/") and metric == "acc":
-            add(prefix.removeprefix("shift/"), prefix)
+            _add(table, [prefix.removeprefix("shift/")], metrics, results, prefix)
         elif prefix.startswith("shift/") and metric in FRAMES:
             add_row(table, f"  {quantity(metric).full}", percent(results[key]), "", "")
     return table

@@ -106,6 +106,7 @@ def test_what_cannot_be_compared_has_tables_of_its_own(run, tmp_path):
     tables = Cells(text).tables
     assert [len(rows) for rows in tables] == [3, 3, 3, 4]  # heads in two lines and one row each; all runs
     assert "<strong>" not in text and "best of a column" not in text  # of one there is no best
+    assert text.count('data-order="letters"') == text.count('data-order="wrn"') == 1  # by which a click sorts
     assert [row[:4] for row in tables[-1]] == [
         ["method", "data", "network", "seed"],
         ["packed", "digits", "net", "0"],

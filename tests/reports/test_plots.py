@@ -237,6 +237,13 @@ def test_disagreement_shows_the_matrix_and_the_classes_in_order():
     assert widths[-1] == pytest.approx(100 * sum(pairs) / len(pairs))
 
 
+def test_numbers_of_members_that_hardly_differ_are_black_on_pale():
+    logits = one_hot(torch.zeros(2, 1000, dtype=torch.long), 10).double()
+    logits[0, 0] = one_hot(torch.tensor(1), 10)
+    (matrix, *_) = plots.disagreement(logits, torch.zeros(1000, dtype=torch.long), None).axes
+    assert [(text.get_text(), text.get_color()) for text in matrix.texts] == [("0.1", "#000000")] * 2
+
+
 def test_history_takes_means_over_an_epoch_and_skips_what_is_no_number(history):
     found = read_history(history)
     assert found["train/loss"].to_dict() == {1: 1.5, 2: 0.5}
