@@ -93,7 +93,7 @@ def _series(axes: Axes, some: Sequence[Point], number: int, of: int) -> None:
         [point.mean for point in some],
         [point.x + 0.5 * ((of - 1) / 2 - number) / of for point in some],
         xerr=[point.std for point in some],
-        color=style.SERIES[number % len(style.SERIES)],
+        color=style.colour(number),
         marker=MARKERS[number % len(MARKERS)],
         linestyle="none",
         elinewidth=1,
@@ -172,10 +172,9 @@ def scatter(lines: Sequence[FigureRow], printed: Sequence[Mapping] = ()) -> Draw
     places = []
     for i, row in enumerate(data):
         area = max(SMALLEST, LARGEST * row["parameters"] / largest)
-        colour = style.SERIES[i % len(style.SERIES)]
         radius = math.sqrt(area / math.pi)
-        place = Place(row["images a second"], row["accuracy (%)"], 0, row["row"], colour, radius)
-        axes.scatter(*place[:2], s=area, color=colour, alpha=0.55, edgecolor="white")
+        place = Place(row["images a second"], row["accuracy (%)"], 0, row["row"], style.colour(i), radius)
+        axes.scatter(*place[:2], s=area, color=place.colour, alpha=0.55, edgecolor="white")
         places.append(place)
     axes.margins(0.12)
     style.logarithmic(axes)

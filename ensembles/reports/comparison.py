@@ -99,7 +99,7 @@ def _points(
         xs, ys = one.values(x), one.values(y)
         if xs and ys:
             spread = statistics.stdev(ys) if len(ys) > 1 else 0
-            places.append(Place(statistics.fmean(xs), statistics.fmean(ys), spread, one.name, _colour(i)))
+            places.append(Place(statistics.fmean(xs), statistics.fmean(ys), spread, one.name, style.colour(i)))
     if len(places) < 2:
         return None
     with rc_context(style.RC):
@@ -164,7 +164,7 @@ def reliability(compared: Sequence[Compared]) -> Figure | None:
 
     Of a method with one such bin a line over the bin's width is drawn, as a lone dot looks like a mistake.
     """
-    alone = []
+    alone = []  # methods with one bin
 
     def points(one: Compared) -> Curve:
         confidence, correct = (np.concatenate([of[key] for of in one.per_image]) for key in ("confidence", "correct"))
@@ -234,7 +234,7 @@ def _lines(
             if len(xs):
                 dashes = style.DASHES[i // len(style.SERIES) % len(style.DASHES)]
                 name = one.name if len(one.name) <= LONGEST else one.name[: LONGEST - 1] + "…"
-                axes.plot(xs, ys, color=_colour(i), linestyle=dashes, marker=marker, markersize=3, label=name)
+                axes.plot(xs, ys, color=style.colour(i), linestyle=dashes, marker=marker, markersize=3, label=name)
         if not axes.lines:
             return None
         axes.set(xlabel=x, ylabel=y)
@@ -242,7 +242,3 @@ def _lines(
         figure.legend(loc="outside lower center", ncols=columns, fontsize=8)
         figure.set_size_inches(style.WIDTH, 3.2 + 0.17 * -(-len(axes.lines) // columns))
     return figure
-
-
-def _colour(i: int) -> str:
-    return style.SERIES[i % len(style.SERIES)]

@@ -16,7 +16,7 @@ from ensembles.reports.page import Shown, page, svg
 from ensembles.reports.paper_result import PaperResult
 from ensembles.reports.per_image import PER_IMAGE, images_file, load_per_image
 from ensembles.reports.runs_table import FinishedRun, differing
-from ensembles.reports.schema import ARROWS, MISSING, column, finite, quantity
+from ensembles.reports.schema import ARROWS, MISSING, column, finite, mean, quantity
 from ensembles.reports.sweep_table import short
 
 ANSWER = {  # what a table of methods shows, in parts
@@ -45,7 +45,7 @@ CAPTIONS = {  # of a run's plots whose file's name does not say it
 LINES = 12  # more than this cannot be told apart in a plot
 
 
-class Alike(NamedTuple):
+class SeedGroup(NamedTuple):
     """Runs that differ in their seed alone."""
 
     name: str
@@ -120,8 +120,8 @@ def _group(number: int, data: str, runs: Sequence[FinishedRun]) -> Group:
     keys = [*_keys(runs)]
     first = keys[0][1] if keys else ""
     sign = -1 if column(first).better == "higher" else 1
-    rows = [Alike(name, some) for name, some in zip(_names([*alike.values()]), alike.values(), strict=True)]
-    rows.sort(key=lambda row: sign * statistics.fmean(values) if (values := row.values(first)) else float("inf"))
+    rows = [SeedGroup(name, some) for name, some in zip(_names([*alike.values()]), alike.values(), strict=True)]
+    rows.sort(key=lambda row: math.inf if (center := mean(row.values(first))) is None else sign * center)
     about_plots, plots = _plots(rows)
     recipes = {str(run.provenance.get("recipe") or "") for run in runs}
     said = ["Mean ± standard deviation over seeds."] if len(runs) > len(rows) else []
@@ -178,14 +178,14 @@ def _names(alike: Sequence[Sequence[FinishedRun]]) -> list[str]:
     return [run.name if found.count(name) > 1 else name for run, name in zip(firsts, found, strict=True)]
 
 
-def _rows(rows: Sequence[Alike], keys: Sequence[tuple[str, str]]) -> list[list[Shown]]:
+def _rows(rows: Sequence[SeedGroup], keys: Sequence[tuple[str, str]]) -> list[list[Shown]]:
     best = {key: _best(rows, key) for part, key in keys if part in JUDGED}
     found = []
     for row in rows:
         cells = [Shown(row.name, row.name, link=row.runs[0].name), Shown(str(len(row.runs)), len(row.runs))]
         for part, key in keys:
             values, show = row.values(key), quantity(key).show
-            center = statistics.fmean(values) if values else None
+            center = mean(values)
             spread = show(statistics.stdev(values)) if len(values) > 1 and part != "cost" else ""
             text = show(center)
             cells.append(Shown(text, center, spread=spread, best=center is not None and text == best.get(key)))
@@ -193,16 +193,16 @@ def _rows(rows: Sequence[Alike], keys: Sequence[tuple[str, str]]) -> list[list[S
     return found
 
 
-def _best(rows: Sequence[Alike], key: str) -> str | None:
+def _best(rows: Sequence[SeedGroup], key: str) -> str | None:
     """Find the best mean as it is shown, so that means that read the same are best together; None of what has none."""
-    means = [statistics.fmean(values) for row in rows if (values := row.values(key))]
+    means = [center for row in rows if (center := mean(row.values(key))) is not None]
     of = quantity(key)
     if len(means) < 2 or of.better is None:
         return None
     return of.show(max(means) if of.better == "higher" else min(means))
 
 
-def _plots(rows: Sequence[Alike]) -> tuple[str, list[tuple[Markup, str]]]:
+def _plots(rows: Sequence[SeedGroup]) -> tuple[str, list[tuple[Markup, str]]]:
     """Draw the plots that compare the rows, and say what is to be said of them."""
     compared = [Compared(row.name, [run.numbers for run in row.runs], [*_per_image(row)]) for row in rows]
     some = compared[:LINES]
@@ -228,7 +228,7 @@ def _plots(rows: Sequence[Alike]) -> tuple[str, list[tuple[Markup, str]]]:
     return " ".join(said), [(svg(figure), caption) for figure, caption in drawn if figure]
 
 
-def _per_image(row: Alike) -> Iterator[dict]:
+def _per_image(row: SeedGroup) -> Iterator[dict]:
     for run in row.runs:
         collected = run.provenance.get("row")
         seed = run.provenance.get("seed")
