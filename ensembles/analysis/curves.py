@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from ensembles.analysis.series import MARKERS, Drawing, FigureRow, Point, named, points, rows, shown, values
 from ensembles.analysis.trained import tested
 from ensembles.checkpoints import read_checkpoint
+from ensembles.errors import UserError
 from ensembles.reports import style
 from ensembles.reports.schema import of_what, quantity
 
@@ -59,7 +60,12 @@ def curves_figure(
 
     Args:
         heads: of the panels, the groups and the axis.
+
+    Raises:
+        UserError: no point.
     """
+    if not found:
+        raise UserError(f"No finished row has {' or '.join(key for keys in show for key in keys)}: run the rows again.")
 
     def name(point: Point, keys: Sequence[str]) -> str:
         whose = [of_what(point.key)] if len(keys) > 1 or not point.group else []

@@ -11,6 +11,7 @@ from ensembles.analysis.dots import boxes, dots, scatter, stochasticity
 from ensembles.analysis.series import FigureRow
 from ensembles.analysis.speed import speed
 from ensembles.checkpoints import ABOUT
+from ensembles.errors import UserError
 from ensembles.runs import Run
 
 
@@ -64,6 +65,11 @@ def test_a_group_has_one_look_in_all_panels_whatever_is_missing(line):
             looks.setdefault(one.get_label(), set()).add((one.get_color(), one.get_linestyle(), one.get_marker()))
     assert all(len(of) == 1 for of in looks.values()) and len(set.union(*looks.values())) == 4
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["b", "c", "a", "printed in the paper"]
+
+
+def test_curves_of_what_no_row_has_are_refused(line):
+    with pytest.raises(UserError, match="No finished row has test/acc or test/nll"):
+        curves([line({"M": "1"}, {"test/ece": 0.5})], "M", [["test/acc"], ["test/nll"]])
 
 
 def test_curves_by_a_result_and_with_printed_numbers(line):
