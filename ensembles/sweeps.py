@@ -15,7 +15,7 @@ from rich.console import Console
 from ensembles.errors import UserError
 from ensembles.files import load_json, write_text
 from ensembles.renamed import by_present_names
-from ensembles.reports.terminal import RunRow, compare, line, write_csv
+from ensembles.reports.sweep_table import RunRow, compare, line, write_csv
 from ensembles.runs import Run, state
 
 

@@ -7,11 +7,12 @@ from statistics import fmean
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ensembles.analysis.series import MARKERS, Drawing, FigureRow, Point, named, points, rows, shown
+from ensembles.analysis.series import MARKERS, Drawing, FigureRow, Point, named, points, rows, shown, values
 from ensembles.analysis.trained import tested
 from ensembles.checkpoints import read_checkpoint
+from ensembles.errors import UserError
 from ensembles.reports import style
-from ensembles.reports.schema import of_what, quantity, scaled
+from ensembles.reports.schema import of_what, quantity
 
 LABEL = "weights that are not zero (%)"
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")  # of batch norms, which are counted, not trained
@@ -39,9 +40,7 @@ def curves(
     """
 
     def place(line: FigureRow) -> float:
-        if "/" in x:
-            return sum(scaled(one, x) for one in line.results) / len(line.results)
-        return float(line.at[x])
+        return fmean(values(line, x)) if "/" in x else float(line.at[x])
 
     found = points(lines, place, [key for keys in show for key in keys], panel, group)
     label = label or (quantity(x).axis if "/" in x else x)
@@ -57,40 +56,52 @@ def curves_figure(
     printed: Sequence[Mapping] = (),
     heads: tuple[str, str, str] = ("", "", ""),
 ) -> Figure:
-    """Draw points as lines.
+    """Draw points as lines; what has one name in the legend has one look in all axes.
 
     Args:
         heads: of the panels, the groups and the axis.
+
+    Raises:
+        UserError: no point.
     """
+    if not found:
+        raise UserError(f"No finished row has {' or '.join(key for keys in show for key in keys)}: run the rows again.")
+
+    def name(point: Point, keys: Sequence[str]) -> str:
+        whose = [of_what(point.key)] if len(keys) > 1 or not point.group else []
+        return ", ".join([*([named(heads[1], point.group)] if point.group else []), *whose])
+
+    looks = list(dict.fromkeys(name(point, keys) for keys in show for point in found if point.key in keys))
     panels = list(dict.fromkeys(point.panel for point in found))
     figure = Figure(figsize=(3.3 * len(show), 0.6 + 2.4 * len(panels)))
     grid = figure.subplots(len(panels), len(show), squeeze=False)
-    for row, name in zip(grid, panels, strict=True):
+    for row, panel in zip(grid, panels, strict=True):
         for axes, keys in zip(row, show, strict=True):
-            some = [point for point in found if point.panel == name and point.key in keys]
-            _series(axes, some, heads[1])
-            _crosses(axes, [mark for mark in printed if mark["at"].get(heads[0], "") == name], keys, heads[2])
-            axes.set(xlabel=label, ylabel=quantity(keys[0]).axis, title=named(heads[0], name))
+            lines: dict[tuple[str, str], list[Point]] = {}
+            for point in found:
+                if point.panel == panel and point.key in keys:
+                    lines.setdefault((name(point, keys), point.key), []).append(point)
+            for (of, _), line in lines.items():
+                _line(axes, line, of, looks.index(of))
+            _crosses(axes, [mark for mark in printed if mark["at"].get(heads[0], "") == panel], keys, heads[2])
+            axes.set(xlabel=label, ylabel=quantity(keys[0]).axis, title=named(heads[0], panel))
             if log:
                 style.logarithmic(axes)
             elif "/" not in heads[2] and len({point.x for point in found}) <= 10:
                 axes.set_xticks(sorted({point.x for point in found}))
-    handles, labels = grid[0, 0].get_legend_handles_labels()
-    if len(labels) > 1:
-        figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 6))
+    handles = {text: of for axes in grid.flat for of, text in zip(*axes.get_legend_handles_labels(), strict=True)}
+    if len(handles) > 1:
+        texts = sorted(handles, key=lambda text: [*looks, text].index(text))  # what the paper prints comes last
+        figure.legend([handles[text] for text in texts], texts, loc="outside upper center", ncols=min(len(texts), 6))
     return figure
 
 
-def _series(axes: Axes, some: Sequence[Point], head: str) -> None:
-    series: dict[tuple[str, str], list[Point]] = {}
-    for point in some:
-        series.setdefault((point.group, point.key), []).append(point)
-    for i, ((group, key), of_one) in enumerate(series.items()):
-        places, means, spread = ([getattr(point, name) for point in of_one] for name in ("x", "mean", "std"))
-        name = named(head, group) if group else of_what(key)
-        axes.plot(places, means, **style.look(i), marker=MARKERS[i % len(MARKERS)], label=name)
-        low, high = ([m + sign * s for m, s in zip(means, spread, strict=True)] for sign in (-1, 1))
-        axes.fill_between(places, low, high, color=style.look(i)["color"], alpha=0.15, linewidth=0)
+def _line(axes: Axes, line: Sequence[Point], name: str, i: int) -> None:
+    """Draw the means over seeds in the i-th look, in a band of a standard deviation."""
+    places, means, spread = ([getattr(point, of) for point in line] for of in ("x", "mean", "std"))
+    axes.plot(places, means, **style.look(i), marker=MARKERS[i % len(MARKERS)], label=name)
+    low, high = ([m + sign * s for m, s in zip(means, spread, strict=True)] for sign in (-1, 1))
+    axes.fill_between(places, low, high, color=style.look(i)["color"], alpha=0.15, linewidth=0)
 
 
 def _crosses(axes: Axes, printed: Sequence[Mapping], keys: Sequence[str], x: str) -> None:

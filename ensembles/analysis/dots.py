@@ -32,7 +32,8 @@ def boxes(lines: Sequence[FigureRow], x: str, show: Sequence[str]) -> Drawing:
     figure = Figure(figsize=(3.3 * len(show), 3.0))
     said = []
     for axes, key in zip(figure.subplots(1, len(show), squeeze=False)[0], show, strict=True):
-        means = [[point.mean for point in found if (point.key, point.x) == (key, place)] for place in places]
+        at = {place: [point.mean for point in found if (point.key, point.x) == (key, place)] for place in places}
+        means = list(at.values())
         axes.boxplot(
             means,
             positions=range(len(places)),
@@ -47,8 +48,10 @@ def boxes(lines: Sequence[FigureRow], x: str, show: Sequence[str]) -> Drawing:
             axes.plot([i] * len(each), each, ".", color=style.BLACK, alpha=0.5, markersize=4)
         axes.set_xticks(range(len(places)), [f"{place:g}" for place in places])
         axes.set(xlabel=x.lower(), ylabel=quantity(key).axis)
-        middles = [f"{median(each):.4g} at {place:g}" for place, each in zip(places, means, strict=True)]
-        said.append(f"{quantity(key).axis}, median over {len(means[0])} settings: {', '.join(middles)} {x.lower()}.")
+        middles = [f"{median(each):.4g} at {place:g}" for place, each in at.items() if each]
+        counts = sorted({len(each) for each in means if each})
+        over = f"{' or '.join(map(str, counts))} setting{'s' * (counts != [1])}"
+        said.append(f"{quantity(key).axis}, median over {over}: {', '.join(middles)} {x.lower()}.")
     return Drawing(figure, rows(found, "", "settings", x), said)
 
 
@@ -90,7 +93,7 @@ def _series(axes: Axes, some: Sequence[Point], number: int, of: int) -> None:
         [point.mean for point in some],
         [point.x + 0.5 * ((of - 1) / 2 - number) / of for point in some],
         xerr=[point.std for point in some],
-        color=style.SERIES[number % len(style.SERIES)],
+        color=style.colour(number),
         marker=MARKERS[number % len(MARKERS)],
         linestyle="none",
         elinewidth=1,
@@ -111,7 +114,8 @@ def _findings(found: Sequence[Point], show: Sequence[Sequence[str]]) -> list[str
                 texts.append(f"{name} by {of_what(best.key)} ({shown(best)})")
             elif some:
                 texts.append(f"{name} {shown(some[0])}")
-        said.append(f"{f'Best {label}' if len(keys) > 1 else label}: {'; '.join(texts)}.")
+        if texts:
+            said.append(f"{f'Best {label}' if len(keys) > 1 else label}: {'; '.join(texts)}.")
     return said
 
 
@@ -168,10 +172,9 @@ def scatter(lines: Sequence[FigureRow], printed: Sequence[Mapping] = ()) -> Draw
     places = []
     for i, row in enumerate(data):
         area = max(SMALLEST, LARGEST * row["parameters"] / largest)
-        colour = style.SERIES[i % len(style.SERIES)]
         radius = math.sqrt(area / math.pi)
-        place = Place(row["images a second"], row["accuracy (%)"], 0, row["row"], colour, radius)
-        axes.scatter(*place[:2], s=area, color=colour, alpha=0.55, edgecolor="white")
+        place = Place(row["images a second"], row["accuracy (%)"], 0, row["row"], style.colour(i), radius)
+        axes.scatter(*place[:2], s=area, color=place.colour, alpha=0.55, edgecolor="white")
         places.append(place)
     axes.margins(0.12)
     style.logarithmic(axes)

@@ -108,7 +108,7 @@ def shares(variances: Tensor) -> Tensor:
 def _histogram(panel: Axes, variances: Tensor) -> None:
     top = variances.max().item()
     for m, values in enumerate(variances):
-        colour, hatch = style.SERIES[m], ("//", "\\\\")[m]
+        colour, hatch = style.colour(m), ("//", "\\\\")[m]
         panel.hist(values, bins=40, range=(0, top), histtype="step", color=colour, hatch=hatch, label=f"input {m + 1}")
     panel.set(xlabel="conditional variance of a unit", ylabel="units")
     panel.legend(title="with respect to")
@@ -124,7 +124,7 @@ def _scatter(panel: Axes, variances: Tensor) -> None:
             marker="ov^sD"[m % 5],
             ms=3,
             alpha=0.7,
-            color=style.SERIES[m % len(style.SERIES)],
+            color=style.colour(m),
             label=f"input {m + 1}",
         )
     rest = share < ONE

@@ -310,7 +310,7 @@ def _marks(panel: Axes, plane: Plane, ways: Tensor | None) -> None:
     for m, place in enumerate(plane.corners.tolist()):
         if ways is not None:
             panel.plot(*ways[:, m].T, color="white", lw=0.8, ls=style.DASHES[m])
-        panel.plot(*place, MARKERS[m], color=style.SERIES[m], mec="white", ms=7, label=f"subnetwork {m + 1}")
+        panel.plot(*place, MARKERS[m], color=style.colour(m), mec="white", ms=7, label=f"subnetwork {m + 1}")
     panel.plot(
         *plane.project(plane.zero), "o", color="white", mec="black", ms=4, label="zero of weight space, projected"
     )

@@ -7,8 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ensembles.backbones.fit import fit, torch_default
-from ensembles.backbones.trace import LAYERS
+from ensembles.backbones.fit import fit, initialise, torch_default
 from ensembles.errors import UserError
 from ensembles.limits import settings_of
 
@@ -63,10 +62,7 @@ def airbench(
             fc=nn.Linear(widths[-1], num_classes, bias=False),
         )
     )
-    for layer in network.modules():
-        if isinstance(layer, LAYERS):
-            layer.initialiser = identity_start if isinstance(layer, nn.Conv2d) else torch_default
-            layer.initialiser(layer)
+    initialise(network, {nn.Conv2d: identity_start, nn.Linear: torch_default})
     return fit(network, num_classes, in_channels, image_size, **settings)
 
 

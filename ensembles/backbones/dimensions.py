@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from ensembles.backbones.extents import Dim, Equations, Extent, as_extent
-from ensembles.backbones.known import Attribute, Known
+from ensembles.backbones.known import Attribute, Known, extent_of
 from ensembles.backbones.operations import OPERATIONS
 from ensembles.backbones.trace import on_meta, trace
 from ensembles.errors import Foreign, reason
@@ -70,30 +70,22 @@ def dimensions(network: nn.Module, input_shape: tuple[int, ...]) -> Dimensions:
         raise Foreign(
             f"{type(network).__name__} cannot be followed: {type(error).__name__}, {reason(error)}."
         ) from error
-    classes = equations.resolve(pass_.dims(output)[-1])
-    layers = {
-        step.name: pass_.tensors[f"{step.name}.weight"] for step in plan.steps if f"{step.name}.weight" in pass_.tensors
-    }
-    first = [
-        name
-        for name, dims in layers.items()
-        if {*equations.resolve(dims[1]).terms} == {*equations.resolve(channels).terms} != set()
-    ]
+    weights = {step.name: f"{step.name}.weight" for step in plan.steps}
+    layers = {name: pass_.tensors[weight] for name, weight in weights.items() if weight in pass_.tensors}
+    colours, classes = equations.resolve(channels).terms.keys(), equations.resolve(pass_.dims(output)[-1])
+    first = [name for name, dims in layers.items() if colours and equations.resolve(dims[1]).terms.keys() == colours]
     last = [name for name, dims in layers.items() if classes.terms and equations.resolve(dims[0]) == classes]
     for dim in (channels, *pass_.dims(output)):
         equations.fix(dim)
-    reads = {f"{name}.weight" for name in layers}
-    parameters = {name for name, _ in shadow.named_parameters()}
-    given = {
-        symbol
-        for name in parameters & pass_.tensors.keys()
-        for place, dim in enumerate(pass_.tensors[name])
-        if place != 1 or name not in reads
-        for symbol in equations.resolve(dim).terms
-    }
-    for name in pass_.tensors.keys() - parameters:  # what a buffer alone gives is no width
-        for dim in pass_.tensors[name]:
-            if equations.resolve(dim).terms.keys().isdisjoint(given):
+    reads = {weights[name] for name in layers}
+    given: set[int] = set()  # symbols that parameters have, but for what layers read
+    for name, _ in shadow.named_parameters():
+        for place, dim in enumerate(pass_.tensors.get(name, ())):
+            if place != 1 or name not in reads:
+                given |= equations.resolve(dim).terms.keys()
+    for name, _ in shadow.named_buffers():
+        for dim in pass_.tensors.get(name, ()):
+            if equations.resolve(dim).terms.keys().isdisjoint(given):  # what a buffer alone gives is no width
                 equations.fix(dim)
     return Dimensions(
         equations, pass_.tensors, pass_.attributes, pass_.parts, first or [plan.first], last or [plan.last]
@@ -263,6 +255,7 @@ class Pass(TorchDispatchMode):
         elif number.extent is not None:
             self.equations.equate(number.extent, dim)
         elif number.attributes:
+            # The number is a sum of products of attributes: dim = times * name + others, solved for the width's name.
             name = self._width_of(number)
             times, rest = Fraction(0), as_extent(dim)
             for product, factor in number.terms.items():
@@ -293,14 +286,7 @@ class Pass(TorchDispatchMode):
 
     def regroup(self, tensor: Tensor, shape: Sequence[int]) -> list[Dim]:
         """Give the dimensions of a tensor's numbers in another shape: blocks of dimensions merge and split."""
-        equations = self.equations
-        sized = self.function in SIZED and len(self.numbers) >= len(shape)
-        numbers = list(self.numbers[-len(shape) :]) if sized else [None] * len(shape)
-        if self.function == "unflatten" and self.numbers:
-            inner = self.numbers[1:]
-            start = self.numbers[0] % tensor.dim()
-            numbers = [None] * start + inner + [None] * (len(shape) - start - len(inner))
-            sized = True
+        equations, told = self.equations, self._told(shape, tensor.dim())
         dims: list[Dim] = list(shape)
         ins = [(n, equations.simple(dim)) for n, dim in zip(tensor.shape, self.dims(tensor), strict=True) if n != 1]
         outs = [place for place, n in enumerate(shape) if n != 1]
@@ -320,7 +306,7 @@ class Pass(TorchDispatchMode):
             whole = equations.simple(widths[0] * (math.prod(n for n, _ in block) // equations.size(widths[0])))
             if isinstance(whole, int):
                 continue
-            place = places[0] if len(places) == 1 else self._split_place(whole, places, shape, numbers, sized)
+            place = places[0] if len(places) == 1 else self._split_place(whole, places, shape, told)
             if place is None:
                 equations.fix(whole)
                 continue
@@ -328,47 +314,52 @@ class Pass(TorchDispatchMode):
             dims[place] = equations.divide(whole, others)
             if len(places) > 1:
                 self.parts.append((self._running[-1], dims[place]))
-            if sized:
-                self.demand(numbers[place], dims[place])
+            if told:
+                self.demand(told[place], dims[place])
         return dims
 
+    def _told(self, shape: Sequence[int], inputs: int) -> list[int | None] | None:
+        """Give the sizes in a shape as the running function was given them; None where it was not.
+
+        Args:
+            inputs: dimensions of the tensor that gets the shape.
+        """
+        if self.function == "unflatten" and self.numbers:
+            start, inner = self.numbers[0] % inputs, self.numbers[1:]
+            return [None] * start + inner + [None] * (len(shape) - start - len(inner))
+        sized = self.function in SIZED and len(self.numbers) >= len(shape)
+        return self.numbers[-len(shape) :] if sized else None
+
     def _split_place(
-        self, whole: Extent, places: list[int], shape: Sequence[int], numbers: list[int | None], sized: bool
+        self, whole: Extent, places: list[int], shape: Sequence[int], told: list[int | None] | None
     ) -> int | None:
         """Choose the part that has the width, the others being counts: of heads, of groups, of pixels."""
-        if sized:
-            told = [i for i in places if isinstance(numbers[i], Known) and numbers[i].extent is not None]
-            free = [i for i in places if numbers[i] == -1 or isinstance(numbers[i], Known)]
-            widths = [i for i in free if numbers[i] == -1 or not self._is_count(numbers[i])]
-            return (told or widths or [None])[-1]
+        if told:
+            known = [i for i in places if extent_of(told[i]) is not None]
+            free = [i for i in places if told[i] == -1 or isinstance(told[i], Known)]
+            widths = [i for i in free if told[i] == -1 or not _is_count(told[i])]
+            return (known or widths or [None])[-1]
         size = [i for i in places if shape[i] in {self.equations.sizes[symbol] for symbol in whole.terms}]
         return (size or places)[-1]
 
     def part(self, number: int | None, size: int) -> Dim:
         """Give a part of a width, of which an integer in the network's code says how large it is."""
-        extent = self.extent(number)
+        extent = extent_of(number)
         if not isinstance(number, Known) or extent is not None:
             return extent if number == size and extent is not None else size
         dim = self.equations.symbol(size)
         self.demand(number, dim)
         return dim
 
-    def extent(self, number: int | None) -> Extent | None:
-        """Give the width that an integer is, read from a tensor's shape."""
-        return number.extent if isinstance(number, Known) else None
-
     def stretch(self, tensor: Tensor, shape: Sequence[int]) -> list[Dim]:
         """Give the dimensions of a tensor that is repeated along those of size 1."""
         dims = [1] * (len(shape) - tensor.dim()) + list(self.dims(tensor))
-        sized = self.function in SIZED and len(self.numbers) >= len(shape)
-        numbers = self.numbers[-len(shape) :] if sized else [None] * len(shape)
-        found = []
-        for dim, n, number in zip(dims, shape, numbers, strict=True):
-            if dim != 1 or n == 1:
-                found.append(dim)
-            else:  # as many as others have, unless the code says how many
-                found.append(self.equations.symbol(n) if number is None else self.part(number, n))
-        return found
+        told = self._told(shape, tensor.dim()) or [None] * len(shape)
+        for place, (n, number) in enumerate(zip(shape, told, strict=True)):
+            if dims[place] == 1 and n != 1:  # as many as others have, unless the code says how many
+                dims[place] = self.equations.symbol(n) if number is None else self.part(number, n)
+        return dims
 
-    def _is_count(self, number: Known) -> bool:
-        return bool(number.attributes) and all(name[1].startswith(COUNTS) for name in number.attributes)
+
+def _is_count(number: Known) -> bool:
+    return bool(number.attributes) and all(name[1].startswith(COUNTS) for name in number.attributes)

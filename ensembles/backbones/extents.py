@@ -53,11 +53,9 @@ class Equations:
 
     def resolve(self, dim: Dim) -> Extent:
         dim = as_extent(dim)
-        while any(symbol in self.solved for symbol in dim.terms):
-            for symbol, factor in dim.terms.items():
-                if symbol in self.solved:
-                    dim = dim - Extent(Fraction(0), {symbol: factor}) + self.solved[symbol] * factor
-                    break
+        while known := [symbol for symbol in dim.terms if symbol in self.solved]:
+            symbol, factor = known[0], dim.terms[known[0]]
+            dim = dim - Extent(Fraction(0), {symbol: factor}) + self.solved[symbol] * factor
         return dim
 
     def simple(self, dim: Dim) -> Dim:
@@ -83,9 +81,8 @@ class Equations:
         self.solved[symbol] = (rest - Extent(Fraction(0), {symbol: factor})) * (-1 / factor)
         self.whole.append(self.solved[symbol])
 
-    def fix(self, dim: Dim) -> int:
+    def fix(self, dim: Dim) -> None:
         self.equate(dim, self.size(dim))
-        return self.size(dim)
 
     def divide(self, dim: Dim, parts: int) -> Dim:
         """Divide a dimension into equal parts, which must come out whole."""
@@ -116,7 +113,7 @@ class Equations:
             for symbol, factor in broken.terms.items():
                 multiples[symbol] = math.lcm(multiples[symbol], factor.denominator)
         for symbol in self.solved:
-            sizes[symbol] = int(self.resolve(Extent(Fraction(0), {symbol: Fraction(1)})).at(sizes))
+            sizes[symbol] = int(self.resolve(self.solved[symbol]).at(sizes))
         return sizes, rounded
 
 

@@ -49,7 +49,7 @@ def fit(
     require("model.", init=init, redraw=redraw)
     check(network, input_shape, num_classes)
     if init is not None:
-        initialise(network, INITIALISERS[init])
+        initialise(network, dict.fromkeys(LAYERS, INITIALISERS[init]))
     if redraw == "bootstrap":
         note_initialisers(network, dict.fromkeys(LAYERS))
     network = resize(network, width, input_shape)
@@ -86,7 +86,7 @@ def _run(shadow: nn.Module, input_shape: tuple[int, ...]) -> object:
 
 def _size_that_works(shadow: nn.Module, input_shape: tuple[int, ...]) -> int | None:
     for size in SIZES:
-        if len(input_shape) == 3 and size > input_shape[-1]:
+        if size > input_shape[-1]:
             try:
                 _run(shadow, (input_shape[0], size, size))
             except MISFITS:
@@ -120,12 +120,12 @@ def _normal(layer: nn.Conv2d | nn.Linear, mode: str) -> None:
 INITIALISERS = {"torch": torch_default, "he": he}
 
 
-def initialise(network: nn.Module, initialiser: Initialiser) -> None:
-    """Draw all convolutions and linear layers by one initialiser, which they tell from then on."""
+def initialise(network: nn.Module, kinds: dict[type, Initialiser]) -> None:
+    """Draw the layers of each kind by its initialiser, which they tell from then on."""
+    note_initialisers(network, kinds)
     for layer in network.modules():
         if isinstance(layer, LAYERS):
-            initialiser(layer)
-            layer.initialiser = initialiser
+            layer.initialiser(layer)
 
 
 def note_initialisers(network: nn.Module, kinds: dict[type, Initialiser | None]) -> None:

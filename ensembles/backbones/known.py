@@ -47,9 +47,9 @@ class Known(int):
         if not isinstance(other, int):
             return value
         one, two = (self, other) if self.extent is not None else (other, self)
-        if _extent(two) is not None:
+        if extent_of(two) is not None:
             return Known(value)
-        if _extent(one) is not None:
+        if extent_of(one) is not None:
             return Known(value, one.extent * int(two))
         terms: dict[tuple[Attribute, ...], Fraction] = {}
         for mine, factor in self.terms.items():
@@ -59,7 +59,7 @@ class Known(int):
 
     def __floordiv__(self, other):
         value = super().__floordiv__(other)
-        if not isinstance(other, int) or int(self) % other or _extent(other) is not None:
+        if not isinstance(other, int) or int(self) % other or extent_of(other) is not None:
             return value
         part = Fraction(1, int(other))
         if self.extent is not None:
@@ -69,7 +69,8 @@ class Known(int):
     __radd__, __rmul__ = __add__, __mul__
 
 
-def _extent(number: int) -> Extent | None:
+def extent_of(number: int | None) -> Extent | None:
+    """Give the width that an integer is, read from a tensor's shape."""
     return number.extent if isinstance(number, Known) else None
 
 
@@ -86,4 +87,4 @@ def _plus(one: Known, other: int, value: int, sign: int) -> int:
     terms = dict(one.terms)
     for product, factor in _terms(other).items():
         terms[product] = terms.get(product, 0) + factor * sign
-    return Known(value, None, terms if one.extent is None and _extent(other) is None else {})
+    return Known(value, None, terms if one.extent is None and extent_of(other) is None else {})

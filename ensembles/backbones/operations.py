@@ -4,13 +4,13 @@ A rule takes the pass, the results and the operation's arguments by their names,
 operation that has none is taken apart into those that it is composed of, or else taken as one on single elements.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from ensembles.backbones.extents import Dim, Extent, as_extent, total
+from ensembles.backbones.known import extent_of
 
 if TYPE_CHECKING:
     from ensembles.backbones.dimensions import Pass
@@ -339,28 +339,13 @@ def _taken(run, out, x, **given):
     return [[*dims, *out[0].shape[len(dims) :]]] * len(out)
 
 
-@_rule("im2col")
-def _im2col(run, out, x, kernel_size, **_):
+@_rule("im2col col2im pixel_shuffle pixel_unshuffle")
+def _space_and_channels(run, out, x, **_):
+    """Places of the image become channels, or channels places."""
     batch, channels = run.dims(x)[:2]
-    return [[batch, channels * math.prod(kernel_size), out[0].shape[-1]]]
-
-
-@_rule("col2im")
-def _col2im(run, out, x, kernel_size, **_):
-    batch, channels = run.dims(x)[:2]
-    return [[batch, run.equations.divide(channels, math.prod(kernel_size)), *out[0].shape[2:]]]
-
-
-@_rule("pixel_shuffle")
-def _pixel_shuffle(run, out, x, upscale_factor, **_):
-    batch, channels = run.dims(x)[:2]
-    return [[batch, run.equations.divide(channels, upscale_factor**2), *out[0].shape[2:]]]
-
-
-@_rule("pixel_unshuffle")
-def _pixel_unshuffle(run, out, x, downscale_factor, **_):
-    batch, channels = run.dims(x)[:2]
-    return [[batch, channels * downscale_factor**2, *out[0].shape[2:]]]
+    more, less = out[0].shape[1], x.shape[1]
+    moved = channels * (more // less) if more > less else run.equations.divide(channels, less // more)
+    return [[batch, moved, *out[0].shape[2:]]]
 
 
 @_rule("constant_pad_nd")
@@ -375,5 +360,5 @@ def _pad(run, out, x, pad, **_):
 
 @_rule("empty zeros ones full rand randn new_zeros new_ones new_empty new_full arange eye linspace")
 def _factory(run, out, **_):
-    numbers = {int(number): run.extent(number) for number in run.numbers if run.extent(number) is not None}
-    return [[numbers.get(n, n) for n in out[0].shape]]
+    widths = {int(number): extent_of(number) for number in run.numbers if extent_of(number) is not None}
+    return [[widths.get(n, n) for n in out[0].shape]]

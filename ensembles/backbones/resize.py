@@ -57,14 +57,14 @@ def resize_all(
     shapes = {name: found.shape(name, sizes) for name in found.tensors}
     if ratio != 1:
         _require_width(first, shapes, plan, ratio)
-    if not _is_on_meta(first):
+    if not all(parameter.is_meta for parameter in first.parameters()):
         counts = {name: parameter.numel() for name, parameter in first.named_parameters()}
         after = sum(math.prod(shapes[name]) if name in shapes else count for name, count in counts.items())
         if after > sum(counts.values()):
             require_room(after, len(networks))
     for network in networks:
         _set_attributes(network, found, sizes)
-        _set_tensors(network, shapes, plan, gamma, min_channels)
+        _resize_modules(network, shapes, plan, gamma, min_channels)
     _check(first, input_shape, plan.output, ratio)
     if rounded:
         widths = ", ".join(f"{old} -> {new}" for old, new in sorted(rounded.items()))
@@ -90,16 +90,19 @@ def _require_width(network: nn.Module, shapes: dict[str, tuple[int, ...]], plan:
         )
 
 
-def _set_tensors(network: nn.Module, shapes: dict, plan: Trace, gamma: int, min_channels: int) -> None:
+def _resize_modules(network: nn.Module, shapes: dict, plan: Trace, gamma: int, min_channels: int) -> None:
+    """Draw layers anew with these shapes, convolutions in groups, and give all other modules' tensors theirs."""
     layers = {step.name for step in plan.steps}
     for name, module in network.named_modules():
         own = {key: shapes.get(f"{name}.{key}" if name else key) for key, _ in _own_tensors(module)}
         if isinstance(module, LAYERS) and name in layers:
-            whole = name == plan.first or _is_without_subgroups(network, name)
-            _resize_layer(module, own["weight"], 1 if whole else gamma, min_channels)
-            own = {key: shape for key, shape in own.items() if key not in ("weight", "bias")}
+            shape, _ = own.pop("weight"), own.pop("bias", None)
+            if isinstance(module, nn.Conv2d) and module.groups == 1:
+                whole = name == plan.first or _is_without_subgroups(network, name)
+                module.groups = subgroups(shape[1], shape[0], 1 if whole else gamma, min_channels)
+                shape = (shape[0], shape[1] // module.groups, *shape[2:])
+            redraw(module, shape)
         _resize_tensors(module, own, isinstance(module, NORMS))
-        _tell_sizes(module)
 
 
 def _own_tensors(module: nn.Module) -> list[tuple[str, Tensor]]:
@@ -121,8 +124,11 @@ def _set_attributes(network: nn.Module, found: Dimensions, sizes: list[int]) -> 
                 setattr(module, key, int(found.equations.resolve(dim).at(sizes)) ** -0.5)
 
 
-def _tell_sizes(module: nn.Module) -> None:
-    """Let a layer or norm tell the sizes that its tensors have."""
+def set_tensors(module: nn.Module, **tensors: Tensor) -> None:
+    """Give a module other parameters or buffers, and let a layer or norm tell the sizes that they have."""
+    for key, tensor in tensors.items():
+        old = getattr(module, key)
+        setattr(module, key, nn.Parameter(tensor, old.requires_grad) if isinstance(old, nn.Parameter) else tensor)
     if isinstance(module, nn.MultiheadAttention) and module.in_proj_weight is not None:
         module.embed_dim = module.kdim = module.vdim = module.in_proj_weight.shape[1]
         module.head_dim = module.embed_dim // module.num_heads
@@ -141,29 +147,16 @@ def _tell_sizes(module: nn.Module) -> None:
             setattr(module, key, value)
 
 
-def resized_size(
-    network: nn.Module, ratio: float, input_shape: tuple[int, ...], gamma: int = 1, min_channels: int = 64
-) -> int:
+def resized_size(network: nn.Module, ratio: float, input_shape: tuple[int, ...]) -> int:
     """Count the parameters that `resize` would give a network, which stays as it is."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return parameter_count(resize(on_meta(network), ratio, input_shape, gamma, min_channels))
-
-
-def _is_on_meta(network: nn.Module) -> bool:
-    return all(parameter.is_meta for parameter in network.parameters())
+        return parameter_count(resize(on_meta(network), ratio, input_shape))
 
 
 def _is_without_subgroups(network: nn.Module, name: str) -> bool:
     parent, _, child = name.rpartition(".")
     return WITHOUT_SUBGROUPS.get(type(network.get_submodule(parent)).__name__) == child
-
-
-def _resize_layer(layer: nn.Conv2d | nn.Linear, shape: tuple[int, ...], gamma: int, min_channels: int) -> None:
-    if isinstance(layer, nn.Conv2d) and layer.groups == 1:
-        layer.groups = subgroups(shape[1], shape[0], gamma, min_channels)
-        shape = (shape[0], shape[1] // layer.groups, *shape[2:])
-    redraw(layer, shape)
 
 
 def subgroups(in_channels: int, out_channels: int, gamma: int, min_channels: int) -> int:
@@ -183,14 +176,13 @@ def _resize_tensors(module: nn.Module, shapes: dict[str, tuple[int, ...] | None]
     Args:
         anew: pick also the numbers of those whose shape stays.
     """
+    changed = {}
     for key, tensor in _own_tensors(module):
         shape = shapes.get(key)
-        if shape is None or not tensor.dim() or (shape == tuple(tensor.shape) and not anew):
-            continue
-        if anew or isinstance(tensor, nn.Parameter):
-            _replace(module, key, _resample(tensor, shape, 1.0))
-        else:
-            _replace(module, key, _thinned(tensor, shape))
+        if shape is not None and tensor.dim() and (anew or shape != tuple(tensor.shape)):
+            picks = anew or isinstance(tensor, nn.Parameter)
+            changed[key] = _resample(tensor, shape, 1.0) if picks else _thinned(tensor, shape)
+    set_tensors(module, **changed)
 
 
 def _thinned(table: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -216,17 +208,13 @@ def redraw(layer: nn.Conv2d | nn.Linear, shape: tuple[int, ...]) -> None:
     where the initialiser goes by fan-in and a distribution of few distinct values where the layer was small.
     """
     initialiser = getattr(layer, "initialiser", None)
-    weight, bias = layer.weight, layer.bias
+    scale = math.sqrt(layer.weight[0].numel() / math.prod(shape[1:]))
+    shapes = {"weight": shape} if layer.bias is None else {"weight": shape, "bias": shape[:1]}
+    for key, own in shapes.items():
+        old = getattr(layer, key)
+        set_tensors(layer, **{key: _resample(old, own, scale) if initialiser is None else old.new_empty(own)})
     if initialiser is not None:
-        _replace(layer, "weight", weight.new_empty(shape))
-        if bias is not None:
-            _replace(layer, "bias", bias.new_empty(shape[:1]))
         initialiser(layer)
-        return
-    scale = math.sqrt(weight[0].numel() / math.prod(shape[1:]))
-    _replace(layer, "weight", _resample(weight, shape, scale))
-    if bias is not None:
-        _replace(layer, "bias", _resample(bias, shape[:1], scale))
 
 
 def _resample(source: Tensor, shape: tuple[int, ...], scale: float) -> Tensor:
@@ -234,13 +222,6 @@ def _resample(source: Tensor, shape: tuple[int, ...], scale: float) -> Tensor:
         return torch.empty(shape, device="meta")
     picks = torch.randint(source.numel(), (math.prod(shape),))
     return source.detach().flatten()[picks].reshape(shape) * scale
-
-
-def _replace(module: nn.Module, key: str, tensor: Tensor) -> None:
-    if isinstance(getattr(module, key), nn.Parameter):
-        setattr(module, key, nn.Parameter(tensor, getattr(module, key).requires_grad))
-    else:
-        setattr(module, key, tensor)
 
 
 def _check(network: nn.Module, input_shape: tuple[int, ...], output: torch.Size, ratio: float) -> None:

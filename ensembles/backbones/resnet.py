@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from ensembles.backbones.fit import fit, he, he_by_outputs, initialise, note_initialisers, torch_default
+from ensembles.backbones.trace import LAYERS
 from ensembles.errors import UserError
 from ensembles.limits import settings_of
 
@@ -145,5 +146,5 @@ def wrn(
             fc=nn.Linear(64 * widen_factor, num_classes),
         )
     )
-    initialise(network, he)
+    initialise(network, dict.fromkeys(LAYERS, he))
     return fit(network, num_classes, in_channels, image_size, **settings)

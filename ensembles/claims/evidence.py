@@ -16,6 +16,7 @@ from ensembles.cli.overrides import check
 from ensembles.errors import UserError, reason
 from ensembles.files import load_json
 from ensembles.papers.scales import SMALL
+from ensembles.reports.agreement import welch
 from ensembles.reports.collected import CollectedRun, collected_runs
 from ensembles.reports.paper_result import FULL
 from ensembles.reports.per_image import images_file, load_per_image
@@ -86,7 +87,7 @@ class Estimate:
         if self.images:
             found = bootstrap.mean(np.stack(list(self.images.values())))
             return found.low, found.high
-        error, freedom = _error(self.parts)
+        error, freedom = welch(self.parts)
         half = error and stats.t.ppf((1 + LEVEL) / 2, freedom) * error
         return self.mean - half, self.mean + half
 
@@ -101,7 +102,7 @@ class Estimate:
             return None
         fewest = max((n for _, n in self.parts), default=1) + 1
         for seeds in range(fewest, MOST + 1):
-            error, freedom = _error([(v, seeds) for v, _ in self.parts])
+            error, freedom = welch([(v, seeds) for v, _ in self.parts])
             if self.images:
                 error, freedom = math.hypot(error, self._error_of_images), math.inf
             if not error:
@@ -119,15 +120,6 @@ class Estimate:
         """Find the standard error that the choice of test images leaves, however many seeds there are."""
         of = np.stack(list(self.images.values()))
         return math.sqrt(max(0.0, of.mean(0).var() - of.var(0, ddof=1).mean() / len(of)) / of.shape[1])
-
-
-def _error(parts: Sequence[tuple[float, int]]) -> tuple[float, float]:
-    """Find the standard error of a sum of independent means and its degrees of freedom, by Welch and Satterthwaite."""
-    squares = [v / n for v, n in parts]
-    total = sum(squares)
-    if not total:
-        return 0.0, math.inf
-    return math.sqrt(total), total**2 / sum(s**2 / (n - 1) for s, (_, n) in zip(squares, parts, strict=True))
 
 
 def mean_of(estimates: Sequence[Estimate]) -> Estimate:

@@ -21,6 +21,7 @@ from ensembles.reproduction.work import GPU, duration, hours, needs
 HOLDS, FAILS, UNDECIDED, UNTESTED = OUTCOMES = ("holds", "does not hold", "undecided", "not tested")
 GPU_HOURS = 0.2  # from which on a CPU takes days
 LEDGER = "claims.json"
+ONE_SEED = "one seed, so no interval"
 MOST = 8  # rows that a command names
 SEEDS = 3  # of a row that has none
 RULES = """\
@@ -67,7 +68,7 @@ class Judged:
             return text
         if self.seeds:
             return f"{text}; {self.seeds} seeds a row would decide it"
-        if "one seed" in self.why:
+        if ONE_SEED in self.why:
             return f"{text}; at least a second seed is needed to say how many would decide it"
         return f"{text}; more than 100 seeds a row would be needed"
 
@@ -134,7 +135,7 @@ def _spread(difference: Estimate) -> str:
     if not difference.parts:
         return ""
     if math.isinf(low):
-        return " (one seed, so no interval)"
+        return f" ({ONE_SEED})"
     counts = " and ".join(map(str, sorted({n for _, n in difference.parts})))
     images = f" and {len(next(iter(difference.images.values()))):,} images" if difference.images else ""
     return f" [{_signed(low)}, {_signed(high)}] over {counts} seeds{images}"
@@ -251,7 +252,7 @@ def _study_command(claim: Claim, verdicts: Sequence[Judged], runs: Mapping[str, 
         return f"`python scripts/study.py {STUDY.as_posix()} --times 15` (minutes of a quiet CPU)"
     rows = list(dict.fromkeys(row for one in evidence for row in one.rows))
     undecided = [one for one in verdicts if one.group == OURS and one.outcome == UNDECIDED]
-    if undecided and undecided[0].seeds is None and "one seed" not in undecided[0].why:
+    if undecided and undecided[0].seeds is None and ONE_SEED not in undecided[0].why:
         return ""
     seeds = max([SEEDS, *(one.seeds or 0 for one in undecided)])
     times = {row: [sum(s or 0 for s in run.seconds.values()) for run in runs.get(row, {}).values()] for row in rows}

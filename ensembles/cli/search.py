@@ -22,7 +22,7 @@ from ensembles.cluster import CLUSTERS
 from ensembles.errors import UserError, complain, reason
 from ensembles.files import held
 from ensembles.reports.schema import quantity
-from ensembles.reports.terminal import RunRow, short
+from ensembles.reports.sweep_table import RunRow, short
 from ensembles.runs import Run, state
 from ensembles.sweeps import Sweep
 

@@ -20,7 +20,7 @@ from ensembles.cli.overrides import check, combinations
 from ensembles.errors import UserError
 from ensembles.files import write_text
 from ensembles.reports.schema import column
-from ensembles.reports.terminal import RunRow, compare, write_csv
+from ensembles.reports.sweep_table import RunRow, compare, write_csv
 
 WIDTH = 120  # of the table in a file or a pipe
 COLUMNS = ("cost/params", "cost/member_params", "cost/mult_adds", "cost/forward_passes")

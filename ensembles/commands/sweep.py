@@ -14,7 +14,7 @@ from rich.table import Table
 
 from ensembles.cli import command_parser, program
 from ensembles.errors import UserError
-from ensembles.reports.terminal import RunRow, compare
+from ensembles.reports.sweep_table import RunRow, compare
 from ensembles.sweeps import Sweep
 
 STATES = ("done", "running", "failed", "unfinished", "missing")

@@ -1,7 +1,7 @@
 """BatchEnsemble (Wen et al., 2020): one set of weights, times a rank-one matrix of each member's own."""
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterator
 from functools import partial
 from typing import Literal
 
@@ -13,7 +13,7 @@ from ensembles.deal import whole_or_shares
 from ensembles.errors import UserError
 from ensembles.limits import require, settings_of
 from ensembles.methods.base import Backbone, Method, fresh, param_groups
-from ensembles.methods.folded import BATCH_NORMS, Folded, own_forward, pop_tensors
+from ensembles.methods.folded import ALL, BATCH_NORMS, Folded, own_forward, pop_tensors
 from ensembles.methods.layers import Layer, layers
 
 # Inputs of an output, from which on a convolution gains more by one call for all members than it costs to scale what
@@ -59,30 +59,26 @@ class BatchEnsembleNetwork(Folded):
         self.layers = layers(network)
         self.fast = nn.ModuleList(FastWeights(layer, network, M, init) for layer in self.layers)
 
-    def folded(self, m: int) -> dict[str, Tensor]:
+    def folded(self, members: slice = ALL, but: Container[nn.Module] = ()) -> dict[str, Tensor]:
         weights = {}
+        for layer, module, fast in self._layers():
+            if module not in but:
+                weights[layer.weight] = fast.fold(self.network.get_parameter(layer.weight), members)
+                if layer.bias is not None and fast.bias is not None:
+                    weights[layer.bias] = fast.bias[members].flatten()
+        return weights
+
+    def layer_forwards(self) -> dict[nn.Module, Callable[[Tensor], Tensor]]:
+        wide = {
+            module: partial(_scaled, module, fast)
+            for _, module, fast in self._layers()
+            if type(module) is nn.Conv2d and module.weight[0].numel() >= SCALED
+        }
+        return self.forwards_by_member(self.folded(but=wide)) | wide
+
+    def _layers(self) -> Iterator[tuple[Layer, nn.Module, "FastWeights"]]:
         for layer, fast in zip(self.layers, self.fast, strict=True):
-            weights[layer.weight] = fast.fold(self.network.get_parameter(layer.weight), m)
-            if layer.bias:
-                weights[layer.bias] = fast.bias[m]
-        return weights
-
-    def folded_together(self) -> dict[str, Tensor]:
-        return self._folded_together(range(len(self.layers)))
-
-    def _folded_together(self, places: Iterable[int]) -> dict[str, Tensor]:
-        weights = {}
-        for layer, fast in ((self.layers[i], self.fast[i]) for i in places):
-            weights[layer.weight] = fast.fold_all(self.network.get_parameter(layer.weight)).flatten(0, 1)
-            if layer.bias:
-                weights[layer.bias] = fast.bias.flatten()
-        return weights
-
-    def layers_together(self) -> dict[nn.Module, Callable[[Tensor], Tensor]]:
-        modules = [self.network.get_submodule(layer.name) for layer in self.layers]
-        wide = [i for i, m in enumerate(modules) if type(m) is nn.Conv2d and m.weight[0].numel() >= SCALED]
-        scaled = {modules[i]: partial(_scaled, modules[i], self.fast[i]) for i in wide}
-        return self.one_by_one(self._folded_together(i for i in range(len(modules)) if i not in wide)) | scaled
+            yield layer, self.network.get_submodule(layer.name), fast
 
     def fast_weights(self) -> Iterator[nn.Parameter]:
         """Yield all r and s."""
@@ -94,9 +90,8 @@ class BatchEnsembleNetwork(Folded):
         yield from (fast.bias for fast in self.fast if fast.bias is not None)
 
     def head(self) -> list[nn.Module]:
-        found = super().head()
-        layers = [self.network.get_submodule(layer.name) for layer in self.layers]
-        return found + [fast for layer, fast in zip(layers, self.fast, strict=True) if layer in found]
+        last = super().head()
+        return last + [fast for _, module, fast in self._layers() if module in last]
 
     def own_parameters(self) -> Iterator[nn.Parameter]:
         yield from self.fast.parameters()
@@ -123,17 +118,14 @@ class FastWeights(nn.Module):
             (bias,) = pop_tensors(network, layer.bias)
             self.bias = nn.Parameter(bias.detach().repeat(M, 1))
 
-    def fold(self, weight: Tensor, m: int) -> Tensor:
-        """Compute W o (r_m s_m^T); W is (outputs, inputs / groups, ...), and each group reads its own inputs."""
-        return self._fold(weight, self.r[m : m + 1], self.s[m : m + 1])[0]
+    def fold(self, weight: Tensor, members: slice) -> Tensor:
+        """Compute members' W o (r_m s_m^T) after each other; W is (outputs, inputs / groups, ...).
 
-    def fold_all(self, weight: Tensor) -> Tensor:
-        """Compute all members' weights, (M, outputs, inputs / groups, ...)."""
-        return self._fold(weight, self.r, self.s)
-
-    def _fold(self, weight: Tensor, r: Tensor, s: Tensor) -> Tensor:
+        Each group of a convolution's outputs reads, and scales, its own group of inputs.
+        """
+        r, s = self.r[members], self.s[members]
         factors = r.view(len(r), self.groups, -1, 1) * s.view(len(s), self.groups, 1, -1)
-        return weight * factors.view(-1, *weight.shape[:2], *[1] * (weight.dim() - 2))
+        return (weight * factors.view(-1, *weight.shape[:2], *[1] * (weight.dim() - 2))).flatten(0, 1)
 
 
 def _scaled(layer: nn.Conv2d, fast: FastWeights, x: Tensor) -> Tensor:

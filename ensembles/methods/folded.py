@@ -21,17 +21,20 @@ from ensembles.methods.base import Ensemble
 from ensembles.methods.forms import Grouped, Source, grouped_form, repeat, side_by_side, sources_of, tensors_of
 from ensembles.methods.layers import Layer
 
+ALL = slice(None)
+
 
 class Folded(Ensemble):
     """M networks of one architecture; a subclass says how member m's weights come from the stored numbers.
 
-    Members run one after another, each an ordinary pass. Only where they share a batch norm that takes its statistics
-    from the batch do they run layer by layer together, so that it sees all members' activations; unless layers of the
-    network read something else than the batch, which cannot be told apart by members.
+    Where members are not grouped (`ensembles.methods.forms`), they run one after another, each an ordinary pass. Only
+    where they share a batch norm that takes its statistics from the batch do they go layer by layer together, so that
+    it sees all members' activations; unless layers of the network read something else than the batch, which cannot be
+    told apart by members.
 
     Args:
         network: what runs; a subclass takes out of it what it stores otherwise.
-        own_norms: kinds of normalisation layers of which each member has its own.
+        own_norms: kinds of normalisation layers of which each member has its own, batch norms always among them.
 
     Attributes:
         layers: those whose weights differ between members; a subclass sets it.
@@ -48,60 +51,56 @@ class Folded(Ensemble):
         self.M, self.input_shape = M, tuple(input_shape)
         plan = trace(network, input_shape)
         self.first = plan.first
-        self._by_layer = all(step.batched for step in plan.steps)
+        self._all_read_the_batch = all(step.batched for step in plan.steps)
         self.norms = MemberNorms(network, M, own_norms) if own_norms else None
         self.network = network
-        if M > 1 and self._shared_batch_norms() and _has_attention(network):
+        has_attention = any(isinstance(module, nn.MultiheadAttention) for module in network.modules())
+        if M > 1 and has_attention and self._shared_batch_norms():
             raise UserError(
                 f"{type(network).__name__} has batch norms that members would share and attention that cannot run "
                 "layer by layer: give members their own batch norms, or choose another model."
             )
 
     @abstractmethod
-    def folded(self, m: int) -> dict[str, Tensor]:
-        """Compute member m's layer weights, by their names in the network, computed from the stored numbers."""
+    def folded(self, members: slice = ALL) -> dict[str, Tensor]:
+        """Compute members' weights of `layers` by their names in the network, after each other in the first dimension.
 
-    def folded_together(self) -> dict[str, Tensor]:
-        """Compute all members' layer weights, after each other in the first dimension."""
-        members = [self.folded(m) for m in range(self.M)]
-        return {name: torch.cat([weights[name] for weights in members]) for name in members[0]}
+        So a weight of one member has the shape that the network's own has, (outputs, inputs / groups, ...), and all
+        members' together (M outputs, inputs / groups, ...).
+        """
 
-    def layers_together(self) -> dict[nn.Module, Callable[[Tensor], Tensor]]:
-        """Give what computes the layers of members' batches after each other, in the place of their own forwards."""
-        return self.one_by_one(self.folded_together())
+    def layer_forwards(self) -> dict[nn.Module, Callable[[Tensor], Tensor]]:
+        """Give each of `layers` a forward for members' batches after each other, in which members' weights differ."""
+        return self.forwards_by_member(self.folded())
 
-    def one_by_one(self, folded: Mapping[str, Tensor]) -> dict[nn.Module, Callable[[Tensor], Tensor]]:
-        """Let layers, and members' own norms, compute each member's part of a batch with its part of these weights."""
-        parts = {name: stacked.chunk(self.M) for name, stacked in folded.items()}
-        if self.norms:
-            of_members = [self.norms.weights(m) for m in range(self.M)]
-            parts |= {name: [weights[name] for weights in of_members] for name in of_members[0]}
+    def forwards_by_member(self, folded: Mapping[str, Tensor]) -> dict[nn.Module, Callable[[Tensor], Tensor]]:
+        """Make forwards that compute each member's part of a batch with its part of these weights, as of `folded`."""
         tensors: dict[str, list[dict[str, Tensor]]] = defaultdict(lambda: [{} for _ in range(self.M)])
-        for name, of_all in parts.items():
+        for name, of_all in folded.items():
             owner, _, key = name.rpartition(".")
-            for own, tensor in zip(tensors[owner], of_all, strict=True):
+            for own, tensor in zip(tensors[owner], of_all.chunk(self.M), strict=True):
                 own[key] = tensor
         layers = {self.network.get_submodule(name): own for name, own in tensors.items()}
         return {layer: member_by_member(layer, own) for layer, own in layers.items()}
 
     def weights(self, m: int) -> dict[str, Tensor]:
         """Give member m's plain parameters and buffers by their names in the network, which has all others."""
-        return self.folded(m) | (self.norms.weights(m) if self.norms else {})
+        return self.folded(slice(m, m + 1)) | (self.norms.weights(m) if self.norms else {})
 
     def forward(self, x: Tensor) -> Tensor:
         if grouped := self._grouped(x):
-            return grouped(self.folded_together(), x, self.network)
-        if self._runs_together():
-            return self._together(torch.cat([x] * self.M), common=x)
+            return grouped(self.folded(), x, self.network)
+        if self._runs_layer_by_layer():
+            return self._layer_by_layer(torch.cat([x] * self.M), common=x)
         first = self.network.get_submodule(self.first)
         with forwards({first: once(first, x)} if self._shares_first else {}):
             return torch.stack([self._run(m, x) for m in range(self.M)])
 
     def each(self, x: Tensor) -> Tensor:
         if grouped := self._grouped(x):
-            return grouped(self.folded_together(), side_by_side(x), self.network)
-        if self._runs_together():
-            return self._together(x.flatten(0, 1))
+            return grouped(self.folded(), side_by_side(x), self.network)
+        if self._runs_layer_by_layer():
+            return self._layer_by_layer(x.flatten(0, 1))
         return torch.stack([self._run(m, x[m]) for m in range(self.M)])
 
     def _grouped(self, x: Tensor) -> Grouped | None:
@@ -112,17 +111,16 @@ class Folded(Ensemble):
 
         So does a first layer that all members share.
         """
-        norms = self._shared_batch_norms()
-        shared = [name for name, module in self.network.named_modules() if module in norms]
-        once = {*shared, *([self.first] if self._shares_first else [])}
+        shared = list(self._shared_batch_norms())
+        single = {*shared, *([self.first] if self._shares_first else [])}
         found: dict[str, Source] = {}
         for name in tensors_of(self.network):
             owner, _, key = name.rpartition(".")
             module = self.network.get_submodule(owner)
-            found[name] = partial(getattr, module, key) if owner in once else partial(_repeated, module, key, self.M)
+            found[name] = partial(getattr, module, key) if owner in single else partial(_repeated, module, key, self.M)
         for i, name in enumerate(self.norms.names if self.norms else ()):
             found |= sources_of((norms[i] for norms in self.norms.members), f"{name}.")
-        folded = self.folded(0)
+        folded = self.folded(slice(1))
         return {name: source for name, source in found.items() if name not in folded}, shared
 
     def _run(self, m: int, x: Tensor) -> Tensor:
@@ -138,9 +136,9 @@ class Folded(Ensemble):
             setattr(module, key, nn.Parameter(plain) if key in module._parameters else plain)
         return network
 
-    def _together(self, batch: Tensor, common: Tensor | None = None) -> Tensor:
+    def _layer_by_layer(self, batch: Tensor, common: Tensor | None = None) -> Tensor:
         """Compute logits (M, B, K) of members' inputs after each other, (M B, ...); ``common`` if each has the same."""
-        replaced = self.layers_together()
+        replaced = self.layer_forwards()
         if common is not None and self._shares_first:
             first = self.network.get_submodule(self.first)
             replaced[first] = once_for_all(first, common, batch, self.M)
@@ -152,21 +150,17 @@ class Folded(Ensemble):
         """Tell whether the first layer is the same in all members, so that a common input needs it once."""
         return all(layer.name != self.first for layer in self.layers)
 
-    def _shared_batch_norms(self) -> list[nn.Module]:
-        own = {self.network.get_submodule(name) for name in (self.norms.names if self.norms else ())}
-        return [norm for norm in self.network.modules() if isinstance(norm, _BatchNorm) and norm not in own]
+    def _shared_batch_norms(self) -> dict[str, nn.Module]:
+        modules = [] if self.norms else self.network.named_modules()
+        return {name: module for name, module in modules if isinstance(module, _BatchNorm)}
 
-    def _runs_together(self) -> bool:
-        norms = self._shared_batch_norms() if self.M > 1 and self._by_layer else []
-        return any(norm.training or norm.running_mean is None for norm in norms)
+    def _runs_layer_by_layer(self) -> bool:
+        norms = self._shared_batch_norms() if self.M > 1 and self._all_read_the_batch else {}
+        return any(norm.training or norm.running_mean is None for norm in norms.values())
 
 
 def _repeated(module: nn.Module, key: str, M: int) -> Tensor:
     return repeat(getattr(module, key), M)
-
-
-def _has_attention(network: nn.Module) -> bool:
-    return any(isinstance(module, nn.MultiheadAttention) for module in network.modules())
 
 
 BATCH_NORMS = (_BatchNorm,)
@@ -182,16 +176,12 @@ class MemberNorms(nn.Module):
         norms = [network.get_submodule(name) for name in self.names]
         self.members = nn.ModuleList(nn.ModuleList(copy.deepcopy(norm) for norm in norms) for _ in range(M))
         for name, norm in zip(self.names, norms, strict=True):
-            pop_tensors(network, *(f"{name}.{key}" for key in _tensors(norm)))
+            pop_tensors(network, *(f"{name}.{key}" for key in tensors_of(norm)))
 
     def weights(self, m: int) -> dict[str, Tensor]:
         """Give member m's parameters and statistics by their names in the network."""
         pairs = zip(self.names, self.members[m], strict=True)
-        return {f"{name}.{key}": tensor for name, norm in pairs for key, tensor in _tensors(norm).items()}
-
-
-def _tensors(module: nn.Module) -> dict[str, Tensor]:
-    return dict([*module.named_parameters(), *module.named_buffers()])
+        return {f"{name}.{key}": tensor for name, norm in pairs for key, tensor in tensors_of(norm).items()}
 
 
 def pop_tensors(network: nn.Module, *names: str) -> list[Tensor]:

@@ -33,6 +33,7 @@ FEWEST = 3  # members; two save too few passes
 ALONE = ("DropPath", "StochasticDepth")  # drop whole examples, so in a grouped pass those of all members at once
 
 Source = Callable[[], Tensor]
+Plan = Callable[[], tuple[Mapping[str, Source], Sequence[str]]]
 
 
 def is_thin(network: nn.Module, M: int, device: torch.device) -> bool:
@@ -49,7 +50,7 @@ def grouped_form(
     ensemble: "Ensemble",
     architecture: nn.Module,
     device: torch.device,
-    plan: Callable[[], tuple[Mapping[str, Source], Sequence[str]]],
+    plan: Plan,
 ) -> "Grouped | None":
     """Give what runs an ensemble's members side by side, or None where they run in a loop; decided once for a device.
 
@@ -62,34 +63,26 @@ def grouped_form(
     """
     key = (ensemble.form, device.type)
     if ensemble not in _chosen or _chosen[ensemble][0] != key:
-        possible = ensemble.M > 1 and device.type != "meta"
-        asked = ensemble.form == "grouped"
-        wanted = asked or (ensemble.form == "auto" and is_thin(architecture, ensemble.M, device))
-        _chosen[ensemble] = key, _grouped(ensemble, plan, asked, device) if possible and wanted else None
+        _chosen[ensemble] = key, _choose(ensemble, architecture, device, plan)
     return _chosen[ensemble][1]
 
 
-def _grouped(
-    ensemble: "Ensemble",
-    plan: Callable[[], tuple[Mapping[str, Source], Sequence[str]]],
-    asked: bool,
-    device: torch.device,
-) -> "Grouped | None":
+def _choose(ensemble: "Ensemble", architecture: nn.Module, device: torch.device, plan: Plan) -> "Grouped | None":
+    asked = ensemble.form == "grouped"
+    wanted = asked or (ensemble.form == "auto" and is_thin(architecture, ensemble.M, device))
+    if not wanted or ensemble.M == 1 or device.type == "meta":
+        return None
     sources, shared = plan()
     if shared and device.type == "cpu" and not asked:  # there a layer after the other trains in less time at any width
         return None
-    network = ensemble.member(0)
     try:
-        grouped = Grouped(network, ensemble.M, ensemble.input_shape, shared)
-        grouped.require_right(network, ensemble.input_shape, shared)
+        return Grouped(ensemble.member(0), ensemble.M, ensemble.input_shape, sources, shared)
     except UserError as error:
         if not asked:
             return None
         raise UserError(
-            f"runtime.form=grouped does not work for this {type(network).__name__}, since {error}: set it to auto."
+            f"runtime.form=grouped does not work for this {type(architecture).__name__}, since {error}: set it to auto."
         ) from error
-    grouped.sources = sources
-    return grouped
 
 
 class Grouped:
@@ -97,20 +90,23 @@ class Grouped:
 
     Args:
         network: the architecture, of which only shapes are kept.
+        sources: give stored parameters and buffers by name, members' after each other in the first dimension, those of
+            shared batch norms once.
         shared: names of batch norms that all members share; they see all members' activations together.
-
-    Attributes:
-        sources: give parameters and buffers by name, members' after each other in the first dimension, those of shared
-            batch norms once.
 
     Raises:
         UserError: members cannot stand side by side.
     """
 
-    sources: Mapping[str, Source]
-
-    def __init__(self, network: nn.Module, M: int, input_shape: tuple[int, ...], shared: Sequence[str] = ()) -> None:
-        self.M = M
+    def __init__(
+        self,
+        network: nn.Module,
+        M: int,
+        input_shape: tuple[int, ...],
+        sources: Mapping[str, Source],
+        shared: Sequence[str],
+    ) -> None:
+        self.M, self.sources = M, sources
         self.network = on_meta(network)
         first = trace(network, input_shape).first
         for name, module in self.network.named_modules():
@@ -130,22 +126,25 @@ class Grouped:
                 module.num_groups, module.num_channels = M * module.num_groups, M * module.num_channels
             elif module._parameters or type(module).__name__ in ALONE:
                 raise UserError(f"it has a {type(module).__name__}")
+        self._require_right(network, input_shape, shared)
 
-    def __call__(self, numbers: Mapping[str, Tensor], x: Tensor, like: nn.Module) -> Tensor:
+    def __call__(self, folded: dict[str, Tensor], x: Tensor, like: nn.Module) -> Tensor:
         """Compute logits (M, B, K).
 
         Args:
-            numbers: what is not from `sources`.
+            folded: numbers that are not from `sources`.
             x: a common batch (B, *input_shape), or the members' own (M, B, *input_shape), see `side_by_side`.
             like: a network that says which modules are in training.
         """
+        return self._run({name: source() for name, source in self.sources.items()} | folded, x, like)
+
+    def _run(self, numbers: dict[str, Tensor], x: Tensor, like: nn.Module) -> Tensor:
         for module, other in zip(self.network.modules(), like.modules(), strict=True):
             vars(module)["training"] = other.training
-        numbers = {name: source() for name, source in self.sources.items()} | dict(numbers)
         outputs = functional_call(self.network, numbers, (x,), tie_weights=False)
         return outputs.unflatten(1, (self.M, -1)).transpose(0, 1)
 
-    def require_right(self, network: nn.Module, input_shape: tuple[int, ...], shared: Sequence[str] = ()) -> None:
+    def _require_right(self, network: nn.Module, input_shape: tuple[int, ...], shared: Sequence[str]) -> None:
         """See on random numbers that members come out as M networks do.
 
         Raises:
@@ -158,10 +157,10 @@ class Grouped:
             own = [{name: _at_random(name, t) for name, t in tensors.items()} | once for _ in range(self.M)]
             joined = {name: join([numbers[name] for numbers in own]) for name in tensors} | once
             x = torch.randn(2, *input_shape, dtype=torch.double, device="cpu")
-            plain, self.sources = on_meta(network), {}
+            plain = on_meta(network)
             expected = torch.stack([functional_call(plain, numbers, (x,), tie_weights=False) for numbers in own])
             try:
-                found = [self(joined, batch, plain) for batch in (x, side_by_side(torch.stack([x] * self.M)))]
+                found = [self._run(joined, batch, plain) for batch in (x, side_by_side(torch.stack([x] * self.M)))]
             except (RuntimeError, ValueError, TypeError, IndexError) as error:
                 raise UserError(f"its code takes its channels for one network's ({reason(error)})") from error
             if not all(given.shape == expected.shape and torch.allclose(given, expected) for given in found):

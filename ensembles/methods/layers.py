@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ensembles.backbones.resize import is_pretrained, redraw
+from ensembles.backbones.resize import is_pretrained, redraw, set_tensors
 from ensembles.backbones.trace import LAYERS
 
 
@@ -70,10 +70,9 @@ def layers(network: nn.Module) -> list[Layer]:
 def widen_outputs(layer: nn.Conv2d | nn.Linear, M: int) -> None:
     """Give the layer M times its outputs, each member's drawn anew, see `redraw`, or a little off pretrained ones."""
     if is_pretrained(layer):
-        set_outputs(layer, *(_near(t.detach(), M) for t in (layer.weight, layer.bias) if t is not None))
-        return
-    redraw(layer, (M * layer.weight.shape[0], *layer.weight.shape[1:]))
-    set_outputs(layer, layer.weight, layer.bias)
+        set_tensors(layer, **{key: _near(numbers.detach(), M) for key, numbers in layer.named_parameters()})
+    else:
+        redraw(layer, (M * layer.weight.shape[0], *layer.weight.shape[1:]))
 
 
 def _near(numbers: Tensor, M: int) -> Tensor:
@@ -84,14 +83,7 @@ def _near(numbers: Tensor, M: int) -> Tensor:
 
 def keep_outputs(layer: nn.Conv2d | nn.Linear, m: int, M: int) -> None:
     """Leave the layer only member m's part of its outputs."""
-    set_outputs(layer, *(t.detach().chunk(M)[m].clone() for t in (layer.weight, layer.bias) if t is not None))
-
-
-def set_outputs(layer: nn.Conv2d | nn.Linear, weight: Tensor, bias: Tensor | None = None) -> None:
-    """Give the layer these numbers, and so as many outputs as they have rows."""
-    layer.weight = nn.Parameter(weight)
-    layer.bias = None if bias is None else nn.Parameter(bias)
-    setattr(layer, "out_channels" if isinstance(layer, nn.Conv2d) else "out_features", weight.shape[0])
+    set_tensors(layer, **{key: numbers.detach().chunk(M)[m].clone() for key, numbers in layer.named_parameters()})
 
 
 def channels_last(network: nn.Module) -> nn.Module:

@@ -9,7 +9,7 @@ from ensembles.backbones.trace import trace
 from ensembles.deal import whole_or_shares
 from ensembles.limits import require, settings_of
 from ensembles.methods.base import Backbone, Method, fresh
-from ensembles.methods.folded import Folded
+from ensembles.methods.folded import ALL, Folded
 from ensembles.methods.layers import layers
 from ensembles.rng import generator
 
@@ -48,13 +48,7 @@ class MasksemblesNetwork(Folded):
             weight = network.get_parameter(layer.weight)
             self.register_buffer(f"mask{index}", masks.to(weight.device, weight.dtype))
 
-    def folded(self, m: int) -> dict[str, Tensor]:
-        return self._masked(slice(m, m + 1))
-
-    def folded_together(self) -> dict[str, Tensor]:
-        return self._masked(slice(None))
-
-    def _masked(self, members: slice) -> dict[str, Tensor]:
+    def folded(self, members: slice = ALL) -> dict[str, Tensor]:
         weights = {}
         for index, layer in enumerate(self.layers):
             weight = self.network.get_parameter(layer.weight)

@@ -11,7 +11,7 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ensembles.backbones.dimensions import ends
-from ensembles.backbones.resize import is_pretrained, redraw
+from ensembles.backbones.resize import is_pretrained, redraw, set_tensors
 from ensembles.backbones.trace import LAYERS, trace
 from ensembles.deal import Deal
 from ensembles.errors import Foreign, UserError
@@ -57,7 +57,7 @@ class MIMONetwork(Ensemble):
         """Copy subnetwork m on a common input: a network with the folded first layer and its own last layer."""
         network = copy.deepcopy(self.network)
         for name in self.first:
-            _set_inputs(network.get_submodule(name), self._folded(name).detach())
+            set_tensors(network.get_submodule(name), weight=self._folded(name).detach())
         for name in self.last:
             keep_outputs(network.get_submodule(name), m, self.M)
         return network
@@ -87,11 +87,9 @@ def _widen_inputs(layer: nn.Conv2d | nn.Linear, M: int) -> None:
     if isinstance(layer, nn.Conv2d) and layer.groups != 1:
         raise UserError("MIMO needs a first convolution without groups: choose another model.")
     if is_pretrained(layer):  # on a common input it computes what it did
-        weight = layer.weight.detach()
-        _set_inputs(layer, torch.cat([weight / M] * M, dim=1))
-        return
-    redraw(layer, (layer.weight.shape[0], M * layer.weight.shape[1], *layer.weight.shape[2:]))
-    _set_inputs(layer, layer.weight)
+        set_tensors(layer, weight=torch.cat([layer.weight.detach() / M] * M, dim=1))
+    else:
+        redraw(layer, (layer.weight.shape[0], M * layer.weight.shape[1], *layer.weight.shape[2:]))
 
 
 def _require_split(network: nn.Module, input_shape: tuple[int, ...], output: tuple[int, ...]) -> None:
@@ -108,11 +106,6 @@ def _require_split(network: nn.Module, input_shape: tuple[int, ...], output: tup
             f"{type(network).__name__} with several outputs gives {given}, not {output}: MIMO needs a network that "
             "ends with the layers that give its logits."
         )
-
-
-def _set_inputs(layer: nn.Conv2d | nn.Linear, weight: Tensor) -> None:
-    layer.weight = nn.Parameter(weight)
-    setattr(layer, "in_channels" if isinstance(layer, nn.Conv2d) else "in_features", weight.shape[1])
 
 
 def mimo_positions(batch_size: int, generator: torch.Generator, M: int, rho: float, batch_repetition: int) -> Tensor:

@@ -1,7 +1,7 @@
 """MixtureEnsembles: members whose layers are mixes of templates that layers and members share."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from math import floor
 from typing import Literal, NamedTuple
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ensembles.errors import UserError
 from ensembles.limits import require, settings_of
 from ensembles.methods.base import Backbone, Method, fresh, param_groups
-from ensembles.methods.folded import NORMS, Folded, pop_tensors
+from ensembles.methods.folded import ALL, NORMS, Folded, pop_tensors
 from ensembles.methods.layers import Layer, layers
 
 
@@ -78,11 +78,8 @@ class MixtureNetwork(Folded):
             _require_budget(allowed, key, sum(parameter.numel() for parameter in shared))
         self.layers = [layer for bank in self.banks for layer in bank.group]
 
-    def folded(self, m: int) -> dict[str, Tensor]:
-        return {name: weight for bank in self.banks for name, weight in bank.weights(m).items()}
-
-    def folded_together(self) -> dict[str, Tensor]:
-        return {name: weight for bank in self.banks for name, weight in bank.all_weights().items()}
+    def folded(self, members: slice = ALL) -> dict[str, Tensor]:
+        return {name: weight for bank in self.banks for name, weight in bank.weights(members).items()}
 
     def mixing_weights(self) -> Iterator[nn.Parameter]:
         for bank in self.banks:
@@ -96,14 +93,13 @@ class MixtureNetwork(Folded):
         for group in by_shape(layers(self.network)):
             # The group's share of the budget over a layer's size is the budget in backbones times the group's layers.
             n = floor(share * len(group))
+            weights = pop_tensors(self.network, *(layer.weight for layer in group))
             if n < 2 or (len(group) == 1 and not single_layer_banks):
                 self.shared_layers.append([layer.name for layer in group])
-                first = pop_tensors(self.network, *(layer.weight for layer in group))[0]
                 for layer in group:
                     owner, _, key = layer.weight.rpartition(".")
-                    setattr(self.network.get_submodule(owner), key, first)
+                    setattr(self.network.get_submodule(owner), key, weights[0])
             else:
-                weights = pop_tensors(self.network, *(layer.weight for layer in group))
                 n = min(n, each * len(group) * template_sets)
                 self.banks.append(Bank(group, weights, self.M, n, each, template_sets > 1))
 
@@ -188,19 +184,12 @@ class Bank(nn.Module):
         index = dealt(n, len(group), M, each, disjoint).to(spread.device)
         self.register_buffer("dealt", index, persistent=False)
 
-    def weights(self, m: int) -> dict[str, Tensor]:
-        """Mix member m's weights of the group's layers."""
-        return self._mixed(slice(m, m + 1))
-
-    def all_weights(self) -> dict[str, Tensor]:
-        """Mix all members' weights of the group's layers, after each other in the first dimension."""
-        return self._mixed(slice(None))
-
-    def _mixed(self, members: slice) -> dict[str, Tensor]:
+    def weights(self, members: slice) -> dict[str, Tensor]:
+        """Mix members' weights of the group's layers, after each other in the first dimension."""
         mixing, dealt = (tensor[members].transpose(0, 1) for tensor in (self.mixing, self.dealt))
         dense = mixing.new_zeros(*mixing.shape[:2], len(self.templates)).scatter(2, dealt, mixing)
         mixed = (dense.flatten(0, 1) @ self.templates).unflatten(0, dense.shape[:2]).unbind(0)
-        return {layer.weight: _shaped(weight, layer) for layer, weight in zip(self.group, mixed, strict=True)}
+        return _by_name(self.group, mixed)
 
 
 class FlatBank(nn.Module):
@@ -228,14 +217,10 @@ class FlatBank(nn.Module):
                 if disjoint or m == M - 1:
                     start = (start + each * layer.size) % size
 
-    def all_weights(self) -> dict[str, Tensor]:
-        members = [self.weights(m) for m in range(len(self.mixing))]
-        return {name: torch.cat([weights[name] for weights in members]) for name in members[0]}
-
-    def weights(self, m: int) -> dict[str, Tensor]:
-        """Mix member m's weights of all layers."""
-        mixed = _MixPieces.apply(self.blob, self.mixing[m], [layer.size for layer in self.group], self.pieces[m])
-        return {layer.weight: _shaped(weight, layer) for layer, weight in zip(self.group, mixed, strict=True)}
+    def weights(self, members: slice) -> dict[str, Tensor]:
+        """Mix members' weights of all layers, after each other in the first dimension."""
+        sizes = [layer.size for layer in self.group]
+        return _by_name(self.group, _MixPieces.apply(self.blob, self.mixing[members], sizes, self.pieces[members]))
 
 
 class Piece(NamedTuple):
@@ -257,24 +242,29 @@ def _pieces(layer: int, template: int, start: int, length: int, size: int) -> It
 
 
 class _MixPieces(torch.autograd.Function):
-    """Flat weights out of a blob; by hand, since autograd would make a blob of zeros for the gradient of each piece."""
+    """Members' flat weights out of a blob, (members, size of the layer) for each layer.
+
+    By hand, since autograd would make a blob of zeros for the gradient of each piece.
+    """
 
     @staticmethod
-    def forward(ctx, blob: Tensor, mixing: Tensor, sizes: list[int], pieces: list[Piece]) -> tuple[Tensor, ...]:
+    def forward(ctx, blob: Tensor, mixing: Tensor, sizes: list[int], members: list[list[Piece]]) -> tuple[Tensor, ...]:
         ctx.save_for_backward(blob, mixing)
-        ctx.pieces = pieces
-        weights = tuple(blob.new_zeros(size) for size in sizes)
-        for j, t, source, target in pieces:
-            weights[j][target].addcmul_(blob[source], mixing[j, t])
+        ctx.members = members
+        weights = tuple(blob.new_zeros(len(members), size) for size in sizes)
+        for m, pieces in enumerate(members):
+            for j, t, source, target in pieces:
+                weights[j][m, target].addcmul_(blob[source], mixing[m, j, t])
         return weights
 
     @staticmethod
     def backward(ctx, *gradients: Tensor):
         blob, mixing = ctx.saved_tensors
         to_blob, to_mixing = torch.zeros_like(blob), torch.zeros_like(mixing)
-        for j, t, source, target in ctx.pieces:
-            to_blob[source].addcmul_(gradients[j][target], mixing[j, t])
-            to_mixing[j, t] += gradients[j][target] @ blob[source]
+        for m, pieces in enumerate(ctx.members):
+            for j, t, source, target in pieces:
+                to_blob[source].addcmul_(gradients[j][m, target], mixing[m, j, t])
+                to_mixing[m, j, t] += gradients[j][m, target] @ blob[source]
         return to_blob, to_mixing, None, None
 
 
@@ -294,7 +284,10 @@ def _start(M: int, each: int, weights: list[Tensor], spread: Tensor) -> Tensor:
     return mixing * ratios[:, None]
 
 
-def _shaped(flat: Tensor, layer: Layer) -> Tensor:
-    """Make members' weights (outputs, inputs / groups, ...) out of numbers that have the inputs' dimension last."""
-    _, inputs, *space = layer.shape
-    return flat.view(-1, *space, inputs).movedim(-1, 1)
+def _by_name(group: list[Layer], flat: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Name and shape the layers' weights, (members, size) with the inputs' dimension last in a member's numbers."""
+    shaped = {}
+    for layer, numbers in zip(group, flat, strict=True):
+        _, inputs, *space = layer.shape
+        shaped[layer.weight] = numbers.view(-1, *space, inputs).movedim(-1, 1)
+    return shaped

@@ -5,7 +5,7 @@ from typing import Literal
 
 from torch import nn
 
-from ensembles.backbones.resize import require_room, resize_all, resized_size
+from ensembles.backbones.resize import parameter_count, require_room, resize_all, resized_size
 from ensembles.deal import Deal
 from ensembles.errors import UserError
 from ensembles.limits import require, settings_of
@@ -24,8 +24,9 @@ def packed(
 ) -> Separate:
     """Make M networks of alpha / M times the backbone's width, gamma groups in their convolutions; -> (M, B, K).
 
-    The paper writes them as one network of grouped convolutions (equation 5, Figure 3c). Its block-diagonal weights are
-    M networks' weights; in which of the two forms they run is said in `ensembles.methods.forms`.
+    A convolution of C inputs, C' outputs and s x s kernels has M (alpha C / M) (alpha C' / M) s^2 / gamma weights
+    (section 3.2). The paper writes the members as one network of grouped convolutions (equation 5, Figure 3c), whose
+    block-diagonal weights are M networks' weights; in which of the two forms they run, `ensembles.methods.forms` says.
 
     Args:
         backbone: a freshly initialised network, or a function that builds one.
@@ -40,19 +41,17 @@ def packed(
     require(M=M, alpha=alpha, gamma=gamma, min_channels=min_channels)
     if alpha > WIDEST * M:
         raise UserError(f"method.alpha is {alpha:g}, but must be at most {WIDEST} times method.M, {WIDEST * M}.")
-    networks = fresh(backbone, M)
-    shape = (networks[0], alpha / M, input_shape)
-    if alpha > M or gamma > 1:
-        grouped = resized_size(*shape, gamma, min_channels)
-        require_room(grouped, M)
+    networks, ratio = fresh(backbone, M), alpha / M
+    plain = resized_size(networks[0], ratio, input_shape) if gamma > 1 else 0
     groups = _groups(networks[0])
-    before = resized_size(*shape) if gamma > 1 else 0
-    networks = resize_all(networks, alpha / M, input_shape, gamma, min_channels)
-    if gamma > 1 and grouped > before:
+    networks = resize_all(networks, ratio, input_shape, gamma, min_channels)
+    size = parameter_count(networks[0])
+    require_room(size, M)  # of networks on the meta device, too, where `resize_all` has refused none
+    if gamma > 1 and size > plain:
         warnings.warn(
-            f"gamma = {gamma} makes this ensemble larger, {M * grouped:,} parameters where gamma = 1 has "
-            f"{M * before:,}: widths are rounded up to multiples of gamma, and few or no layers keep min_channels = "
-            f"{min_channels} channels in each group.",
+            f"gamma = {gamma} makes this ensemble larger, {M * size:,} parameters where gamma = 1 has {M * plain:,}: "
+            f"widths are rounded up to multiples of gamma, and few or no layers keep min_channels = {min_channels} "
+            "channels in each group.",
             stacklevel=2,
         )
     elif gamma > 1 and _groups(networks[0]) == groups:

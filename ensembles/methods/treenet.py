@@ -1,7 +1,6 @@
 """TreeNet (Lee et al., 2015; a baseline of MIMO, section 3.2): a trunk that all members share, a branch for each."""
 
 import difflib
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -144,54 +143,37 @@ def find_trunk(network: nn.Module, split: str, input_shape: tuple[int, ...]) -> 
     """
     _require_module(network, split)
     shadow = on_meta(network)
-    pass_ = _TrunkPass(shadow, shadow.get_submodule(split))
-    with torch.enable_grad():
-        pass_.run(torch.empty(2, *input_shape, device="meta"))
-    if pass_.reached is None:
-        raise UserError(f"method.split: the network never runs {split} by itself, so name one of the modules in it.")
     names = {module: name for name, module in shadow.named_modules()}
-    calls: dict[str, int] = defaultdict(int)
-    for module, caller in pass_.ended:
-        if caller in pass_.running:
-            times = calls.pop(names[module], 0)
-            calls[names[module]] = times + 1
+    running: list[str] = []  # in the end the modules that are at work when ``split`` begins
+    ended: list[tuple[str, str | None]] = []  # modules that have then run to their end, each with the one that ran it
+    reached: list[Tensor] | None = None  # what ``split`` is given; None while it has not begun
+
+    def begin(module: nn.Module, args: tuple, kwargs: dict) -> None:
+        nonlocal reached
+        if reached is None and names[module] == split:
+            reached = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        elif reached is None:
+            running.append(names[module])
+
+    def end(module: nn.Module, args: tuple, output: object) -> None:
+        if reached is None:
+            running.pop()
+            ended.append((names[module], running[-1] if running else None))
+
+    for module in shadow.modules():
+        module.register_forward_pre_hook(begin, with_kwargs=True)
+        module.register_forward_hook(end)
+    with torch.enable_grad():
+        shadow(torch.empty(2, *input_shape, device="meta"))
+    if reached is None:
+        raise UserError(f"method.split: the network never runs {split} by itself, so name one of the modules in it.")
+    calls: dict[str, int] = {}
+    for name, caller in ended:
+        if caller in running:
+            calls[name] = calls.pop(name, 0) + 1
     inside = {id(p) for name in calls for p in shadow.get_submodule(name).parameters()}
     outside = {name: p for name, p in shadow.named_parameters() if id(p) not in inside and p.requires_grad}
-    return Trunk(dict(calls), tuple(_that_reach(pass_.reached, outside)))
-
-
-class _TrunkPass:
-    """One pass through a network, followed until ``split`` begins.
-
-    Attributes:
-        ended: modules that have run to their end, each with the module that ran it.
-        running: the modules that are at work when ``split`` begins.
-        reached: the tensors that ``split`` is given; None while it has not begun.
-    """
-
-    def __init__(self, network: nn.Module, split: nn.Module) -> None:
-        self.network, self.split = network, split
-        self.ended: list[tuple[nn.Module, nn.Module | None]] = []
-        self.running: list[nn.Module] = []
-        self.reached: list[Tensor] | None = None
-
-    def run(self, x: Tensor) -> None:
-        for module in self.network.modules():
-            module.register_forward_pre_hook(self._begin, with_kwargs=True)
-            module.register_forward_hook(self._end)
-        self.network(x)
-
-    def _begin(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
-        if self.reached is None:
-            if module is self.split:
-                self.reached = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
-            else:
-                self.running.append(module)
-
-    def _end(self, module: nn.Module, args: tuple, output: object) -> None:
-        if self.reached is None:
-            self.running.pop()
-            self.ended.append((module, self.running[-1] if self.running else None))
+    return Trunk(calls, tuple(_that_reach(reached, outside)))
 
 
 def _that_reach(tensors: list[Tensor], parameters: Mapping[str, nn.Parameter]) -> Iterator[str]:

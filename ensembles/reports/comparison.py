@@ -21,7 +21,7 @@ from ensembles.reports.schema import number, quantity, scaled
 BINS = 15  # of confidence, equally wide, as the ECE has them
 LEAST = 10  # images below which a bin's accuracy says little
 COVERED = np.linspace(0.02, 1, 99)
-LONGEST = 34  # characters of a name in a legend
+LONGEST = 44  # characters of a name in a legend
 AWAY = (5, 13, 23, 35, 49)  # points between a point and its name: the first is preferred
 SIDES = ((1, 0), (-1, 0), (0, 1), (0, -1), (0.8, 0.7), (-0.8, 0.7), (0.8, -0.7), (-0.8, -0.7))
 
@@ -99,7 +99,7 @@ def _points(
         xs, ys = one.values(x), one.values(y)
         if xs and ys:
             spread = statistics.stdev(ys) if len(ys) > 1 else 0
-            places.append(Place(statistics.fmean(xs), statistics.fmean(ys), spread, one.name, _colour(i)))
+            places.append(Place(statistics.fmean(xs), statistics.fmean(ys), spread, one.name, style.colour(i)))
     if len(places) < 2:
         return None
     with rc_context(style.RC):
@@ -122,7 +122,7 @@ def name_points(axes: Axes, places: Iterable[Place]) -> None:
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # what has been laid out stays where it is
     unit = figure.dpi / 72
-    frame = axes.get_window_extent().padded(3 * unit)
+    frame = axes.get_window_extent()
     taken = []
     for place in places:
         ends = axes.transData.transform([(place.x, place.y + sign * place.spread) for sign in (-1, 1)])
@@ -160,18 +160,28 @@ def _area(box: Bbox) -> float:
 
 
 def reliability(compared: Sequence[Compared]) -> Figure | None:
-    """Draw accuracy minus confidence in each bin of confidence that holds enough images, of all seeds together."""
+    """Draw accuracy minus confidence in each bin of confidence that holds enough images, of all seeds together.
+
+    Of a method with one such bin a line over the bin's width is drawn, as a lone dot looks like a mistake.
+    """
+    alone = []  # methods with one bin
 
     def points(one: Compared) -> Curve:
         confidence, correct = (np.concatenate([of[key] for of in one.per_image]) for key in ("confidence", "correct"))
         bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
         held = [b for b in range(BINS) if (bins == b).sum() >= LEAST]
         x = [float(confidence[bins == b].mean()) for b in held]
-        return x, [float(correct[bins == b].mean()) - at for b, at in zip(held, x, strict=True)]
+        y = [float(correct[bins == b].mean()) - at for b, at in zip(held, x, strict=True)]
+        if len(held) != 1:
+            return x, y
+        alone.append(one.name)
+        return [held[0] / BINS, (held[0] + 1) / BINS], 2 * y
 
     figure = _lines(compared, points, "confidence", "accuracy minus confidence", needs_images=True, marker="o")
     if figure:
         figure.axes[0].axhline(0, color=style.BLACK, linewidth=0.8, zorder=1)
+        if alone:
+            figure.axes[0].set_xlabel("confidence (where a method has one bin: the bin's width)")
     return figure
 
 
@@ -195,10 +205,9 @@ def severity(compared: Sequence[Compared]) -> Figure | None:
     def points(one: Compared) -> Curve:
         found = defaultdict(list)
         for results in one.results:
-            found[0].append(scaled(results, "test/acc"))
-            for key in results:
-                if cell := re.fullmatch(r"corrupted/\w+/(\d)/acc", key):
-                    found[int(cell[1])].append(scaled(results, key))
+            for key, value in results.items():
+                if value is not None and (cell := re.fullmatch(r"test/acc|corrupted/\w+/(\d)/acc", key)):
+                    found[int(cell[1] or 0)].append(scaled(results, key))
         severities = sorted(found) if len(found) > 1 else []
         return severities, [statistics.fmean(found[at]) for at in severities]
 
@@ -225,7 +234,7 @@ def _lines(
             if len(xs):
                 dashes = style.DASHES[i // len(style.SERIES) % len(style.DASHES)]
                 name = one.name if len(one.name) <= LONGEST else one.name[: LONGEST - 1] + "…"
-                axes.plot(xs, ys, color=_colour(i), linestyle=dashes, marker=marker, markersize=3, label=name)
+                axes.plot(xs, ys, color=style.colour(i), linestyle=dashes, marker=marker, markersize=3, label=name)
         if not axes.lines:
             return None
         axes.set(xlabel=x, ylabel=y)
@@ -233,7 +242,3 @@ def _lines(
         figure.legend(loc="outside lower center", ncols=columns, fontsize=8)
         figure.set_size_inches(style.WIDTH, 3.2 + 0.17 * -(-len(axes.lines) // columns))
     return figure
-
-
-def _colour(i: int) -> str:
-    return style.SERIES[i % len(style.SERIES)]

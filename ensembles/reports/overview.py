@@ -1,10 +1,10 @@
 """The page over many runs: the answer for each data set and network, what it looks like, and each run."""
 
+import math
 import os
 import re
 import statistics
 from collections.abc import Iterator, Sequence
-from numbers import Real
 from typing import NamedTuple
 
 from markupsafe import Markup
@@ -16,8 +16,8 @@ from ensembles.reports.page import Shown, page, svg
 from ensembles.reports.paper_result import PaperResult
 from ensembles.reports.per_image import PER_IMAGE, images_file, load_per_image
 from ensembles.reports.runs_table import FinishedRun, differing
-from ensembles.reports.schema import MISSING, column, mean, quantity
-from ensembles.reports.terminal import short
+from ensembles.reports.schema import ARROWS, MISSING, column, finite, mean, quantity
+from ensembles.reports.sweep_table import short
 
 ANSWER = {  # what a table of methods shows, in parts
     "test set": ("test/acc", "test/rmse", "test/mse", "test/nll", "test/ece"),
@@ -27,11 +27,11 @@ ANSWER = {  # what a table of methods shows, in parts
     "cost": ("cost/params", "cost/mult_adds", "cost/images_per_second"),
 }
 COLUMNS = (  # of the table of all runs
-    *("test/acc", "test/mse", "test/nll", "test/ece", "test/brier", "members/acc", "diversity/disagreement"),
-    *("corrupted/acc", "corrupted/nll", "corrupted/ece", "cost/params", "cost/mult_adds", "cost/images_per_second"),
+    *("test/acc", "test/rmse", "test/mse", "test/nll", "test/ece", "test/brier", "members/acc"),
+    *("diversity/disagreement", "corrupted/acc", "corrupted/nll", "corrupted/ece"),
+    *("cost/params", "cost/mult_adds", "cost/images_per_second"),
 )
 JUDGED = ("test set", "corrupted", "out of distribution")  # whose best is bold
-ARROWS = {"higher": " ↑", "lower": " ↓", None: ""}
 CELL = re.compile(r"corrupted/\w+/\d/\w+")
 DETECTED = re.compile(r"ood/(.+)/max_probability/auroc")
 CAPTIONS = {  # of a run's plots whose file's name does not say it
@@ -45,7 +45,7 @@ CAPTIONS = {  # of a run's plots whose file's name does not say it
 LINES = 12  # more than this cannot be told apart in a plot
 
 
-class Alike(NamedTuple):
+class SeedGroup(NamedTuple):
     """Runs that differ in their seed alone."""
 
     name: str
@@ -53,7 +53,7 @@ class Alike(NamedTuple):
 
     def values(self, key: str) -> list[float]:
         """List the seeds' numbers, where there are some."""
-        return [found for run in self.runs if (found := _as_number(run.results.get(key))) is not None]
+        return [run.numbers[key] for run in self.runs if key in run.numbers]
 
 
 class Group(NamedTuple):
@@ -120,8 +120,8 @@ def _group(number: int, data: str, runs: Sequence[FinishedRun]) -> Group:
     keys = [*_keys(runs)]
     first = keys[0][1] if keys else ""
     sign = -1 if column(first).better == "higher" else 1
-    rows = [Alike(name, some) for name, some in zip(_names([*alike.values()]), alike.values(), strict=True)]
-    rows.sort(key=lambda row: sign * statistics.fmean(values) if (values := row.values(first)) else float("inf"))
+    rows = [SeedGroup(name, some) for name, some in zip(_names([*alike.values()]), alike.values(), strict=True)]
+    rows.sort(key=lambda row: math.inf if (center := mean(row.values(first))) is None else sign * center)
     about_plots, plots = _plots(rows)
     recipes = {str(run.provenance.get("recipe") or "") for run in runs}
     said = ["Mean ± standard deviation over seeds."] if len(runs) > len(rows) else []
@@ -138,15 +138,20 @@ def _group(number: int, data: str, runs: Sequence[FinishedRun]) -> Group:
         rows=_rows(rows, keys),
         ordered="descending" if sign < 0 else "ascending",
         plots=plots,
-        runs=[
-            (run, row.name) for row in rows for run in sorted(row.runs, key=lambda run: str(run.provenance.get("seed")))
-        ],
+        runs=[(run, row.name) for row in rows for run in sorted(row.runs, key=_seed)],
     )
+
+
+def _seed(run: FinishedRun) -> tuple[float, str]:
+    """Order runs by their seeds, 10 after 9; what is no number comes last."""
+    seed = run.provenance.get("seed")
+    number = finite(seed)
+    return math.inf if number is None else number, str(seed)
 
 
 def _keys(runs: Sequence[FinishedRun]) -> Iterator[tuple[str, str]]:
     """List the results that a table of the runs shows, each with its part of the table."""
-    known = dict.fromkeys(key for run in runs for key in run.results if _as_number(run.results[key]) is not None)
+    known = dict.fromkeys(key for run in runs for key in run.numbers)
     for part, keys in ANSWER.items():
         for key in keys or [key for key in known if DETECTED.fullmatch(key)]:
             if key in known and not (key == "test/mse" and "test/rmse" in known):  # its square
@@ -173,14 +178,14 @@ def _names(alike: Sequence[Sequence[FinishedRun]]) -> list[str]:
     return [run.name if found.count(name) > 1 else name for run, name in zip(firsts, found, strict=True)]
 
 
-def _rows(rows: Sequence[Alike], keys: Sequence[tuple[str, str]]) -> list[list[Shown]]:
+def _rows(rows: Sequence[SeedGroup], keys: Sequence[tuple[str, str]]) -> list[list[Shown]]:
     best = {key: _best(rows, key) for part, key in keys if part in JUDGED}
     found = []
     for row in rows:
         cells = [Shown(row.name, row.name, link=row.runs[0].name), Shown(str(len(row.runs)), len(row.runs))]
         for part, key in keys:
             values, show = row.values(key), quantity(key).show
-            center = statistics.fmean(values) if values else None
+            center = mean(values)
             spread = show(statistics.stdev(values)) if len(values) > 1 and part != "cost" else ""
             text = show(center)
             cells.append(Shown(text, center, spread=spread, best=center is not None and text == best.get(key)))
@@ -188,18 +193,18 @@ def _rows(rows: Sequence[Alike], keys: Sequence[tuple[str, str]]) -> list[list[S
     return found
 
 
-def _best(rows: Sequence[Alike], key: str) -> str | None:
+def _best(rows: Sequence[SeedGroup], key: str) -> str | None:
     """Find the best mean as it is shown, so that means that read the same are best together; None of what has none."""
-    means = [statistics.fmean(values) for row in rows if (values := row.values(key))]
+    means = [center for row in rows if (center := mean(row.values(key))) is not None]
     of = quantity(key)
     if len(means) < 2 or of.better is None:
         return None
     return of.show(max(means) if of.better == "higher" else min(means))
 
 
-def _plots(rows: Sequence[Alike]) -> tuple[str, list[tuple[Markup, str]]]:
+def _plots(rows: Sequence[SeedGroup]) -> tuple[str, list[tuple[Markup, str]]]:
     """Draw the plots that compare the rows, and say what is to be said of them."""
-    compared = [Compared(row.name, [_numbers(run) for run in row.runs], [*_per_image(row)]) for row in rows]
+    compared = [Compared(row.name, [run.numbers for run in row.runs], [*_per_image(row)]) for row in rows]
     some = compared[:LINES]
     images = sorted({len(of["correct"]) for one in compared for of in one.per_image})
     drawn: list[tuple[Figure | None, str]] = [
@@ -223,11 +228,7 @@ def _plots(rows: Sequence[Alike]) -> tuple[str, list[tuple[Markup, str]]]:
     return " ".join(said), [(svg(figure), caption) for figure, caption in drawn if figure]
 
 
-def _numbers(run: FinishedRun) -> dict[str, float]:
-    return {key: found for key, value in run.results.items() if (found := _as_number(value)) is not None}
-
-
-def _per_image(row: Alike) -> Iterator[dict]:
+def _per_image(row: SeedGroup) -> Iterator[dict]:
     for run in row.runs:
         collected = run.provenance.get("row")
         seed = run.provenance.get("seed")
@@ -242,24 +243,18 @@ def _compared(groups: Sequence[Group], keys: Sequence[str]) -> tuple[list, list]
     for group in groups:
         for run, name in group.runs:
             seed = run.provenance.get("seed")
-            cells = [Shown(name, name, link=run.name), Shown(group.data), Shown(run.model)]
-            cells += [Shown(MISSING if seed is None else str(seed), seed)]
-            rows.append([*cells, *(_cell(key, run.results.get(key)) for key in keys)])
+            words = [Shown(name, name, link=run.name), Shown(group.data, group.data), Shown(run.model, run.model)]
+            words.append(Shown(MISSING if seed is None else str(seed), seed))
+            rows.append([*words, *(_cell(key, run.results.get(key)) for key in keys)])
     return ["method", "data", "network", "seed", *(column(key).head() for key in keys)], rows
 
 
 def _cell(key: str, value: object) -> Shown:
     """Show a result as its column does; what is no number is shown as it stands."""
-    number = _as_number(value)
+    number = finite(value)
     if number is None and value is not None:
         return Shown(str(value))
     return Shown(column(key).show(number), number)
-
-
-def _as_number(value: object) -> float | None:
-    """Find the number, of a list of numbers their mean; None for all else."""
-    numbers = value if isinstance(value, list) and value else [value]
-    return mean(numbers) if all(isinstance(one, Real) for one in numbers) else None
 
 
 def _origin(run: FinishedRun) -> list[str]:
@@ -271,10 +266,10 @@ def _origin(run: FinishedRun) -> list[str]:
 
 def _all_results(run: FinishedRun) -> list[tuple[str, str]]:
     """List a run's results but for those of single corruptions, of which there are hundreds."""
-    return [(key, _number(value)) for key, value in run.results.items() if not CELL.fullmatch(key)]
+    return [(key, _six_digits(value)) for key, value in run.results.items() if not CELL.fullmatch(key)]
 
 
-def _number(value: object) -> str:
+def _six_digits(value: object) -> str:
     if isinstance(value, list):
-        return ", ".join(map(_number, value))
+        return ", ".join(map(_six_digits, value))
     return f"{value:.6g}" if isinstance(value, float) else str(value)

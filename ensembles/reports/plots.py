@@ -67,7 +67,7 @@ def save_plots(
             if summary.sets["test"].features is not None and summary.sets["test"].features.shape[1] == 1:
                 figures["fit"] = fit(summary)
         else:
-            figures |= _of_classes(summary, results, class_names)
+            figures |= _classification_figures(summary, results, class_names)
         for name, figure in figures.items():
             if figure is not None:
                 written.append(folder / f"{name}.png")
@@ -78,7 +78,9 @@ def save_plots(
     return written
 
 
-def _of_classes(summary: Summary, results: Mapping, class_names: Sequence[str] | None) -> dict[str, Figure | None]:
+def _classification_figures(
+    summary: Summary, results: Mapping, class_names: Sequence[str] | None
+) -> dict[str, Figure | None]:
     logits, labels = (tensor.cpu() for tensor in summary.test[:2])
     ood = {name: -scores["max_probability"].cpu() for name, scores in summary.ood_scores.items() if name != "test"}
     ood = {name.removeprefix("ood/"): sure for name, sure in ood.items()}
@@ -253,40 +255,46 @@ def number_of_members(accuracy: Sequence[float], nll: Sequence[float]) -> Figure
 
 def disagreement(logits: Tensor, labels: Tensor, class_names: Sequence[str] | None) -> Figure:
     """Draw on how many images two members differ, and on which classes they differ most."""
-    matrix = 100 * disagreement_matrix(logits)
-    members = len(matrix)
     figure = Figure(figsize=(style.WIDTH, 5.8))
     top, bottom = figure.subplots(2, 1, height_ratios=(1.3, 1))
+    _disagreement_matrix(top, 100 * disagreement_matrix(logits))
+    _disagreement_by_class(bottom, 100 * disagreement_by_class(logits, labels).nan_to_num(-1), class_names)
+    return figure
+
+
+def _disagreement_matrix(axes: Axes, matrix: Tensor) -> None:
+    members, highest = len(matrix), max(matrix.max().item(), 1)
     shown = matrix.masked_fill(torch.eye(members, dtype=torch.bool), torch.nan)
-    image = top.imshow(shown.numpy(), cmap="Blues", vmin=0, vmax=max(matrix.max().item(), 1))
+    image = axes.imshow(shown.numpy(), cmap="Blues", vmin=0, vmax=highest)
     if members <= ANNOTATED:
         for m in range(members):
             for n in range(members):
                 if m != n:
-                    dark = matrix[m, n] > matrix.max() / 2
+                    dark = matrix[m, n] > highest / 2
                     color = "white" if dark else style.BLACK
                     size = 9 if members <= ANNOTATED // 2 else 7
-                    top.text(n, m, f"{matrix[m, n]:.1f}", ha="center", va="center", fontsize=size, color=color)
+                    axes.text(n, m, f"{matrix[m, n]:.1f}", ha="center", va="center", fontsize=size, color=color)
     ticks = range(members) if members <= ANNOTATED else range(0, members, -(-members // ANNOTATED))
-    top.set_xticks(ticks, [m + 1 for m in ticks])
-    top.set_yticks(ticks, [m + 1 for m in ticks])
-    top.grid(False)
-    top.set(xlabel="member", ylabel="member", title="pairs disagree on (% of images)")
-    figure.colorbar(image, ax=top, shrink=0.8)
+    axes.set_xticks(ticks, [m + 1 for m in ticks])
+    axes.set_yticks(ticks, [m + 1 for m in ticks])
+    axes.grid(False)
+    axes.set(xlabel="member", ylabel="member", title="pairs disagree on (% of images)")
+    axes.figure.colorbar(image, ax=axes, shrink=0.8)
 
-    share = 100 * disagreement_by_class(logits, labels).nan_to_num(-1)
+
+def _disagreement_by_class(axes: Axes, share: Tensor, class_names: Sequence[str] | None) -> None:
+    """Draw the share (K,) of the classes with the highest ones; one below 0 is of a class without images."""
     highest = share.argsort(descending=True, stable=True)[:CLASSES_SHOWN]
     highest = highest[share[highest] >= 0].flip(0)
-    bottom.barh(range(len(highest)), share[highest].tolist(), height=0.7, color=style.BLUE)
+    axes.barh(range(len(highest)), share[highest].tolist(), height=0.7, color=style.BLUE)
     names = [_fit(class_names[k]) if class_names else k for k in highest.tolist()]
-    bottom.set_yticks(range(len(highest)), names)
+    axes.set_yticks(range(len(highest)), names)
     middle, half = (len(highest) - 1) / 2, max(len(highest), 5) / 2  # room for five, lest two bars look like walls
-    bottom.set_ylim(middle - half, middle + half)
-    bottom.grid(False, axis="y")
-    most = "" if len(highest) == logits.shape[-1] else f", the {len(highest)} highest"
-    bottom.set_xlim(0, max(1.05 * share.max().item(), 1))
-    bottom.set(xlabel="images (%)", ylabel="class", title=f"the same by class{most}")
-    return figure
+    axes.set_ylim(middle - half, middle + half)
+    axes.grid(False, axis="y")
+    most = "" if len(highest) == len(share) else f", the {len(highest)} highest"
+    axes.set_xlim(0, max(1.05 * share.max().item(), 1))
+    axes.set(xlabel="images (%)", ylabel="class", title=f"the same by class{most}")
 
 
 def reliability(pool: Statistics, members: Sequence[Statistics]) -> Figure:
@@ -343,9 +351,14 @@ def _pool(top: Axes, bottom: Axes, bins: Bins, label: str) -> None:
 
 
 def _curve(axes: Axes, bins: Bins, label: str, color: str, look: str) -> None:
-    """Draw mean confidence and accuracy of the bins that hold examples, pale where these are few."""
+    """Draw mean confidence and accuracy of the bins that hold examples, pale where these are few.
+
+    Of a single bin a line over its width is drawn, as a lone dot looks like a mistake.
+    """
     held = bins.count > 0
     x, y = ((total[held] / bins.count[held]).numpy() for total in (bins.confidence, bins.correct))
     axes.plot(x, y, look[1:], color=color, linewidth=0.8, label=label)
+    if len(x) == 1:
+        axes.stairs(y, EDGES[held.nonzero().item() :][:2], baseline=None, color=color, linewidth=1.4)
     shades = [to_rgba(color, 1 if count >= FEW else 0.25) for count in bins.count[held].tolist()]
     axes.scatter(x, y, s=20, c=shades, marker=look[0], zorder=3, clip_on=False)

@@ -13,6 +13,7 @@ from ensembles.errors import UserError, reason
 from ensembles.files import load_json, load_text, parse_yaml
 from ensembles.renamed import by_present_names
 from ensembles.reports.paper_result import FigureResult, PaperResult
+from ensembles.reports.schema import finite
 from ensembles.reports.table_result import TableResult
 
 RESULTS, INDEX = "results.json", "index.json"
@@ -53,6 +54,11 @@ class FinishedRun:
         return sorted(
             filter(Path.is_file, self.folder.glob("*.png")), key=lambda path: (-first.get(path.stem, 0), path.name)
         )
+
+    @cached_property
+    def numbers(self) -> dict[str, float]:
+        """Its results that are finite numbers, of lists of such the mean."""
+        return {key: number for key, value in self.results.items() if (number := finite(value)) is not None}
 
     @cached_property
     def settings(self) -> Mapping:
@@ -174,12 +180,12 @@ def gather(folders: Iterable[Path]) -> tuple[list[FinishedRun], list[PaperResult
         if not folder.exists():
             raise UserError(f"There is no {folder}: name folders of runs, of sweeps or of tables.")
         for path in _files(folder):
-            found = None if path.name in (RESULTS, INDEX) else _value(path)
+            value = _json(path) if path.name == RESULTS else _value(path)
             for kind in (TableResult, FigureResult):
-                if kind.is_in(found):
+                if kind.is_in(value):
                     papers[path.resolve()] = kind.load(path)
                     break
-            for run in _runs(path):
+            for run in _runs(path, value):
                 place = run.folder.resolve()
                 known = runs.get(place)
                 runs[place] = replace(known, results={**known.results, **run.results}) if known else run
@@ -204,20 +210,19 @@ def _is_run(folder: Path) -> bool:
     return (folder / RESULTS).is_file() and (folder / "provenance.json").is_file()
 
 
-def _runs(path: Path) -> Iterator[FinishedRun]:
-    """Read the run that the file is of, or those that it tells of: as a sweep's index or a collection of results."""
+def _runs(path: Path, value: object) -> Iterator[FinishedRun]:
+    """Read the run that a JSON file is of, or those it tells of: as a sweep's index or a collection of results."""
     if path.name == RESULTS and _is_run(path.parent):
         yield _run(path.parent)
     elif path.name == INDEX:
-        index = _value(path)
-        listed = index.get("runs") if isinstance(index, dict) else None
+        listed = value.get("runs") if isinstance(value, dict) else None
         for entry in listed if isinstance(listed, list) else ():
             if isinstance(entry, dict) and isinstance(entry.get("folder"), str):
-                folder = Path(index.get("started_in", "")) / entry["folder"]  # as the sweep named it where it started
+                folder = Path(value.get("started_in", "")) / entry["folder"]  # as the sweep named it where it started
                 if (folder / RESULTS).is_file():
                     yield _run(folder)
     else:
-        yield from _collected(path, _json(path) if path.name == RESULTS else _value(path))
+        yield from _collected(path, value)
 
 
 def _collected(path: Path, value: object) -> Iterator[FinishedRun]:

@@ -1,10 +1,13 @@
 """What each result is: the one schema of results.json, and numbers as the papers print them. Imports no numpy."""
 
+import math
 import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from numbers import Real
 
 MISSING = "-"
+ARROWS = {"higher": " ↑", "lower": " ↓", None: ""}  # behind a head: which way is better
 
 
 def percent(fraction: float | None) -> str:
@@ -167,6 +170,12 @@ def number(results: Mapping, key: str) -> float | None:
     """Find the result, of a list its mean; None where there is none."""
     found = results.get(key)
     return mean(found) if isinstance(found, list) else found
+
+
+def finite(value: object) -> float | None:
+    """Find the number, of a list of numbers their mean; None for all else, NaN and infinities among it."""
+    numbers = value if isinstance(value, list) and value else [value]
+    return mean(numbers) if all(isinstance(one, Real) and math.isfinite(one) for one in numbers) else None
 
 
 def scaled(results: Mapping, key: str) -> float | None:

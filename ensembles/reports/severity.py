@@ -56,7 +56,7 @@ def severity(results: Mapping[str, float]) -> Figure | None:
     severities = sorted({severity for values in accuracy.values() for severity in values})
     bottom.set_xticks([0, *severities], ["test set", *map(str, severities)])
     bottom.set_xlabel("severity")
-    _name_lines(top, {type: 100 * values[max(values)] for type, values in accuracy.items()}, severities[-1])
+    _name_lines(top, {type: (max(values), 100 * values[max(values)]) for type, values in accuracy.items()})
     shown = {name: looks for name, (*looks, types) in FAMILIES.items() if {*types} & accuracy.keys()}
     handles = [Line2D([], [], color=color, linestyle=dashes) for color, dashes in shown.values()]
     mean = Line2D([], [], color=style.BLACK, marker="o", linewidth=2)
@@ -75,12 +75,12 @@ def _severity_line(axes: Axes, points: Mapping[int, float], scale: float, color:
     axes.plot(list(points), [scale * value for value in points.values()], color=color, linestyle=dashes, **look)
 
 
-def _name_lines(axes: Axes, ends: Mapping[str, float], last: float) -> None:
+def _name_lines(axes: Axes, ends: Mapping[str, tuple[int, float]]) -> None:
     """Write the types' names at the right, in the order of their lines' ends, and no closer than they can be read."""
     low, high = axes.get_ylim()
     least, y = 0.067 * (high - low), -math.inf
     places = {}
-    for type, end in sorted(ends.items(), key=lambda item: item[1]):
+    for type, (_, end) in sorted(ends.items(), key=lambda item: item[1][1]):
         y = places[type] = max(end, y + least)
     limit = high
     for type in reversed(places):  # those above the axes move down, and what is below them
@@ -89,7 +89,7 @@ def _name_lines(axes: Axes, ends: Mapping[str, float], last: float) -> None:
     for type, place in places.items():
         axes.annotate(
             type.replace("_", " ").replace(" compression", "").replace(" transform", ""),
-            (last, ends[type]),
+            ends[type],
             xytext=(1.06, place),
             textcoords=("axes fraction", "data"),
             va="center",

@@ -35,9 +35,14 @@ RC = {
 }
 
 
+def colour(i: int) -> str:
+    """Choose the i-th colour, the first again after the last."""
+    return SERIES[i % len(SERIES)]
+
+
 def look(i: int) -> dict[str, str]:
     """Choose the i-th line's colour and dashes."""
-    return {"color": SERIES[i % len(SERIES)], "linestyle": DASHES[i % len(DASHES)]}
+    return {"color": colour(i), "linestyle": DASHES[i % len(DASHES)]}
 
 
 def logarithmic(axes: Axes) -> None:

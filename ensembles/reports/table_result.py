@@ -3,9 +3,7 @@
 import csv
 import io
 import os
-from collections import Counter
 from dataclasses import field
-from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,18 +15,16 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from ensembles.reports.agreement import agreement_sentence
 from ensembles.reports.page import page
 from ensembles.reports.paper_result import PaperResult, substitutions_sentence
+from ensembles.reports.schema import ARROWS, MISSING
 
 OF_NETWORK = ("cost/params", "cost/mult_adds")  # keys of a network's size
-ARROWS = {"higher": " ↑", "lower": " ↓", None: ""}
-NOTHING = "-"
 WIDEST_NAME = 28  # characters of a name that wraps in a terminal
 WIDE = 200  # columns of the text file
-LEVEL = 0.05  # of Welch's t test: how often rows that are alike are told apart
-MISSING = "missing"  # of a row that was not run
-UNMEASURED = "not measured at this scale"  # of a row that nothing stands for
-VERDICTS = ("as in the paper", "reversed", "within chance")
+NOT_RUN = "missing"  # status of a row that was not run
+UNMEASURED = "not measured at this scale"  # status of a row that nothing stands for
 Number = int | float | None
 
 
@@ -143,7 +139,7 @@ class TableResult(PaperResult):
     def numbers(self, line: Line) -> list[list[str]]:
         """Write the row's lines: paper, measured and difference; the paper's alone of a row that was not run."""
         paper = [self._paper(cell) for cell in line.cells]
-        if line.status == MISSING:
+        if line.status == NOT_RUN:
             return [paper]
         found = [measured(cell, column) for cell, column in zip(line.cells, self.columns, strict=True)]
         return [paper, found, [difference(cell) for cell in line.cells]][: len(self.labels)]
@@ -151,7 +147,7 @@ class TableResult(PaperResult):
     def _paper(self, cell: Cell) -> str:
         """Write what the paper prints, with its footnote; in brackets where what is measured is of another scale."""
         if cell.paper is None:
-            return NOTHING
+            return MISSING
         return (cell.paper if self.is_full else f"({cell.paper})") + cell.mark
 
     @property
@@ -252,7 +248,7 @@ def measured(cell: Cell, column: Head) -> str:
     A cost that is the same for all seeds has no deviation.
     """
     if cell.mean is None:
-        return NOTHING
+        return MISSING
     fixed = (column.key or "").startswith("cost/") and cell.std == 0
     spread = "" if cell.std is None or fixed else f" ± {cell.std:.{cell.decimals}f}"
     counted = "" if cell.counted is None else f" [{cell.counted:.{cell.decimals}f}]"
@@ -260,63 +256,8 @@ def measured(cell: Cell, column: Head) -> str:
 
 
 def difference(cell: Cell) -> str:
-    return NOTHING if cell.difference is None else f"{cell.difference:+.{cell.decimals}f}"
+    return MISSING if cell.difference is None else f"{cell.difference:+.{cell.decimals}f}"
 
 
 def _plain(cell: str) -> str:
     return cell.replace("|", r"\|").replace("\n", " ")
-
-
-def agreement(table: TableResult) -> dict[str, Counter]:
-    """Count the pairs of rows that are in the paper's order, by column and verdict.
-
-    Pairs are those of the same data and network whose numbers the paper prints as different and which are compared and
-    measured with several seeds here. A difference that Welch's t test does not find is within chance. Where several
-    pairs of rows are the same runs, as at a smaller scale, the first is judged alone. What follows from the
-    architecture alone, such as parameters, has no verdict.
-    """
-    found = {}
-    for i, column in enumerate(table.columns):
-        if column.key is not None and not column.key.startswith("cost/"):
-            verdicts: dict[frozenset, str] = {}
-            for first, second in combinations(table.lines, 2):
-                runs = frozenset((_runs(first), _runs(second)))
-                if first.names[1:] == second.names[1:] and len(runs) == 2 and runs not in verdicts:
-                    verdict = _verdict(first.cells[i], second.cells[i])
-                    verdicts |= {runs: verdict} if verdict else {}
-            if verdicts:
-                found[column.text] = Counter(verdicts.values())
-    return found
-
-
-def agreement_sentence(table: TableResult) -> str | None:
-    """Say the same in words; None where no pair can be judged."""
-    counts = [f"{text} {'/'.join(str(of[v]) for v in VERDICTS)}" for text, of in agreement(table).items()]
-    test = f"Welch's t test at {100 * LEVEL:.0f} %"
-    return f"Pairs of rows {', '.join(VERDICTS)} ({test}): {', '.join(counts)}." if counts else None
-
-
-def _runs(line: Line) -> tuple[str, ...]:
-    return tuple(run["folder"] for run in line.runs)
-
-
-def _verdict(first: Cell, second: Cell) -> str | None:
-    if any(cell.difference is None or cell.std is None for cell in (first, second)):
-        return None
-    printed = float(first.paper) - float(second.paper)
-    if printed == 0:
-        return None
-    if not differ(first, second):
-        return "within chance"
-    return "as in the paper" if (first.mean - second.mean) * printed > 0 else "reversed"
-
-
-def differ(first: Cell, second: Cell) -> bool:
-    """Test whether the means differ (Welch, two-sided); without any spread they differ if they are not equal."""
-    from scipy.special import stdtr  # here, as it takes most of a second
-
-    squares = [cell.std**2 / cell.seeds for cell in (first, second)]
-    if sum(squares) == 0:
-        return first.mean != second.mean
-    freedom = sum(squares) ** 2 / sum(s**2 / (c.seeds - 1) for s, c in zip(squares, (first, second), strict=True))
-    return 2 * stdtr(freedom, -abs(first.mean - second.mean) / sum(squares) ** 0.5) <= LEVEL

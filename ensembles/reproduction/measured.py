@@ -82,7 +82,7 @@ def values(column: Column, row: Row, found: Sequence, over: Sequence | None) -> 
     if column.key is None:
         return []
     key = column.key.format(criterion=row.criterion)
-    divisors = [one[key] for one in over or () if one and key in one]
+    divisors = [one[key] for one in over or () if one and one.get(key) is not None]
     if column.over and not divisors:
         return []
     divisor = statistics.fmean(divisors) if column.over else 1.0

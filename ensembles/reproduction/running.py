@@ -27,7 +27,7 @@ from ensembles.papers.scales import STUDY, study_row
 from ensembles.recipes import CONFIGS
 from ensembles.reports.collected import CollectedRun, collected_runs
 from ensembles.reports.paper_result import FULL, OWN, substitutions_sentence
-from ensembles.reports.table_result import MISSING, UNMEASURED
+from ensembles.reports.table_result import NOT_RUN, UNMEASURED
 from ensembles.runs import Run, decides, state
 
 TRAIN = [sys.executable, "-P", "-m", "ensembles", "train"]
@@ -71,7 +71,7 @@ class Planned:
         begun = [status for word in BEGUN for status in states if status.startswith(word)]
         if begun and begun[0].startswith("failed"):
             return begun[0]
-        return ", ".join([*([f"{done} of {len(states)} seeds"] if done else []), *begun[:1]]) or MISSING
+        return ", ".join([*([f"{done} of {len(states)} seeds"] if done else []), *begun[:1]]) or NOT_RUN
 
     def records(self, found: Sequence[Mapping | None]) -> list[dict]:
         """Make what a table keeps of each run."""
@@ -123,7 +123,7 @@ class StudyRuns:
         """Say whether the row has runs."""
         if self.study_row is None:
             return UNMEASURED
-        return "done" if found else MISSING
+        return "done" if found else NOT_RUN
 
     def records(self, found: Sequence[Mapping]) -> list[dict]:
         """Make what a table keeps of each run."""
@@ -295,10 +295,10 @@ def commands(
 
 def study_commands(table: Table, rows: Sequence[StudyRuns]) -> list[str]:
     """Write the command that runs what the table's rows miss of the study, among comments."""
-    missing = dict.fromkeys(entry.study_row for entry in rows if entry.study_row and not entry.runs)
+    lacking = dict.fromkeys(entry.study_row for entry in rows if entry.study_row and not entry.runs)
     known = sum(entry.study_row is not None for entry in rows)
     lines = [f"# {table.slug}: {table.title} ({table.cites})"]
     lines.append(f"# {known} of {len(rows)} rows are rows of {STUDY.as_posix()}")
-    if missing:
-        lines.append(f"ensembles study {STUDY.as_posix()} --rows {','.join(missing)} --seeds {table.seeds}")
+    if lacking:
+        lines.append(f"ensembles study {STUDY.as_posix()} --rows {','.join(lacking)} --seeds {table.seeds}")
     return [*lines, ""]

@@ -11,6 +11,7 @@ from ensembles.analysis.dots import boxes, dots, scatter, stochasticity
 from ensembles.analysis.series import FigureRow
 from ensembles.analysis.speed import speed
 from ensembles.checkpoints import ABOUT
+from ensembles.errors import UserError
 from ensembles.runs import Run
 
 
@@ -49,6 +50,28 @@ def test_a_curve_is_the_mean_with_a_band_of_a_standard_deviation(line):
     assert "a, accuracy (%), ensemble: 55.0 ± 7.1 at M = 1, 80.0 ± 14.1 at 2." in drawing.findings
 
 
+def test_a_group_has_one_look_in_all_panels_whatever_is_missing(line):
+    found = {("C10", "b"): (0.5, 0.6), ("C10", "c"): (0.7, 0.9), ("C100", "a"): (0.1, 0.2), ("C100", "c"): (0.3, 0.4)}
+    lines = [
+        line({"Data": data, "Net": net, "M": str(M)}, {"test/acc": value, "test/ece": 0.1})
+        for (data, net), values in found.items()
+        for M, value in enumerate(values, 1)
+    ]
+    mark = {"at": {"Data": "C100", "Net": "a", "M": "1"}, "test/acc": "15.0"}
+    figure = curves(lines, "M", [["test/acc"], ["test/ece"]], group="Net", panel="Data", printed=[mark]).figure
+    looks = {}
+    for axes in figure.axes:
+        for one in axes.lines:
+            looks.setdefault(one.get_label(), set()).add((one.get_color(), one.get_linestyle(), one.get_marker()))
+    assert all(len(of) == 1 for of in looks.values()) and len(set.union(*looks.values())) == 4
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["b", "c", "a", "printed in the paper"]
+
+
+def test_curves_of_what_no_row_has_are_refused(line):
+    with pytest.raises(UserError, match="No finished row has test/acc or test/nll"):
+        curves([line({"M": "1"}, {"test/ece": 0.5})], "M", [["test/acc"], ["test/nll"]])
+
+
 def test_curves_by_a_result_and_with_printed_numbers(line):
     lines = [
         line({"Size": size, "Method": "x"}, {"cost/params": params, "test/nll": nll})
@@ -74,6 +97,12 @@ def test_a_box_is_over_the_other_settings(line):
     medians = [box.get_ydata()[0] for box in drawing.figure.axes[0].lines if box.get_color() == "#D55E00"]
     assert medians == pytest.approx([100 * median(of_R) for of_R in values.values()])
     assert len(drawing.data) == 6 and drawing.data[0]["settings"] == "Rate = 0"
+    assert drawing.findings == ["accuracy (%), median over 3 settings: 92 at 1, 96 at 4 r."]
+    some = boxes([*lines[:4], line({"R": "8", "Rate": "0"}, {"test/nll": 0.5})], "R", ["test/acc", "test/nll"])
+    assert some.findings == [  # of what is not done
+        "accuracy (%), median over 1 or 3 settings: 92 at 1, 94 at 4 r.",
+        "NLL (nats), median over 1 setting: 0.5 at 8 r.",
+    ]
 
 
 def test_dots_name_the_best_criterion_of_each_row(line):
@@ -88,6 +117,7 @@ def test_dots_name_the_best_criterion_of_each_row(line):
     assert len(drawing.data) == 5
     crosses = [mark.get_xydata().tolist() for mark in drawing.figure.axes[0].lines if mark.get_marker() == "x"]
     assert crosses == [[], [[77.0, -1.0]]]
+    assert dots(lines, [keys, ["test/ece"]]).findings == [said]  # nothing of what no row has
 
 
 def test_pairs_with_the_same_results_are_counted(line):

@@ -6,7 +6,8 @@ import torch
 from hydra import compose
 
 from ensembles import build
-from ensembles.analysis.regression import RESAMPLES, VmappedTraining, noise, over_sets, resampled
+from ensembles.analysis.regression import noise
+from ensembles.analysis.training_sets import RESAMPLES, VmappedTraining, over_sets, resampled
 from ensembles.cli.composing import checked, composing
 from ensembles.data.synthetic_regression import SyntheticRegression, noisy
 from ensembles.likelihoods import SquaredError

@@ -29,12 +29,6 @@ def test_leaves_no_trace():
     assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
 
 
-def test_takes_vectors():
-    check(nn.Linear(5, 2), (5,), 2)
-    with pytest.raises(UserError, match=r"data\.image_size: the model cannot take inputs of 6 "):
-        check(nn.Linear(5, 2), (6,), 2)
-
-
 def test_names_a_size_that_works():
     with pytest.raises(UserError, match="cannot take inputs of 3x10x10; set it to 64 or choose another model"):
         check(network(nn.Linear(4 * 62**2, 10)), (3, 10, 10), 10)

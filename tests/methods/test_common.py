@@ -3,8 +3,11 @@
 import pytest
 import torch
 
+import ensembles
 from ensembles import build, cost
+from ensembles.backbones import small_cnn
 from ensembles.cost import describe
+from ensembles.errors import UserError
 from ensembles.rng import generator
 from ensembles.training.recipe import Recipe
 from tests.methods.building import METHODS, about, built, config, images
@@ -92,3 +95,9 @@ def test_one_member_is_the_backbone(method, model):
         backbone.load_state_dict(ensemble.member(0).state_dict())
     assert ensemble.M == 1
     torch.testing.assert_close(ensemble(images(3))[0], backbone(images(3)))
+
+
+@pytest.mark.parametrize("method", [method for method in METHODS if method not in ("deterministic", "dropout")])
+def test_refuses_no_members(method):
+    with pytest.raises(UserError, match="M is 0"):
+        getattr(ensembles, method)(small_cnn(10), M=0)

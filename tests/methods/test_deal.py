@@ -1,9 +1,8 @@
-"""Which examples each member sees."""
+"""Which examples each subnetwork of MIMO sees."""
 
 import pytest
 import torch
 
-from ensembles.deal import whole_or_shares
 from ensembles.methods import mimo
 from ensembles.rng import generator
 
@@ -34,10 +33,3 @@ def test_a_key_draws_the_same_and_another_key_does_not():
     deal = mimo.deal(2, 0.5, 2).positions
     assert torch.equal(deal(64, generator(0, "deal", 3, 7)), deal(64, generator(0, "deal", 3, 7)))
     assert not torch.equal(deal(64, generator(0, "deal", 3, 7)), deal(64, generator(0, "deal", 3, 8)))
-
-
-def test_members_share_the_batch_without_overlap():
-    positions = whole_or_shares("shares", 4).positions(20, generator(0))
-    assert positions.shape == (4, 5)
-    assert sorted(positions.flatten().tolist()) == list(range(20))
-    assert whole_or_shares("whole", 4).positions(20, generator(0)).tolist() == list(range(20))

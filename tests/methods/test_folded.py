@@ -188,9 +188,3 @@ def test_refuses_attention_behind_a_shared_batch_norm():
         ensembles.batch_ensemble(Mixed(), input_shape=(3, 2, 2))
     ensemble = ensembles.batch_ensemble(Mixed(), member_batch_norm=True, input_shape=(3, 2, 2))
     assert ensemble(torch.randn(5, 3, 2, 2)).shape == (4, 5, 10)
-
-
-@pytest.mark.parametrize("build_", [ensembles.batch_ensemble, ensembles.masksembles, ensembles.mixture])
-def test_refuses_no_members(build_):
-    with pytest.raises(UserError, match="M is 0"):
-        build_(BACKBONES["wrn"], M=0)

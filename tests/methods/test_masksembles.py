@@ -82,13 +82,6 @@ def test_masks_follow_from_the_settings_alone():
     assert not torch.equal(masks["mask0"], masks["mask1"])
 
 
-def test_one_member_is_the_backbone():
-    backbone = small_cnn(10)
-    x = torch.randn(2, 3, 32, 32)
-    expected = backbone(x)
-    torch.testing.assert_close(masksembles(backbone, M=1)(x)[0], expected)
-
-
 def test_parameters_of_the_table():
     """Packed-Ensembles, Table 1: a WRN-28-10 with biases on convolutions, masks counted; else the backbone's own."""
     with torch.device("meta"):

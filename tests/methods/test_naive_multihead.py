@@ -50,8 +50,3 @@ def test_refuses_a_network_that_picks_among_its_last_layers_outputs():
 
     with pytest.raises(UserError, match=r"Picks does not pass on its last layer's outputs \(1\)"):
         ensembles.naive_multihead(Picks(nn.Flatten(), nn.Linear(12, 3)), M=2, input_shape=(3, 2, 2))
-
-
-def test_refuses_no_members():
-    with pytest.raises(UserError, match="M is 0"):
-        ensembles.naive_multihead(small_cnn(10), M=0)

@@ -5,31 +5,21 @@ import warnings
 import pytest
 import pytorch_lightning as pl
 import torch
-from hydra import compose
 from omegaconf import OmegaConf
 
-from ensembles import build
-from ensembles.cli.composing import checked, composing
 from ensembles.data import Digits
-from ensembles.recipes import CONFIGS
 from ensembles.training.callbacks import Compiled
 from ensembles.training.recipe import Recipe
 from ensembles.training.trainer import configure_members
-
-METHODS = sorted(path.stem for path in (CONFIGS / "method").glob("*.yaml"))
-SETTINGS = {"mixture": ["method.grouping=flat"]}
+from tests.methods.building import METHODS, built
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 every_method = pytest.mark.parametrize("method", METHODS)
 
 
-def trained(method, *callbacks, precision=32, model="model=small_cnn", channels_last=True):
+def trained(method, *callbacks, precision=32, channels_last=True):
     """A method after two steps on digits, and the losses of both."""
-    with composing():
-        config = checked(compose("train", [f"method={method}", model, *SETTINGS.get(method, ())]))
-    torch.manual_seed(0)
-    about = {"method": config["method"], "model": config["model"], "num_classes": 10, "in_channels": 1, "image_size": 8}
-    module = build.method(about)
+    module = built(method, "small_cnn")
     module.recipe = Recipe(lambda groups: torch.optim.SGD(groups, lr=0.05), 1, 8, lambda done, of: 1.0)
     configure_members(module, OmegaConf.create({"runtime": {"channels_last": channels_last}, "strategy": None}))
     data = Digits(batch_size=8, val_fraction=0)

@@ -141,8 +141,3 @@ class Touched(nn.Module):
 def test_refuses_a_split(split, sentence):
     with pytest.raises(UserError, match=sentence):
         ensembles.treenet(Touched(), M=2, split=split, input_shape=(4,))
-
-
-def test_refuses_no_members():
-    with pytest.raises(UserError, match="M is 0"):
-        ensembles.treenet(small_cnn(10), M=0)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_ind
 
-from ensembles.reports.table_result import Cell, Head, Line, TableResult, agreement, agreement_sentence, differ
+from ensembles.reports.agreement import agreement, agreement_sentence, differ
+from ensembles.reports.table_result import Cell, Head, Line, TableResult
 
 
 def line(method, data, *cells, runs=None):

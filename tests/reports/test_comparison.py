@@ -1,132 +1,49 @@
-"""Several runs in one table."""
+"""Plots that compare methods, from what runs say of each test image."""
 
-import csv
-
+import numpy as np
 import pytest
+import torch
 
-from ensembles.errors import UserError
-from ensembles.reports.terminal import RunRow, averaged, compare, line, write_csv
-from tests.reports.printing import printed, results, row
+from ensembles.metrics import scores
+from ensembles.reports.comparison import BINS, Compared, against_cost, reliability
+
+N = 20_000
 
 
-def test_comparison_has_a_row_for_each_run_and_says_why_one_failed():
-    rows = [
-        RunRow({"method.M": 2, "model": "small_cnn"}, "done", results(M=2)),
-        RunRow({"method.M": 4, "model": "small_cnn"}, "done", results()),
-        RunRow({"method.M": 0, "model": "small_cnn"}, "failed: method.M is 0, but must be at least 1.", {}),
+def compared(name, confidence, right):
+    return Compared(name, [{}], [{"confidence": confidence, "correct": right.astype(float)}])
+
+
+def test_gaps_of_the_bins_add_up_to_the_calibration_error():
+    drawn = np.random.default_rng(0)
+    confidence = drawn.uniform(0.5, 1, N)  # of the likelier of two classes
+    right = drawn.random(N) < confidence**2
+    logits = torch.from_numpy(np.stack([np.log(confidence), np.log(1 - confidence)], 1))[None]
+    ece = scores(logits, torch.from_numpy(~right).long(), ["ece"])["ece"]
+    axes = reliability([compared("a", confidence, right)]).axes[0]
+    counts = np.histogram(confidence, BINS, (0, 1))[0]
+    assert (counts[counts > 0] / N * abs(axes.lines[0].get_ydata())).sum() == pytest.approx(ece)
+    assert axes.get_xlabel() == "confidence"
+
+
+def test_a_method_with_one_bin_is_a_line_over_its_width_and_said_to_be():
+    drawn = np.random.default_rng(0)
+    spread, sure = drawn.uniform(0.5, 1, 1000), drawn.uniform(0.95, 1, 1000)
+    axes = reliability([compared("spread", spread, spread > 0.7), compared("sure", sure, sure > 0.96)]).axes[0]
+    x, y = axes.lines[1].get_data()
+    assert x == pytest.approx([14 / 15, 1]) and y[0] == y[1] == pytest.approx((sure > 0.96).mean() - sure.mean())
+    assert axes.get_xlabel() == "confidence (where a method has one bin: the bin's width)"
+
+
+def test_names_stay_within_the_axes():
+    names = ("packed", "packed, own initialiser", "single network", "packed, losses summed")
+    places = ((19.4e6, 0.342), (19.4e6, 0.353), (26.7e6, 0.533), (19.4e6, 0.451))
+    found = [
+        Compared(name, [{"cost/mult_adds": cost, "test/acc": accuracy}])
+        for name, (cost, accuracy) in zip(names, places, strict=True)
     ]
-    text = printed(compare(rows), width=100)
-    test, corrupted = ["98.9", "0.041", "0.012"], ["76.1", "1.050", "0.153"]
-    assert row(text, "M", "model")[:6] == ["acc", "%", "NLL", "ECE", "cAcc", "%"]
-    assert row(text, "4", "small_cnn") == [*test, *corrupted, "96.0", "3.2", "8.18", "M", "done"]
-    assert row(text, "0", "small_cnn") == ["-"] * 9 + ["failed"]
-    assert "M=0, model=small_cnn: method.M is 0, but must be at least 1." in text
-
-
-def test_a_failed_run_that_nothing_tells_apart_gives_its_reason_alone():
-    lines = printed(compare([RunRow({}, "failed: out of memory", {})]), width=100).splitlines()
-    assert "out of memory" in [line.strip() for line in lines]
-
-
-def test_a_narrow_comparison_has_whole_names_and_fewer_columns():
-    rows = [RunRow({"method.M": 2, "model": "small_cnn"}, "done", results(M=2))]
-    text = printed(compare(rows), width=80)
-    assert max(map(len, text.splitlines())) <= 80
-    assert row(text, "2", "small_cnn") == ["98.9", "0.041", "0.012", "76.1", "0.153", "96.0", "8.18", "M", "done"]
-    assert row(printed(compare(rows), width=60), "2", "small_cnn") == [
-        "98.9",
-        "0.041",
-        "0.012",
-        "76.1",
-        "8.18",
-        "M",
-        "done",
-    ]
-
-
-def test_comparison_keeps_apart_keys_that_end_alike_and_takes_other_columns():
-    rows = [RunRow({"method.lr": 1, "recipe.lr": 2}, "done", {"ood/photos/entropy/auroc": 0.9})]
-    text = printed(compare(rows, columns=("ood/photos/entropy/auroc", "test/acc")))
-    assert row(text, "method.lr", "recipe.lr") == ["AUROC", "%", "status"]
-    assert row(text, "1", "2") == ["90.0", "done"]
-
-
-def test_csv_holds_every_scalar(tmp_path):
-    failed = RunRow({"method.M": 1, "seed": 3}, 'failed: a "quoted", reason', {})
-    write_csv(tmp_path / "sweep.csv", [RunRow({"method.M": 2}, "done", results(M=2)), failed])
-    with (tmp_path / "sweep.csv").open(newline="") as file:
-        first, second = csv.DictReader(file)
-    assert float(first["test/acc"]) == 0.98885 and first["seed"] == ""
-    assert float(first["corrupted/fog/3/acc"]) == 0.5555
-    assert float(first["members/acc"]) == pytest.approx(0.96, abs=5e-4) and "members/nll" in first
-    assert (second["method.M"], second["seed"], second["status"]) == ("1", "3", 'failed: a "quoted", reason')
-    assert second["test/acc"] == ""
-
-
-def test_runs_that_differ_in_their_seed_are_averaged(tmp_path):
-    """Beside the runs themselves; one that failed, and one alone, are in no average."""
-    accuracies = {("packed", 0): 0.9, ("packed", 1): 0.94, ("mimo", 0): 0.8}
-    rows = [
-        RunRow(
-            {"method": method, "seed": seed}, "done", {"test/acc": acc, "cost/params": 100, "members/acc": [0.5, 0.7]}
-        )
-        for (method, seed), acc in accuracies.items()
-    ]
-    rows.append(RunRow({"method": "mimo", "seed": 1}, "failed: out of memory", {}))
-    text = printed(compare(rows), width=100)
-    assert row(text, "packed", "2", "seeds") == ["92.0", "±", "2.8", "60.0", "100"]
-    assert text.count("seeds") == 1
-    other = {key: 2 * value for key, value in results().items() if isinstance(value, float)}
-    full = [results(), results() | other]
-    narrow = printed(
-        compare([RunRow({"method": "deep_ensemble", "seed": seed}, "done", found) for seed, found in enumerate(full)])
-    )
-    assert row(narrow, "deep_ensemble", "2", "seeds")[:4] == ["148.3", "±", "69.9", "0.062"] and "…" not in narrow
-    write_csv(tmp_path / "sweep.csv", rows)
-    with (tmp_path / "sweep.csv").open(newline="") as file:
-        *runs, mean, std = csv.DictReader(file)
-    assert len(runs) == 4 and runs[0]["members/acc"] == "0.6"
-    assert (mean["method"], mean["seed"], mean["status"]) == ("packed", "mean", "2 seeds")
-    assert float(mean["test/acc"]) == pytest.approx(0.92) and float(std["test/acc"]) == pytest.approx(0.02 * 2**0.5)
-    assert std["seed"] == "std" and float(std["cost/params"]) == 0
-
-
-def test_runs_of_several_splits_are_averaged_with_standard_errors():
-    """Of a split's seeds the mean counts; a split alone is no average over splits."""
-    values = {(0, 0): 1.0, (0, 1): 3.0, (1, 0): 4.0, (1, 1): 6.0, (2, 0): 8.0, (2, 1): 8.0}
-    rows = [
-        RunRow({"data.split": str(split), "seed": str(seed)}, "done", {"test/rmse": rmse})
-        for (split, seed), rmse in values.items()
-    ]
-    ((mean, error),) = averaged(rows)
-    assert mean.results["test/rmse"] == pytest.approx(5) and mean.status == "3 splits, 6 runs"
-    assert error.results["test/rmse"] == pytest.approx(3 / 3**0.5)
-    assert error.differs == {"data.split": "standard error", "seed": "standard error"}
-    ((mean, std),) = averaged(rows[:2])
-    assert mean.status == "2 seeds" and std.results["test/rmse"] == pytest.approx(2**0.5)
-
-
-def test_a_line_says_what_a_run_varied_and_found():
-    results = {"test/acc": 0.5, "test/nll": 1.25, "members/acc": [0.25, 0.5]}
-    told = line(RunRow({"method.M": 2, "seed": 1}, "done", results))
-    assert told == "M=2, seed=1: accuracy 50.0 %, NLL 1.250, members 37.5 %"
-    alone = line(RunRow({"seed": 1}, "done", {"test/acc": 0.5, "members/acc": [0.5]}))
-    assert alone == "seed=1: accuracy 50.0 %"
-    assert line(RunRow({"seed": 1}, "failed: out of memory", {})) == "seed=1: failed: out of memory"
-
-
-def test_csv_that_cannot_be_written_leaves_the_one_before(tmp_path):
-    class Broken:
-        def __str__(self):
-            raise OSError(28, "No space left on device")
-
-    path = tmp_path / "sweep.csv"
-    write_csv(path, [RunRow({"M": 1}, "done", {"test/acc": 0.5})])
-    before = path.read_text()
-    with pytest.raises(UserError, match=r"sweep\.csv \(No space left on device\)"):
-        write_csv(path, [RunRow({"M": Broken()}, "done", {})])
-    assert path.read_text() == before
-    assert list(tmp_path.iterdir()) == [path]
-    for folder in (tmp_path / "nowhere", path):
-        with pytest.raises(UserError, match=f"Cannot write {folder}"):
-            write_csv(folder / "sweep.csv", [])
+    axes = against_cost(found, "cost/mult_adds", "test/acc").axes[0]
+    inside = axes.get_window_extent()
+    for text in axes.texts:
+        box = text.get_window_extent()
+        assert box.width > 0 and inside.x0 <= min(box.x0, box.x1)

@@ -1,6 +1,7 @@
 """The page over runs, from folders as runs leave them."""
 
 import json
+import math
 import re
 import shutil
 from html.parser import HTMLParser
@@ -11,9 +12,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from matplotlib.figure import Figure
 
-import ensembles
 from ensembles.commands import report
 from ensembles.errors import UserError
 from ensembles.metrics import Predicted
@@ -22,27 +21,8 @@ from ensembles.reports import table_result
 from ensembles.reports.overview import COLUMNS, overview
 from ensembles.reports.per_image import PER_IMAGE, load_per_image, save_per_image
 from ensembles.reports.plots import save_plots
-from ensembles.reports.runs_table import FinishedRun, gather
+from ensembles.reports.runs_table import gather
 from ensembles.reports.severity import TYPE_LOOKS
-
-
-@pytest.fixture
-def run(tmp_path):
-    """Make a finished run's folder."""
-
-    def make(name, seed=0, **results):
-        folder = tmp_path / "runs" / name
-        folder.mkdir(parents=True)
-        found = {"test/acc": 0.9, "members/acc": [0.8, 0.9], "cost/images_per_second": 1000.0, "cost/params": 100}
-        found |= {"cost/mult_adds": 5000}
-        (folder / "results.json").write_text(json.dumps(found | results))
-        (folder / "provenance.json").write_text(json.dumps({"seed": seed, "command": f"python train.py seed={seed}"}))
-        (folder / "config.yaml").write_text(f"method: {{_target_: a.Packed, M: 4}}\nseed: {seed}\nnote: <b>\n")
-        for plot in ("severity.png", "curves.png", "reliability.png"):
-            Figure(figsize=(1, 1)).savefig(folder / plot)
-        return folder
-
-    return make
 
 
 def test_the_page_has_each_run_with_config_and_plots(run, tmp_path):
@@ -56,21 +36,6 @@ def test_the_page_has_each_run_with_config_and_plots(run, tmp_path):
     assert text.count("data:image/webp;base64") == 2 * 3 and text.count("<svg") == 1  # accuracy against cost
     assert "note: &lt;b&gt;" in text and "python train.py seed=1" in text and "<b>" not in text
     assert 'data-order="0.8"' in text and "http" not in text
-
-
-def test_runs_are_a_table_with_settings_and_results_as_columns(run, tmp_path):
-    for method in ("packed", "mimo"):
-        for seed in range(3):
-            run(f"digits-net-{method}-{len(method)}234567{seed}", seed, **{"test/acc": 0.5 + 0.1 * seed, "extra": None})
-    (tmp_path / "runs" / "digits-net-mimo-42345670" / "config.yaml").unlink()
-    found = ensembles.results(tmp_path / "runs")
-    assert len(found) == 6 and {"run", "data", "model", "method", "seed", "folder", "method.M", "test/acc"} <= {
-        *found.columns
-    }
-    assert found["test/acc"].dtype == "Float64" and found["seed"].dtype == "Int64"
-    assert found["method.M"].isna().sum() == 1 and found["members/acc"].iloc[0] == [0.8, 0.9]
-    over_seeds = found.groupby("method")["test/acc"].agg(["mean", "std"])
-    assert over_seeds.loc["packed"].tolist() == pytest.approx([0.6, 0.1])
 
 
 class Cells(HTMLParser):
@@ -141,6 +106,7 @@ def test_what_cannot_be_compared_has_tables_of_its_own(run, tmp_path):
     tables = Cells(text).tables
     assert [len(rows) for rows in tables] == [3, 3, 3, 4]  # heads in two lines and one row each; all runs
     assert "<strong>" not in text and "best of a column" not in text  # of one there is no best
+    assert text.count('data-order="letters"') == text.count('data-order="wrn"') == 1  # by which a click sorts
     assert [row[:4] for row in tables[-1]] == [
         ["method", "data", "network", "seed"],
         ["packed", "digits", "net", "0"],
@@ -167,6 +133,29 @@ def test_regressions_are_sorted_by_their_error(run, tmp_path):
     _, heads, *rows = Cells(text).tables[0]
     assert heads[2:4] == ["RMSE ↓", "NLL ↓"] and [row[0] for row in rows] == ["mimo", "packed"]
     assert rows[0][2] == "*0.250*" and 'aria-sort="ascending"' in text and "Error against the cost" in text
+    assert Cells(text).tables[-1][0][4:6] == ["RMSE", "MSE"]
+
+
+def test_what_is_no_finite_number_is_never_best(run, tmp_path):
+    for method, nll in (("packed", math.nan), ("mimo", 0.5), ("treenet", 0.75)):
+        named(run, f"digits-net-{method}-00000000", method, 0, **{"test/nll": nll, "corrupted/fog/1/acc": 0.5})
+    for seed in (9, 10):
+        named(run, f"digits-net-packed-{seed:08}", "packed", seed, **{"test/nll": math.inf})
+    text = overview(*gather([tmp_path / "runs"]))
+    table, *_, everything = Cells(text).tables
+    assert {row[0]: row[3] for row in table[2:]} == {"packed": "-", "mimo": "*0.500*", "treenet": "0.750"}
+    assert [(row[3], row[5]) for row in everything[1:] if row[0] == "packed"] == [
+        ("0", "nan"),
+        ("9", "inf"),
+        ("10", "inf"),
+    ]
+
+
+def test_corrupted_results_without_a_test_set_are_drawn(run, tmp_path):
+    for method in ("packed", "mimo"):
+        results = {"test/acc": None} | {f"corrupted/fog/{severity}/acc": 0.5 for severity in (1, 2)}
+        run(f"digits-net-{method}-00000000", **results)
+    assert "severity of corruption" in overview(*gather([tmp_path / "runs"]))
 
 
 def test_methods_are_compared_by_what_runs_say_of_each_image(run, tmp_path):
@@ -214,16 +203,6 @@ def test_twenty_runs_with_their_plots_are_less_than_two_megabytes(run, tmp_path)
         for plot in plots:
             shutil.copy(plot, folder)
     assert len(overview(*gather([tmp_path / "runs"]))) < 2_000_000
-
-
-def test_a_sweep_names_its_runs_and_each_run_is_there_once(run, tmp_path):
-    one, two = run("digits-net-packed-1"), run("digits-net-packed-2")
-    sweep = tmp_path / "sweeps" / "abc"
-    sweep.mkdir(parents=True)
-    entries = [{"varied": {}, "folder": str(folder)} for folder in (one, two, tmp_path / "unfinished")]
-    (sweep / "index.json").write_text(json.dumps({"arguments": [], "runs": entries}))
-    assert [found.name for found in gather([sweep])[0]] == [one.name, two.name]
-    assert len(gather([sweep, one, tmp_path / "runs"])[0]) == 2
 
 
 def test_files_of_many_runs_are_read(tmp_path):
@@ -276,51 +255,12 @@ def test_without_a_folder_the_page_is_of_the_folder_runs(run, call):
     assert f'id="{folder.name}"' in Path("report.html").read_text()
 
 
-def test_folders_without_results(tmp_path, run):
-    with pytest.raises(UserError, match="There is no finished run"):
-        gather([tmp_path])
-    with pytest.raises(UserError, match=r"There is no .*nowhere"):
-        gather([tmp_path / "nowhere"])
-    folder = run("digits-net-packed-1")
-    (folder / "results.json").write_text('{"test/acc": ')
-    with pytest.raises(UserError, match=r"results\.json cannot be read"):
-        gather([folder])
-
-
 def test_runs_are_told_apart_by_their_settings(run, tmp_path):
     for M in (2, 4):
         folder = run(f"digits-net-packed-0000000{M}", **{"test/mse": 0.0125})
         (folder / "config.yaml").write_text(f"method: {{M: {M}}}\nmodel: net\nseed: {M}\n")
     rows = Cells(overview(*gather([tmp_path / "runs"]))).tables[0][2:]
     assert [row[0] for row in rows] == ["packed, M=2", "packed, M=4"] and "*0.0125*" in rows[0]
-
-
-def test_collected_runs_that_differ_in_their_seed_alone_are_alike():
-    def found(name, command):
-        return FinishedRun(Path(name), {}, {"command": command}, "")
-
-    one = found("cifar-net-mimo-0123abcd", "train.py -m method=mimo,packed seed=0 data.root=a")
-    two = found("cifar-net-mimo-4567abcd", "train.py -m method=mimo seed=1,2 data.root=a")
-    other = found("cifar-net-mimo-89ababcd", "train.py -m method=mimo seed=1 data.root=a data.train_size=50")
-    unknown = found("cifar-net-mimo-11111111", "train.py -m method=mimo recipe.optimizer.lr=0.1,0.2")
-    assert one.but_for_seed == two.but_for_seed != other.but_for_seed
-    assert unknown.but_for_seed == unknown.name
-    assert one.data == two.data == "cifar (root=a)" and other.data == "cifar (root=a, train_size=50)"
-
-
-def test_what_is_no_run_is_left_out_and_a_sweep_is_read_from_elsewhere(run, tmp_path):
-    folder = run("digits-net-packed-1")
-    (tmp_path / "x.json").mkdir()
-    (tmp_path / "a.json").symlink_to(tmp_path / "nowhere")
-    (tmp_path / "index.json").write_text('{"runs": [{"id": 1}, 2]}')
-    sweep = tmp_path / "sweeps"
-    sweep.mkdir()
-    entries = [{"folder": f"runs/{folder.name}"}]
-    (sweep / "index.json").write_text(json.dumps({"started_in": str(tmp_path), "runs": entries}))
-    assert len(gather([tmp_path])[0]) == len(gather([sweep])[0]) == 1
-    (tmp_path / "results.json").write_text("{")
-    with pytest.raises(UserError, match=r"results\.json cannot be read"):
-        gather([tmp_path / "results.json"])
 
 
 def test_nothing_of_a_file_comes_out_as_html(run, tmp_path):

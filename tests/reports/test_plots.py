@@ -126,6 +126,13 @@ def test_reliability_shows_the_bins_of_the_ece():
     assert ensemble.get_label() == f"ensemble, ECE {ece:.3f}"
 
 
+def test_a_single_bin_is_a_line_over_its_width():
+    top, _ = plots.reliability(reduced(*certain(M=1)[:2])[0], []).axes
+    (bin,) = top.patches
+    assert bin.get_data().edges.tolist() == pytest.approx([14 / 15, 1]) and bin.get_data().values.tolist() == [1]
+    assert not plots.reliability(*reduced(*draw()[:2])).axes[0].patches
+
+
 def test_reliability_pools_the_members():
     logits, labels = draw()[:2]
     top, bottom = plots.reliability(*reduced(logits, labels)).axes
@@ -228,6 +235,13 @@ def test_disagreement_shows_the_matrix_and_the_classes_in_order():
     predicted = logits[:, labels == worst].argmax(-1)
     pairs = [(predicted[m] != predicted[n]).double().mean().item() for m in range(4) for n in range(m)]
     assert widths[-1] == pytest.approx(100 * sum(pairs) / len(pairs))
+
+
+def test_numbers_of_members_that_hardly_differ_are_black_on_pale():
+    logits = one_hot(torch.zeros(2, 1000, dtype=torch.long), 10).double()
+    logits[0, 0] = one_hot(torch.tensor(1), 10)
+    (matrix, *_) = plots.disagreement(logits, torch.zeros(1000, dtype=torch.long), None).axes
+    assert [(text.get_text(), text.get_color()) for text in matrix.texts] == [("0.1", "#000000")] * 2
 
 
 def test_history_takes_means_over_an_epoch_and_skips_what_is_no_number(history):

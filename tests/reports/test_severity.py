@@ -53,6 +53,10 @@ def test_what_there_is_is_drawn():
         [[0, 90], [2, pytest.approx(59.5)], [5, pytest.approx(30)]],
     ]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["mean", "weather"]
+    assert {text.get_text(): text.xy for text in accuracy.texts} == {
+        "fog": (5, pytest.approx(30)),
+        "snow": (2, pytest.approx(59)),  # where its line ends
+    }
 
 
 def test_without_standard_types_there_is_nothing_to_draw():
