@@ -282,7 +282,7 @@ def test_integer_labels_are_in_the_order_of_numbers(tables, tmp_path):
             r"label dog is of no class; data\.class_names has cat, cow",
         ),
         (lambda rows: rows, {"test": None}, r"data\.test is not set"),
-        (lambda rows: rows, {"test": "nowhere.csv"}, r"nowhere\.csv cannot be read"),
+        (lambda rows: rows, {"test": "nowhere.csv"}, r"There is no CSV nowhere\.csv"),
         (
             lambda rows: [(p, {"cat": 0, "dog": 5}[n]) for p, n in rows],
             {"class_names": ["cat", "dog"]},
@@ -372,5 +372,5 @@ def test_a_csv_from_the_command_line(train, tables, tmp_path, monkeypatch):
         before = json.loads((run / "results.json").read_text())
         assert trained("elsewhere").code == 0
         assert json.loads((run / "results.json").read_text())["test/nll"] != before["test/nll"]
-    assert "images/train.csv cannot be read as a CSV" in trained("images").err
+    assert "There is no CSV images/train.csv" in trained("images").err
     assert given["train"].endswith("images/train.csv")
