@@ -83,5 +83,5 @@ def train(call):
 
 @pytest.fixture
 def tiny(train):
-    """Call ``python train.py`` for a tiny run with further arguments."""
-    return lambda *arguments: train(*(["-m"] if "-m" in arguments else []), *TINY, *(a for a in arguments if a != "-m"))
+    """Call ``python train.py`` for a tiny run with further arguments; -m may stand between overrides."""
+    return partial(train, *TINY)

@@ -87,8 +87,9 @@ def planned_sweep() -> Sweep | None:
     Raises:
         UserError: arguments that cannot work.
     """
-    arguments = get_args_parser().parse_args()
+    arguments = get_args_parser().parse_intermixed_args()
     overrides, config_dir = arguments.overrides, arguments.config_dir
+    sys.argv = [*(word for word in sys.argv if word not in overrides), *overrides]  # Hydra wants them in one piece
     sys.path.append(os.getcwd())  # networks and methods of the user's own, by their module's name
     if arguments.help:
         show_help()

@@ -216,7 +216,10 @@ def search(folder: Path, study: Study, rows: Sequence[str], overrides: Sequence[
     """
     words = [*(f"{key}={value}" for key, value in study.search.settings.items()), *overrides]
     path = folder / "search.json"
-    found = json.loads(path.read_text()) if path.exists() else {}
+    try:
+        found = load_json(path) if path.exists() else {}
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({reason(error)}): delete it and search again.") from error
     rows = [row for row in rows if not study.rows[row].members]
     for row in rows:
         rates = [rate for rate in study.search.rates if str(rate) not in found.get(row, {})]

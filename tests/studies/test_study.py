@@ -205,6 +205,9 @@ def test_the_search_keeps_what_validation_says(study):
     assert list(found) == ["packed"] and list(found["packed"]) == ["0.1", "0.2"] and len(trained) == 1
     assert 0 <= found["packed"]["0.1"]["acc"] <= 1
     assert study("--search", "--rows", "packed")[1] == []
+    Path("small/search.json").write_text("{")
+    ended, trained = study("--search", "--rows", "packed")
+    assert ended.code == 1 and not trained and "search.json cannot be read" in ended.err
 
 
 @pytest.mark.parametrize(
