@@ -187,7 +187,10 @@ def figures(study: Study, collection: Collection) -> dict[str, Figure]:
     return {name: figure for name, figure in found.items() if figure}
 
 
-def _curves(curves: Curves, collection: Collection) -> Figure:
+def _curves(curves: Curves, collection: Collection) -> Figure | None:
+    """Draw the lines through what has been run; None while each is a single point."""
+    if all(sum(bool(collection.seeds(row)) for row in line.values()) < 2 for line in curves.lines.values()):
+        return None
     with rc_context(style.RC):
         figure = Figure(figsize=(7.2, 3.6))
         panels = figure.subplots(1, 2)

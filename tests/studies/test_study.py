@@ -105,7 +105,7 @@ def assert_tables(runs):
     text = Path("small/table.md").read_text()
     assert f"{np.mean(accuracies):.2f}" in text and "Packed-Ensembles | single network | 2 |" in text
     assert {path.stem for path in Path("small").glob("*.png")} == {
-        *("accuracy_flops", "nll_params", "reliability", "severity", "risk_coverage", "width")
+        *("accuracy_flops", "nll_params", "reliability", "severity", "risk_coverage")
     }
 
 
