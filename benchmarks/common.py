@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout works without b
 from ensembles import build
 from ensembles.cli.composing import composing
 from ensembles.methods import Method
-from ensembles.provenance import hardware
+from ensembles.provenance import command, hardware
 
 
 def argument_parser(doc: str, out: str = "results/benchmarks") -> argparse.ArgumentParser:
@@ -81,7 +80,7 @@ def markdown(rows: Sequence[Mapping], names: int = 1) -> str:
 
 def write_csv(rows: Sequence[Mapping], path: Path) -> str:
     """Write rows to a CSV, below the command and the machine, which are returned for other texts."""
-    origin = f"python {shlex.join(sys.argv)}\n{hardware()}; torch {torch.__version__}"
+    origin = f"{command()}\n{hardware()}; torch {torch.__version__}"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="") as file:
         file.write("".join(f"# {line}\n" for line in origin.splitlines()))

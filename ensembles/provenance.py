@@ -34,7 +34,7 @@ def provenance(run: Run, seconds: dict[str, float], images: dict) -> dict:
 def origin(seconds: dict[str, float]) -> dict:
     """Gather what this process ran with, whatever it computed."""
     return {
-        "command": _command(),
+        "command": command(),
         "commit": _commit(),
         "hardware": hardware(),
         "versions": {"ensembles": __version__} | {name: version(name) for name in LIBRARIES},
@@ -43,15 +43,16 @@ def origin(seconds: dict[str, float]) -> dict:
     }
 
 
-def _command() -> str | None:
-    """Give the command line; a program of this checkout is named from the checkout's root."""
-    program, *arguments = sys.argv
+def command() -> str | None:
+    """Give the command line; a program of this checkout is named from its root, files below here from here."""
+    here = f"{Path.cwd()}/"
+    program, *arguments = (word.replace(here, "") for word in sys.argv)
     if program.startswith("ensembles "):
-        return " ".join(sys.argv)
+        return " ".join([program, *arguments])
     path, root = Path(program).parent.resolve() / Path(program).name, Path(__file__).resolve().parents[1]
     if path.is_relative_to(root):
         program = path.relative_to(root).as_posix()
-    return " ".join(["python", program, *arguments]) if sys.argv[0] else None
+    return " ".join(["python", program, *arguments]) if program else None
 
 
 def hardware() -> str:

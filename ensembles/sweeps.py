@@ -55,7 +55,11 @@ class Sweep:
             runs = []
             for entry in index["runs"]:
                 config = by_present_names(entry["config"])
-                dict(config["data"]), dict(config["evaluation"]), config["recipe"]["epochs"], config["test_on"]
+                groups = [config[group] for group in ("data", "evaluation", "recipe")]
+                if not all(isinstance(group, dict) for group in groups) or "epochs" not in config["recipe"]:
+                    raise TypeError("a run's config has other groups")
+                if "test_on" not in config:
+                    raise KeyError("test_on")
                 runs.append((dict(entry["varied"]), Run(config, start / entry["folder"])))
             return cls(folder, list(index["arguments"]), runs)
         except OSError as error:

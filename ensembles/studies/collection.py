@@ -173,8 +173,10 @@ def collect(
             _train(study, missing, seed, overrides)
         for row in missing:
             members = study.members(row, seed, composing)
-            run = study.run(row, seed, [*_checkpoints(members), *composing]) if _finished(members) else None
-            if run and run.results() is not None:
+            if any(member.results() is None for member in members):
+                continue
+            run = study.run(row, seed, [*_checkpoints(members), *composing])
+            if run.results() is not None:
                 collection.add(row, run, members)
     if collection.runs:
         collection.write(study)
@@ -182,25 +184,20 @@ def collect(
 
 
 def _train(study: Study, rows: Sequence[str], seed: int, overrides: Sequence[str]) -> None:
-    """Run what is unfinished of the rows, those whose members are trained alone after these."""
+    """Run what is unfinished of the rows; where members are trained alone, these first."""
     composing = without_hydras(overrides)
-    apart = {row: study.members(row, seed, composing) for row in rows if study.rows[row].members}
-    alone = [(study.rows[row].members, run) for row, runs in apart.items() for run in runs]
-    whole = [(row, study.run(row, seed, composing)) for row in rows if row not in apart]
-    by_seed: dict[int, dict[str, Run]] = {}
-    for row, run in [*whole, *alone]:
-        by_seed.setdefault(run.config["seed"], {})[row] = run
-    for each, found in by_seed.items():
-        for words in study.commands(row for row, run in found.items() if run.results() is None):
-            train(["-m", *words, f"seed={each}", *overrides])
-    for row, members in apart.items():
+    unfinished = [
+        row for row in rows if not study.rows[row].members and study.run(row, seed, composing).results() is None
+    ]
+    for words in study.commands(unfinished):
+        train(["-m", *words, f"seed={seed}", *overrides])
+    for row in rows:
+        members = study.members(row, seed, composing)
+        for run in members:
+            _train(study, [study.rows[row].members], run.config["seed"], overrides)
         words = _checkpoints(members)
-        if study.run(row, seed, [*words, *composing]).results() is None:
+        if members and study.run(row, seed, [*words, *composing]).results() is None:
             train(["-m", *study.overrides(row), *words, f"seed={seed}", *overrides])
-
-
-def _finished(runs: Iterable[Run]) -> bool:
-    return all(run.results() is not None for run in runs)
 
 
 def _checkpoints(members: Sequence[Run]) -> list[str]:
