@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 LARGEST_TEXT = 2**26  # bytes
 LONGEST_INTEGER = 20  # digits; a longer number becomes a float
-MOST_VALUES, DEEPEST = 1_000_000, 100  # of YAML, whose aliases unfold; containers in containers
+MOST_VALUES, DEEPEST = 1_000_000, 100  # of one file, as aliases of YAML unfold; containers in containers
 ESCAPES = re.compile(r"\\u00[19]b|[\x1b\x9b]", re.IGNORECASE)  # each begins a sequence that a terminal obeys
 ARRAY, ARRAY_SHRUNK = 2**28, 100  # bytes of an array that are let pass, and how many a byte of the file can be beyond
 
@@ -114,8 +114,9 @@ def open_arrays(path: str | Path, most: dict[str, int] | None = None) -> "Iterat
     import numpy as np
 
     with zipfile.ZipFile(path) as archive:
+        size = Path(path).stat().st_size
         for part in archive.infolist():
-            allowed = ARRAY + ARRAY_SHRUNK * min(part.compress_size, Path(path).stat().st_size)
+            allowed = ARRAY + ARRAY_SHRUNK * min(part.compress_size, size)
             if part.file_size > min(allowed, (most or {}).get(part.filename.removesuffix(".npy"), allowed)):
                 raise ValueError(f"its part {part.filename} is far larger than the file")
             with archive.open(part) as file:

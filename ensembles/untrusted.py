@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ensembles.errors import UserError, reason
+from ensembles.files import MOST_VALUES
 
 DEEPEST = 20  # containers in containers
-MOST_VALUES = 1_000_000
 LONGEST = 10_000  # characters of a string
 LARGEST = 2**63
 MOST_CLASSES = 1_000_000
