@@ -59,6 +59,7 @@ def test_importing_the_package_imports_only_it():
     assert done.stdout.split() == ["ensembles"]
 
 
+@pytest.mark.slow
 def test_json_into_a_pipe_that_is_closed(tmp_path):
     """As ``| head`` does it, and before the first line."""
     command = [sys.executable, ROOT / "scripts/describe.py", "--json"]

@@ -167,6 +167,7 @@ def test_sparsity_is_of_the_trained_numbers_in_the_tested_checkpoint(line):
     assert axes.lines[0].get_xydata().tolist() == [[37.5, 50], [100, 70]]
 
 
+@pytest.mark.slow
 def test_speeds_are_ratios_to_the_single_network(monkeypatch):
     """Of alpha = M members each is as wide as the network and takes its work; the clock here counts operations."""
 

@@ -79,7 +79,7 @@ LITTLE = "error: /dev/shm has no room for what several processes share (No space
 LITTLE += "(Docker's --shm-size=1g), or set data.num_workers=0.\n"
 
 
-@pytest.mark.parametrize("strategy", ["file_descriptor", "file_system"])
+@pytest.mark.parametrize("strategy", ["file_descriptor", pytest.param("file_system", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("size", "said"), [("4k", LITTLE), ("2m", "True 3\n"), pytest.param("8m", "True 3\n", marks=pytest.mark.slow)]
 )

@@ -30,7 +30,12 @@ METHODS = {
     "mixture": lambda backbone, **settings: ensembles.mixture(backbone, **settings),
     "mixture_flat": lambda backbone, **settings: ensembles.mixture(backbone, budget=0.5, grouping="flat", **settings),
 }
-PAIRS = [pair for pair in product(METHODS, BACKBONES) if pair != ("mixture", "small_cnn")]
+LONG = [(method, "mobilenet") for method in METHODS if method != "batch_ensemble"]
+PAIRS = [
+    pytest.param(*pair, marks=pytest.mark.slow if pair in LONG else ())
+    for pair in product(METHODS, BACKBONES)
+    if pair != ("mixture", "small_cnn")
+]
 
 
 def build(method, backbone, M=3):

@@ -76,7 +76,8 @@ def trained_and_measured(method, model, processes=1):
 alone = cache(trained_and_measured)
 
 
-@pytest.mark.parametrize("processes", [2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [2, 3])
 def test_several_processes_train_and_measure_as_one(tmp_path, processes):
     """Every method in one group of processes, without batch norm and with ghost batches; sets need not divide."""
     launch(all_of_them, (tmp_path, processes), processes)
