@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from ensembles import __version__
 from ensembles.cli import piped, program
-from ensembles.commands import COMMANDS
+from ensembles.commands import COMMANDS, main, run
 from ensembles.errors import complain
 
 ROOT = Path(__file__).parents[1]
@@ -49,6 +50,14 @@ def test_a_command_is_told_by_its_name(tmp_path):
     assert ensembles("describe", "--help", cwd=tmp_path).stdout.startswith("usage: ensembles describe [-h]")
     ended = ensembles("describe", "method=pakced", cwd=tmp_path)
     assert ended.returncode == 1 and "did you mean packed?" in ended.stderr
+
+
+@pytest.mark.parametrize("arguments", [["ensembles", "--version"], *([name, "--version"] for name in COMMANDS)])
+def test_the_version_is_the_packages(monkeypatch, capsys, arguments):
+    name, *_ = arguments
+    monkeypatch.setattr(sys, "argv", arguments)
+    main() if name == "ensembles" else run(name)
+    assert capsys.readouterr().out == f"ensembles {__version__}\n"
 
 
 def test_importing_the_package_imports_only_it():

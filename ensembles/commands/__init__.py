@@ -26,7 +26,7 @@ def main() -> None:
     if name in ("-h", "--help"):
         show_help()
     elif name == "--version":
-        print(f"ensembles {__version__}")
+        show_version()
     elif name in COMMANDS:
         sys.argv = [f"ensembles {name}", *arguments]
         run(name)
@@ -39,10 +39,16 @@ def main() -> None:
 
 def run(name: str) -> None:
     """Run a command with the arguments in ``sys.argv``; Ctrl-C ends it without a traceback while it is imported."""
+    if sys.argv[1:] == ["--version"]:  # Hydra's parser would give its own
+        return show_version()
     before = signal.signal(signal.SIGINT, lambda *_: os.write(2, STOPPED if name == "train" else b"") and os._exit(130))
     program = import_module(f"ensembles.commands.{name}")
     signal.signal(signal.SIGINT, before)
     program.main()
+
+
+def show_version() -> None:
+    print(f"ensembles {__version__}")
 
 
 def show_help() -> None:
