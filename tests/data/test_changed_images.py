@@ -50,8 +50,10 @@ def run_and_results():
     return run, {key: value for key, value in found.items() if not key.startswith("cost/")}
 
 
-@pytest.mark.parametrize("like", [None, "times"])
-@pytest.mark.parametrize(("part", "key"), [("images/test", "test/nll"), ("own", "ood/own/mutual_information/auroc")])
+@pytest.mark.parametrize(
+    ("part", "key", "like"),
+    [("images/test", "test/nll", "times"), ("own", "ood/own/mutual_information/auroc", None)],
+)
 def test_images_to_evaluate_on(evaluate, tmp_path, part, key, like):
     assert evaluate().code == 0
     run, before = run_and_results()

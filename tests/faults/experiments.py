@@ -172,9 +172,12 @@ def damage(bench: Bench, chance: random.Random, folder: Path) -> int:
 def interrupt(bench: Bench, chance: random.Random, folder: Path, signum: int, finish: bool = True) -> int:
     """A signal at a random moment of the training: the run is saved and says so."""
     started = bench.start(folder)
-    runs = folder / "runs"
+    runs, epochs = folder / "runs", chance.randint(0, 2)  # of four
     started.until(lambda: list(runs.glob("*/previous.ckpt")))
-    time.sleep(chance.uniform(0, bench.seconds / 6))
+    started.until(
+        lambda: epochs == 0 or [len(metrics(path.parent)) >= epochs for path in runs.glob("*/metrics.csv")] == [True]
+    )
+    time.sleep(chance.uniform(0, bench.seconds / 50))  # little, as other programs may have slowed the bench
     started.signal(signum)
     code = started.wait()
     assert code == 128 + signum, started.said

@@ -22,7 +22,7 @@ def test_killed(bench, chance, tmp_path):
         pytest.param(experiments.terminate, marks=pytest.mark.slow),
         pytest.param(experiments.ctrl_c, marks=pytest.mark.slow),
         pytest.param(experiments.preempt, marks=pytest.mark.campaign),
-        experiments.fill_disk,
+        pytest.param(experiments.fill_disk, marks=pytest.mark.slow),
     ],
     ids=["kill_in_writing", "truncate", "damage", "terminate", "ctrl_c", "preempt", "fill_disk"],
 )
