@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 from sklearn.datasets import load_digits, load_sample_images
 
 from ensembles.data import corruptions
-from ensembles.data.corruptions import EXTRA, STANDARD, corrupt, weather
+from ensembles.data.corruptions import EXTRA, STANDARD, blur, corrupt, ops, weather
 from ensembles.data.corruptions.constants import CIFAR, IMAGENET
 from ensembles.errors import UserError
 
@@ -100,6 +101,28 @@ def test_large_oblong_images_work_at_the_top_severity(name, shape):
     images = torch.randint(0, 256, (2, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     out = corrupt(images, name, 5)
     assert out.shape == images.shape and out.dtype == torch.uint8
+
+
+@pytest.mark.parametrize("constants", IMAGENET["defocus_blur"])
+@pytest.mark.parametrize("size", [(70, 90), (65, 61)])
+def test_a_disk_is_convolved_as_its_definition_says(constants, size):
+    """Large disks take another way than small ones."""
+    x = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    kernel = blur._disk(*constants)
+    reach = len(kernel) // 2
+    padded = np.pad(x.double().numpy(), [(0, 0), (0, 0), (reach, reach), (reach, reach)], mode="reflect")
+    pieces = np.lib.stride_tricks.sliding_window_view(padded, kernel.shape, axis=(-2, -1))
+    expected = torch.from_numpy(np.einsum("nchwij,ij->nchw", pieces, kernel.double().numpy()))
+    assert torch.allclose(blur.defocus_blur(x, constants, None).double(), expected, atol=2e-6)
+
+
+@pytest.mark.parametrize("sigma", [0.4, 3, 20])
+@pytest.mark.parametrize(("border", "mode"), [("nearest", "nearest"), ("mirror", "reflect")])
+def test_a_gaussian_blur_is_scipys(sigma, border, mode):
+    x = torch.rand(2, 3, 70, 33, generator=torch.Generator().manual_seed(0))
+    expected = gaussian_filter(x.double().numpy(), sigma, axes=(2, 3), mode=mode, truncate=3)
+    blurred = ops.gaussian_blur_of(x, sigma, border, truncate=3).double()
+    assert torch.allclose(blurred, torch.from_numpy(expected), atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -4,12 +4,14 @@ import math
 
 import numpy
 import torch
+from scipy.fft import next_fast_len
 from torch import Tensor
 from torch.nn import functional
 
 from ensembles.data.corruptions.ops import Draws, clipped_zoom, gaussian_blur_of
 
 _ADJACENT = 16
+_LARGE = 11  # a kernel's side up to which it is faster to multiply than to transform
 
 
 def gaussian_blur(x: Tensor, sigma: float, draws: Draws) -> Tensor:
@@ -19,15 +21,27 @@ def gaussian_blur(x: Tensor, sigma: float, draws: Draws) -> Tensor:
 def defocus_blur(x: Tensor, constants: tuple[float, float], draws: Draws) -> Tensor:
     """Convolve with a disk whose edge is softened."""
     kernel = _disk(*constants)
-    side, width = len(kernel), x.shape[-1]
-    padded = functional.pad(x, (side // 2,) * 4, mode="reflect").flatten(0, 1).unsqueeze(1)
-    padded = functional.pad(padded, (0, -width % _ADJACENT))
+    padded = functional.pad(x, (len(kernel) // 2,) * 4, mode="reflect")
+    return (_filtered_by_fft if len(kernel) > _LARGE else _filtered)(padded, kernel.to(x.device))
+
+
+def _filtered(x: Tensor, kernel: Tensor) -> Tensor:
+    """Convolve x (N, C, H, W) with a symmetric kernel (S, S), without its border."""
+    side, width = len(kernel), x.shape[-1] - len(kernel) + 1
+    padded = functional.pad(x, (0, -width % _ADJACENT)).flatten(0, 1).unsqueeze(1)
     # As many pixels that stand side by side are as many output channels, which fill a processor's vectors.
-    shifted = torch.zeros(_ADJACENT, 1, side, side + _ADJACENT - 1)
+    shifted = torch.zeros(_ADJACENT, 1, side, side + _ADJACENT - 1, device=x.device)
     for pixel in range(_ADJACENT):
         shifted[pixel, 0, :, pixel : pixel + side] = kernel
-    blurred = functional.conv2d(padded, shifted.to(x.device), stride=(1, _ADJACENT))  # (N * C, _ADJACENT, H, ...)
+    blurred = functional.conv2d(padded, shifted, stride=(1, _ADJACENT))  # (N * C, _ADJACENT, H, ...)
     return blurred.permute(0, 2, 3, 1).flatten(-2)[..., :width].unflatten(0, x.shape[:2])
+
+
+def _filtered_by_fft(x: Tensor, kernel: Tensor) -> Tensor:
+    """Do the same in time that does not grow with the kernel."""
+    sizes = [next_fast_len(size, real=True) for size in x.shape[-2:]]
+    blurred = torch.fft.irfft2(torch.fft.rfft2(x, sizes) * torch.fft.rfft2(kernel, sizes), sizes)
+    return blurred[..., len(kernel) - 1 : x.shape[-2], len(kernel) - 1 : x.shape[-1]]
 
 
 def motion_blur(x: Tensor, constants: tuple[int, float], draws: Draws) -> Tensor:

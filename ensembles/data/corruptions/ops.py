@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from ensembles.rng import generator
 
-_PIECE = 32  # pixels of an axis that are blurred by one matrix
+_PIECE = 32  # pixels of a column that are blurred by one matrix
 
 
 class Draws:
@@ -54,9 +54,9 @@ def gaussian_blur_of(x: Tensor, sigma: float, border: str = "nearest", truncate:
     radius = int(truncate * sigma + 0.5)
     offsets = torch.arange(-radius, radius + 1)
     weights = torch.exp(-(offsets.double() ** 2) / (2 * sigma**2))
-    blurred = x.double()
+    weights, blurred = weights / weights.sum(), x.double()
     for _ in range(2):
-        blurred = _blurred_rows(blurred, weights / weights.sum(), border).transpose(-1, -2)
+        blurred = _blurred_columns(blurred, weights, border).transpose(-1, -2)
     return blurred.to(x.dtype)
 
 
@@ -75,20 +75,20 @@ def clipped_zoom(x: Tensor, factor: float) -> Tensor:
     return zoomed[..., top : top + shape[0], left : left + shape[1]]
 
 
-def _blurred_rows(x: Tensor, weights: Tensor, border: str) -> Tensor:
-    """Convolve the last axis of x, piece by piece: of a whole axis' matrix most would be zeros."""
-    size, radius = x.shape[-1], len(weights) // 2
-    more = radius + -size % _PIECE
+def _blurred_columns(x: Tensor, weights: Tensor, border: str) -> Tensor:
+    """Convolve the columns of x (..., H, W), piece by piece: of a whole column's matrix most are zeros."""
+    size, radius = x.shape[-2], len(weights) // 2
+    source = torch.arange(size)[:, None] + torch.arange(-radius, radius + 1)
     if border == "nearest":
-        seen = functional.pad(x, (radius, more, 0, 0), mode="replicate")
+        source = source.clamp(0, size - 1)
     else:  # "mirror": c b a | a b c
-        source = torch.arange(-radius, size + more) % (2 * size)
-        seen = x.index_select(-1, torch.minimum(source, 2 * size - 1 - source).to(x.device))
-    matrix = torch.zeros(_PIECE, _PIECE + 2 * radius, dtype=x.dtype)
-    for shift, weight in enumerate(weights):
-        matrix.diagonal(shift).fill_(weight)
-    blurred = seen.unfold(-1, _PIECE + 2 * radius, _PIECE).flatten(0, -2) @ matrix.T.to(x.device)
-    return blurred.view(*x.shape[:-1], -1)[..., :size]
+        source = torch.minimum(source % (2 * size), -(source + 1) % (2 * size))
+    matrix = torch.zeros(size, size, dtype=x.dtype).scatter_add_(1, source, weights.expand(size, -1)).to(x.device)
+    pieces = []
+    for start in range(0, size, _PIECE):
+        seen = slice(max(0, start - radius), start + _PIECE + radius)
+        pieces.append(matrix[start : start + _PIECE, seen] @ x[..., seen, :])
+    return torch.cat(pieces, -2)
 
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
