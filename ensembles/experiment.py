@@ -80,7 +80,8 @@ def fit_and_test(run: Run) -> None:
             trainer.validate(method, data, verbose=False)
         trainer.test(method, data, verbose=False)
     if trainer.is_global_zero:
-        seconds = {"train": trained - started, "test": time.time() - trained}
+        before = trainer.checkpoint_callback.earlier_seconds
+        seconds = {"train": before + trained - started, "test": time.time() - trained}
         costs = cost.measure(method.ensemble, build.backbone(description)())
         origin = provenance(run, seconds, images)
         results = evaluation.write_results(run, summary, costs, data.class_names, origin)

@@ -85,7 +85,11 @@ def test_an_interrupted_run_resumes_to_the_same_end(tiny, method, monkeypatch):
         patch.setattr(Method, "training_step", dies)
         assert tiny(*arguments, "force=true").code != 0
     assert not (run / "results.json").exists()
+    saved = torch.load(run / "last.ckpt", weights_only=True)
+    saved["callbacks"]["Checkpoints"]["seconds"] += 1000
+    torch.save(saved, run / "last.ckpt")
     assert tiny(*arguments).code == 0
+    assert json.loads((run / "provenance.json").read_text())["seconds"]["train"] > 1000  # of both parts
     assert results(run) == undisturbed
     assert all(torch.equal(value, weights(run)[key]) for key, value in undisturbed_weights.items())
     assert len((run / "metrics.csv").read_text().splitlines()) == 4

@@ -105,6 +105,8 @@ class Checkpoints(Checkpoint):
         self.run, self.minutes, self.monitor, self.patience = run, minutes, monitor, patience
         self.best: float | None = None
         self.since_best = 0
+        self.earlier_seconds = 0.0  # that the training took before this process went on with it
+        self._began = time.monotonic()
         self._saved = time.monotonic()
         self._group: dist.ProcessGroup | None = None
 
@@ -154,10 +156,12 @@ class Checkpoints(Checkpoint):
             progress |= {"total": begun, "current": begun, "is_last_batch": False}
 
     def state_dict(self) -> dict:
-        return {"best": self.best, "since_best": self.since_best}
+        seconds = self.earlier_seconds + time.monotonic() - self._began
+        return {"best": self.best, "since_best": self.since_best, "seconds": seconds}
 
     def load_state_dict(self, state: dict) -> None:
         self.best, self.since_best = state["best"], state.get("since_best", 0)
+        self.earlier_seconds = state.get("seconds", 0.0)
 
     def _stop_if_patience_ends(self, trainer: Trainer) -> None:
         if self.patience is not None and self.since_best >= self.patience:

@@ -27,6 +27,7 @@ Count = Annotated[int, Field(ge=0, le=LARGEST)]
 class _Best(Schema):
     best: float | None
     since_best: Count = 0
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
 
 class _Rows(Schema):
