@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from hydra.core.override_parser.types import Quote, QuotedString
+from pydantic import TypeAdapter
 
 from ensembles.errors import UserError, reason
 from ensembles.files import load_json, write_text
@@ -23,6 +24,7 @@ from ensembles.runs import Run, network_file
 from ensembles.studies.study import Study, settings
 
 TIMES_FILE = "times.json"
+SEARCH_FILE = "search.json"
 KEPT = ("commit", "command", "hardware", "seconds")  # of provenance.json
 
 
@@ -40,6 +42,20 @@ def read_times(folder: Path) -> dict[str, dict[str, float]]:
         return {row: {work: float(ratio) for work, ratio in of.items()} for row, of in rows.items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{path} cannot be read ({reason(error)}): time the rows again.") from error
+
+
+def read_search(folder: Path) -> dict[str, dict[str, dict[str, float]]]:
+    """Read what validation said of a study's rows: row -> learning rate -> acc, nll.
+
+    Raises:
+        UserError: a damaged file.
+    """
+    path = folder / SEARCH_FILE
+    try:
+        found = load_json(path) if path.exists() else {}
+        return TypeAdapter(dict[str, dict[str, dict[str, float]]]).validate_python(found)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({reason(error)}): delete it and search again.") from error
 
 
 @dataclass(frozen=True)
@@ -86,6 +102,10 @@ class Collection:
 
     def seeds(self, row: str) -> list[int]:
         return sorted(self.runs.get(row, {}))
+
+    def settings(self, row: str) -> dict:
+        """Find the settings that all its runs have."""
+        return self.runs[row][self.seeds(row)[0]].settings
 
     def results(self, row: str) -> list[dict]:
         """Find the results of each seed."""
@@ -212,11 +232,7 @@ def search(folder: Path, study: Study, rows: Sequence[str], overrides: Sequence[
     A row whose members are another's networks has that row's rate.
     """
     words = [*(f"{key}={value}" for key, value in study.search.settings.items()), *overrides]
-    path = folder / "search.json"
-    try:
-        found = load_json(path) if path.exists() else {}
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({reason(error)}): delete it and search again.") from error
+    found = read_search(folder)
     rows = [row for row in rows if not study.rows[row].members]
     for row in rows:
         rates = [rate for rate in study.search.rates if str(rate) not in found.get(row, {})]
@@ -227,5 +243,5 @@ def search(folder: Path, study: Study, rows: Sequence[str], overrides: Sequence[
             if run.results() is not None:
                 last = pd.read_csv(run.history).iloc[-1]
                 found.setdefault(row, {})[str(rate)] = {key: float(last[f"val/{key}"]) for key in ("acc", "nll")}
-        write_text(path, json.dumps(found, indent=1) + "\n")
+        write_text(folder / SEARCH_FILE, json.dumps(found, indent=1) + "\n")
     print(pd.DataFrame({row: {rate: of["acc"] for rate, of in found.get(row, {}).items()} for row in rows}).T)

@@ -14,7 +14,7 @@ from ensembles.reports import style
 from ensembles.reports.comparison import Compared, against_cost, reliability, risk_coverage, severity
 from ensembles.reports.schema import MISSING, count, quantity, scaled
 from ensembles.studies.bootstrap import difference, holm, mean
-from ensembles.studies.collection import Collection
+from ensembles.studies.collection import Collection, read_search
 from ensembles.studies.study import Curves, Study
 
 
@@ -53,7 +53,9 @@ SHIFT = (
 )
 IMAGES = {"accuracy": (QUALITY[0], "correct", 100), "NLL": (QUALITY[1], "log_likelihood", -1)}  # means over images
 COUNTS = {"parameters": "cost/params", "multiply-adds": "cost/mult_adds"}
+TRAINING = {"members' losses": ("method", "reduction"), "epochs": ("recipe", "epochs")}  # of a run's settings
 TIMES = {  # in the reference row's
+    "images seen": "seen",
     "training FLOPs": "train_flops",
     "training time": "train",
     "prediction time": "predict",
@@ -67,6 +69,7 @@ def write(folder: Path, study: Study, collection: Collection) -> None:
     parts = [markdown(study, found, QUALITY)]
     if any(column.head in found for column in SHIFT):
         parts += ["", markdown(study, found, SHIFT)]
+    parts += ["", training_markdown(found)]
     if len(pairs):
         parts += ["", comparisons_markdown(study, pairs)]
         write_text(folder / "comparisons.csv", pairs.to_csv(index=False))
@@ -87,6 +90,7 @@ def frame(study: Study, collection: Collection) -> pd.DataFrame:
     are left out; the standard deviation of one seed is NaN.
     """
     lines = []
+    rates = {row: ", ".join(of) for row, of in read_search(collection.folder).items()}
     for row, about in study.rows.items():
         found = collection.results(row)
         if not found:
@@ -101,6 +105,9 @@ def frame(study: Study, collection: Collection) -> pd.DataFrame:
             interval = mean(scale * images[key])
             line |= {f"{column.head} low": interval.low, f"{column.head} high": interval.high}
         line |= {head: found[0][key] for head, key in COUNTS.items()}
+        of_row = collection.settings(row)
+        line |= {head: of_row[group].get(key) for head, (group, key) in TRAINING.items()}
+        line |= {"learning rate": of_row["recipe"]["optimizer"]["lr"], "rates searched": rates.get(row)}
         line |= {head: collection.times.get(row, {}).get(key) for head, key in TIMES.items()}
         lines.append(line)
     return pd.DataFrame(lines).dropna(axis="columns", how="all")
@@ -114,8 +121,7 @@ def markdown(study: Study, found: pd.DataFrame, columns: tuple[StudyColumn, ...]
         better = quantity(column.key).better
         best[column] = better and getattr(found[column.head], "max" if better == "higher" else "min")()
     reference = found[found["row"] == study.reference]
-    times = [head for head in TIMES if head in found]
-    heads = ["method", "seeds", *(column.head for column in shown), *COUNTS, *times]
+    heads = ["method", "seeds", *(column.head for column in shown), *COUNTS]
     lines = [heads, ["---", *["---:"] * (len(heads) - 1)]]
     for _, line in found.iterrows():
         cells = [line["method"], str(line["seeds"])]
@@ -123,8 +129,24 @@ def markdown(study: Study, found: pd.DataFrame, columns: tuple[StudyColumn, ...]
         for head in COUNTS:
             relative = f" ({line[head] / reference[head].iloc[0]:.2f}x)" if len(reference) else ""
             cells.append(f"{count(line[head])}{relative}")
+        lines.append(cells)
+    return _table(lines)
+
+
+def training_markdown(found: pd.DataFrame) -> str:
+    """Write as Markdown how each row is trained, and what a step and a prediction take where they were timed."""
+    times = [head for head in TIMES if head in found]
+    lines = [["method", *TRAINING, "learning rate", *times], ["---", *["---:"] * (len(TRAINING) + 1 + len(times))]]
+    for _, line in found.iterrows():
+        cells = [line["method"], *(MISSING if pd.isna(of := line.get(head)) else str(of) for head in TRAINING)]
+        searched = line.get("rates searched")
+        cells.append(f"{line['learning rate']}{'' if pd.isna(searched) else f' (of {searched})'}")
         cells += [MISSING if pd.isna(line[head]) else f"{line[head]:.2f}x" for head in times]
         lines.append(cells)
+    return _table(lines)
+
+
+def _table(lines: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
 
 

@@ -67,6 +67,7 @@ def study(call, monkeypatch, tmp_path):
 
 
 def test_what_is_missing_runs_and_what_is_collected_lasts(study):
+    Path("small/search.json").write_text('{"packed": {"0.1": {"acc": 0.5, "nll": 1}, "0.8": {"acc": 0.6, "nll": 1}}}')
     ended, trained = study("--seeds", "2", "--rows", "deterministic")
     assert ended.code == 0, ended.err
     assert trained == ["experiment=cifar10/deterministic"] * 2
@@ -105,6 +106,9 @@ def assert_tables(runs):
     assert pair.loc["accuracy", "mean"] == pytest.approx(np.mean(accuracies) - np.mean(single))
     text = Path("small/table.md").read_text()
     assert f"{np.mean(accuracies):.2f}" in text and "Packed-Ensembles | single network | 2 |" in text
+    recipe = runs[-1]["settings"]["recipe"]
+    trained = f"| Packed-Ensembles | sum | {recipe['epochs']} | {recipe['optimizer']['lr']} (of 0.1, 0.8) |"
+    assert trained in text and f"| single network | - | {recipe['epochs']} | {recipe['optimizer']['lr']} |" in text
     assert {path.stem for path in Path("small").glob("*.png")} == {
         *("accuracy_flops", "nll_params", "reliability", "severity", "risk_coverage")
     }
