@@ -51,7 +51,7 @@ def fit_and_test(run: Run) -> None:
     from ensembles.provenance import provenance
     from ensembles.rng import seed_of
     from ensembles.training.resuming import checkpoint_to_resume
-    from ensembles.training.trainer import configure_members, make_trainer
+    from ensembles.training.trainer import attention_kernels, configure_members, make_trainer
 
     started = time.time()
     images = image_hashes(run.test_images) if leads() else {}
@@ -68,7 +68,7 @@ def fit_and_test(run: Run) -> None:
     configure_members(method, config)
     trainer = make_trainer(config, run, description, method)
     if config.train and not config.method.get("checkpoints"):
-        with INTERRUPTION.released():
+        with INTERRUPTION.released(), attention_kernels(config):
             trainer.fit(method, data, ckpt_path=checkpoint_to_resume(run, method, trainer), weights_only=True)
         tested = run.best if config.test_on == "best" and run.best.exists() else run.last
         load_weights(method, tested, fix="test the other one with test_on=last, or train anew with force=true")

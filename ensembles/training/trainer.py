@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 
 import pytorch_lightning as pl
 import torch
@@ -10,6 +11,7 @@ from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.plugins.environments import LightningEnvironment, SLURMEnvironment
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ensembles import build
 from ensembles.errors import UserError, reason
@@ -95,6 +97,16 @@ def make_trainer(config: DictConfig, run: Run, description: dict, method: Method
         return pl.Trainer(**settings)
     except (MisconfigurationException, TypeError, ValueError) as error:  # more devices than there are, say
         raise UserError(f"trainer: {reason(error).rstrip('!')}.") from error
+
+
+def attention_kernels(config: DictConfig) -> AbstractContextManager:
+    """Choose how torch computes attention in training: in bf16 on a CPU by plain products, else as it likes.
+
+    Its fused kernel took, forward and backward, 2.7 times as long there for 17 tokens, 2.1 times for 65, and 0.9 times
+    for 197; and a training step of Packed-Ensembles on a transformer of four blocks and 17 tokens twice as long.
+    """
+    plain = config.trainer.precision == "bf16-mixed" and not _on_gpu(config)
+    return sdpa_kernel(SDPBackend.MATH) if plain else nullcontext()
 
 
 def _on_gpu(config: DictConfig) -> bool:

@@ -8,15 +8,27 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from ensembles.methods import Method
 from ensembles.training.callbacks import Compiled
 from ensembles.training.trainer import _require_precision
 from tests.conftest import only
 
 
-def test_half_precision_is_another_run(tiny):
+def test_half_precision_is_another_run(tiny, monkeypatch):
+    """And one whose attention takes torch's fused kernel on no CPU."""
+    fused, step = [], Method.training_step
+
+    def training_step(self, batch):
+        fused.append(torch.backends.cuda.flash_sdp_enabled())
+        return step(self, batch)
+
+    monkeypatch.setattr(Method, "training_step", training_step)
     assert tiny("data.val_fraction=0", "recipe.epochs=1").code == 0
+    assert all(fused) and fused
+    fused.clear()
     ended = tiny("data.val_fraction=0", "recipe.epochs=1", "trainer.precision=bf16-mixed", "runs_dir=half")
     assert ended.code == 0, ended.err
+    assert not any(fused) and fused and torch.backends.cuda.flash_sdp_enabled()
     assert only("*", "half").name != only("*").name
     state = torch.load(only("*/last.ckpt", "half"), weights_only=True)["state_dict"]
     assert all(value.dtype == torch.float32 for value in state.values())
