@@ -160,29 +160,27 @@ def _edges(levels: Tensor, low: float = 50, high: float = 150) -> Tensor:
     row = place // width
     padded = (row + row // height * 2 + 1) * (width + 2) + place % width + 1
     around = functional.pad(strength, (1, 1, 1, 1)).flatten()
-    gx, gy = gx.flatten()[place], gy.flatten()[place]
+    gx, gy = gx.take(place), gy.take(place)
     flat = gy.abs() < gx.abs() * 0.41421356  # below 22.5 degrees
     steep = gy.abs() > gx.abs() * 2.41421356
     step = torch.where(flat, 1, torch.where(steep, width + 2, torch.where(gx * gy < 0, width + 1, width + 3)))
-    here, before, after = around[padded], around[padded - step], around[padded + step]
+    here, before, after = around.take(padded), around.take(padded - step), around.take(padded + step)
     ridge = (here > before) & torch.where(flat | steep, here >= after, here > after)
-    weak = torch.zeros_like(strength, dtype=torch.bool).flatten().index_put_((place,), ridge).view_as(strength)
-    edges = weak & (strength > high)
+    weak = torch.zeros_like(around, dtype=torch.bool).index_put_((padded,), ridge)
+    edges = weak & (around > high)
     while True:
-        linked = weak & _spread(edges)
+        linked = weak & _spread(_spread(edges, 1), width + 2)
         if torch.equal(linked, edges):
-            return edges
+            return edges.view(*strength.shape[:-2], height + 2, width + 2)[..., 1:-1, 1:-1]
         edges = linked
 
 
-def _spread(mask: Tensor) -> Tensor:
-    """Spread a mask (N, 1, H, W) to the eight neighbours of where it is true."""
-    for dim in (-2, -1):
-        size, spread = mask.shape[dim] - 1, mask.clone()
-        spread.narrow(dim, 0, size).logical_or_(mask.narrow(dim, 1, size))
-        spread.narrow(dim, 1, size).logical_or_(mask.narrow(dim, 0, size))
-        mask = spread
-    return mask
+def _spread(mask: Tensor, step: int) -> Tensor:
+    """Spread a flat mask to the places ``step`` before and after those where it is true."""
+    spread = mask.clone()
+    spread[step:] |= mask[:-step]
+    spread[:-step] |= mask[step:]
+    return spread
 
 
 def _distance(edges: Tensor) -> Tensor:
