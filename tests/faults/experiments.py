@@ -122,6 +122,11 @@ def metrics(run: Path) -> list[dict]:
         return list(csv.DictReader(file))
 
 
+def epochs_of(run: Path) -> int:
+    """How many epochs have been written down."""
+    return len(metrics(run)) if (run / "metrics.csv").exists() else 0
+
+
 def kill(bench: Bench, chance: random.Random, folder: Path, most: int = 10**9) -> int:
     """SIGKILL at random moments, until the run has ended all the same."""
     for killed in range(most):
@@ -171,12 +176,10 @@ def damage(bench: Bench, chance: random.Random, folder: Path) -> int:
 
 def interrupt(bench: Bench, chance: random.Random, folder: Path, signum: int, finish: bool = True) -> int:
     """A signal at a random moment of the training: the run is saved and says so."""
+    epochs = chance.randint(0, 2)  # of four
     started = bench.start(folder)
-    runs, epochs = folder / "runs", chance.randint(0, 2)  # of four
-    started.until(lambda: list(runs.glob("*/previous.ckpt")))
-    started.until(
-        lambda: epochs == 0 or [len(metrics(path.parent)) >= epochs for path in runs.glob("*/metrics.csv")] == [True]
-    )
+    started.until(lambda: list(folder.glob("runs/*/previous.ckpt")))
+    started.until(lambda: epochs_of(only(folder)) >= epochs)
     time.sleep(chance.uniform(0, bench.seconds / 50))  # little, as other programs may have slowed the bench
     started.signal(signum)
     code = started.wait()
