@@ -149,7 +149,22 @@ def _texture(levels: Tensor) -> Tensor:
 
 
 def _edges(levels: Tensor, low: float = 50, high: float = 150) -> Tensor:
-    """Find Canny's edges (1986): Sobel gradients, thinned, kept where strong or linked to strong ones; bool."""
+    """Find Canny's edges (1986): ridges of the gradient, kept where strong or linked to strong ones; bool."""
+    strength, weak = _ridges(levels, low)
+    edges, weak, width = (weak & (strength > high)).flatten(), weak.flatten(), strength.shape[-1]
+    while True:
+        linked = weak & _spread(_spread(edges, 1), width)
+        if torch.equal(linked, edges):
+            return edges.view_as(strength)[..., 1:-1, 1:-1]
+        edges = linked
+
+
+def _ridges(levels: Tensor, low: float) -> tuple[Tensor, Tensor]:
+    """Measure Sobel's gradient, and find where it is above ``low`` and no less than before and behind, along itself.
+
+    Returns:
+        its strength, and the mask of the ridges; both with a border of one pixel of nothing.
+    """
     around = functional.pad(levels, (1, 1, 1, 1), mode="replicate")
     down = around[..., :-2, :] + 2 * around[..., 1:-1, :] + around[..., 2:, :]
     right = around[..., :-2] + 2 * around[..., 1:-1] + around[..., 2:]
@@ -159,20 +174,15 @@ def _edges(levels: Tensor, low: float = 50, high: float = 150) -> Tensor:
     height, width = strength.shape[-2:]
     row = place // width
     padded = (row + row // height * 2 + 1) * (width + 2) + place % width + 1
-    around = functional.pad(strength, (1, 1, 1, 1)).flatten()
+    bordered = functional.pad(strength, (1, 1, 1, 1))
+    around = bordered.flatten()
     gx, gy = gx.take(place), gy.take(place)
     flat = gy.abs() < gx.abs() * 0.41421356  # below 22.5 degrees
     steep = gy.abs() > gx.abs() * 2.41421356
     step = torch.where(flat, 1, torch.where(steep, width + 2, torch.where(gx * gy < 0, width + 1, width + 3)))
     here, before, after = around.take(padded), around.take(padded - step), around.take(padded + step)
     ridge = (here > before) & torch.where(flat | steep, here >= after, here > after)
-    weak = torch.zeros_like(around, dtype=torch.bool).index_put_((padded,), ridge)
-    edges = weak & (around > high)
-    while True:
-        linked = weak & _spread(_spread(edges, 1), width + 2)
-        if torch.equal(linked, edges):
-            return edges.view(*strength.shape[:-2], height + 2, width + 2)[..., 1:-1, 1:-1]
-        edges = linked
+    return bordered, torch.zeros_like(around, dtype=torch.bool).index_put_((padded,), ridge).view_as(bordered)
 
 
 def _spread(mask: Tensor, step: int) -> Tensor:
