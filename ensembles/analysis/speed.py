@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from itertools import product
 
 import torch
@@ -29,20 +30,20 @@ def steps_of(
     x: Tensor,
     y: Tensor,
     images: Tensor,
-    training: AbstractContextManager | None = None,
-    inference: AbstractContextManager | None = None,
+    training: Callable[[], AbstractContextManager] = nullcontext,
+    inference: Callable[[], AbstractContextManager] = nullcontext,
 ) -> Steps:
     """Make a training step on a batch as it is dealt (x, y), and a forward pass of images.
 
     Args:
-        training, inference: contexts such as autocast in which losses and predictions are computed.
+        training, inference: make contexts, such as autocast, in which losses and predictions are computed.
     """
     optimizer = torch.optim.SGD(method.parameters(), lr=1e-3, momentum=0.9, nesterov=True, weight_decay=5e-4)
 
     def train() -> None:
         method.train()
         optimizer.zero_grad()
-        with training or nullcontext():
+        with training():
             loss = method.loss(method(x), y)
         loss.backward()
         optimizer.step()
@@ -50,7 +51,7 @@ def steps_of(
     @torch.inference_mode()
     def infer() -> None:
         method.eval()
-        with inference or nullcontext():
+        with inference():
             method(images)
 
     return {"training": train, "inference": infer}
@@ -110,7 +111,7 @@ def speed(
             config = checked(compose("train", ["data=cifar100", *overrides, *model]))
         method = untrained(config, SHAPE, CLASSES).to(device)
         method.ensemble.form = form
-        half = torch.autocast(device.type, torch.bfloat16, enabled=b == 16)
+        half = partial(torch.autocast, device.type, torch.bfloat16, enabled=b == 16)
         return steps_of(method, images, labels, images, half, half)
 
     networks = {b: steps("loop", b, "method=deterministic") for b in bits}

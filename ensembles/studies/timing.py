@@ -1,11 +1,13 @@
 """What a study's rows take to train a step and to predict, beside one another, in the reference row's."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
 import torch
+from omegaconf import OmegaConf
 from torch.utils.flop_counter import FlopCounterMode
 
 from ensembles import build
@@ -16,6 +18,7 @@ from ensembles.provenance import hardware
 from ensembles.rng import generator
 from ensembles.studies.collection import TIMES_FILE
 from ensembles.studies.study import Study
+from ensembles.training.trainer import attention_kernels
 
 SHAPE, CLASSES = (3, 32, 32), 10
 WORK = {"train": "training", "predict": "inference"}  # as times.json has it
@@ -60,5 +63,11 @@ def _steps(config: dict) -> tuple[Steps, float]:
     y = torch.randint(CLASSES, (size,))
     dealt = method.deal.of_one_batch(size, generator(0))
     batch = (x, y) if dealt.dim() == 1 else (x[dealt], y[dealt])
-    half = torch.autocast("cpu", torch.bfloat16, enabled=config["trainer"]["precision"] == "bf16-mixed")
-    return steps_of(method, *batch, x, half), dealt.shape[-1] / size
+
+    @contextmanager
+    def as_trained() -> Iterator[None]:
+        half = config["trainer"]["precision"] == "bf16-mixed"
+        with attention_kernels(OmegaConf.create(config)), torch.autocast("cpu", torch.bfloat16, enabled=half):
+            yield
+
+    return steps_of(method, *batch, x, as_trained), dealt.shape[-1] / size

@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 
 import train as trainer
 from ensembles import predictions
 from ensembles.commands import study as program
+from ensembles.methods.packed import Packed
 from ensembles.reproduction.running import train as in_a_process
 from ensembles.studies import collection
 from ensembles.studies.study import Study
@@ -186,10 +188,14 @@ def test_a_row_s_own_settings_and_a_curve_over_rows(study):
 
 
 @pytest.mark.slow
-def test_times_stand_beside_what_was_collected(study):
-    study("--rows", "packed")
-    ended, trained = study("--times", "1", "--rows", "packed")
+def test_times_stand_beside_what_was_collected(study, monkeypatch):
+    half = (*TINY, "trainer.precision=bf16-mixed")
+    study("--rows", "packed", tiny=half)
+    fused, loss = [], Packed.loss
+    monkeypatch.setattr(Packed, "loss", lambda *a: fused.append(torch.backends.cuda.flash_sdp_enabled()) or loss(*a))
+    ended, trained = study("--times", "1", "--rows", "packed", tiny=half)
     assert ended.code == 0 and not trained, ended.err
+    assert fused and not any(fused)  # as in training in bf16 on a CPU
     found = json.loads(Path("small/times.json").read_text())
     assert list(found["rows"]) == ["deterministic", "packed"]
     assert found["rows"]["deterministic"] == {"train": 1, "predict": 1, "train_flops": 1, "seen": 1}
