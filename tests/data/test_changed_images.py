@@ -52,7 +52,12 @@ def run_and_results():
 
 @pytest.mark.parametrize(
     ("part", "key", "like"),
-    [("images/test", "test/nll", "times"), ("own", "ood/own/mutual_information/auroc", None)],
+    [
+        ("images/test", "test/nll", "times"),
+        ("own", "ood/own/mutual_information/auroc", None),
+        pytest.param("images/test", "test/nll", None, marks=pytest.mark.slow),
+        pytest.param("own", "ood/own/mutual_information/auroc", "times", marks=pytest.mark.slow),
+    ],
 )
 def test_images_to_evaluate_on(evaluate, tmp_path, part, key, like):
     assert evaluate().code == 0
