@@ -108,14 +108,13 @@ class FinishedRun:
     @property
     def data(self) -> str:
         """The data set, with its folder and the number of training images where they are known."""
-        known = self.settings.get("data")
+        known, command = self.settings.get("data"), str(self.provenance.get("command", ""))
+        given = dict(re.findall(r"\bdata\.(root|train_size)=(<[^>]*>|\S+)", command))
         if isinstance(known, dict):
-            given = {key: known[key] for key in ("root", "train_size") if known.get(key) is not None}
-        else:
-            command = str(self.provenance.get("command", ""))
-            given = dict(re.findall(r"\bdata\.(root|train_size)=(<[^>]*>|\S+)", command))
-        said = ", ".join(f"{key}={value}" for key, value in sorted(given.items()))
-        name = self.name.partition("-")[0]
+            given |= {key: known[key] for key in ("root", "train_size") if key in known}
+        said = ", ".join(f"{key}={value}" for key, value in sorted(given.items()) if value is not None)
+        chosen = re.search(r"(?<!\S)data=(\S+)", command) if "row" in self.provenance else None
+        name = chosen[1] if chosen else self.name.partition("-")[0]
         return f"{name} ({said})" if said else name
 
 

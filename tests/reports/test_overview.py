@@ -228,11 +228,15 @@ def test_a_study_s_runs_are_rows_and_claims_a_section(tmp_path, call):
         {"row": "mimo-2", "seed": seed, "settings": {"method": {"M": 2}}, "results": {"test/acc": 0.9 + 0.05 * seed}}
         for seed in (0, 1)
     ]
+    runs[1]["command"] = "train.py experiment=a/mimo data=image_folder data.root=pictures seed=1"
     (tmp_path / "results" / "cifar10" / "runs.json").write_text(json.dumps(runs))
     found, _ = gather([tmp_path / "results"])
     assert [(run.name, run.method, run.data) for run in found] == [
-        (f"cifar10-mimo-2-{seed}", "mimo-2", "cifar10") for seed in (0, 1)
+        ("cifar10-mimo-2-0", "mimo-2", "cifar10"),
+        ("cifar10-mimo-2-1", "mimo-2", "image_folder (root=pictures)"),
     ]
+    del runs[1]["command"]
+    (tmp_path / "results" / "cifar10" / "runs.json").write_text(json.dumps(runs))
     entry = {"id": "a", "claim": "Less <is> more.", "where": "Table 1", "outcome": "does not hold", "group": "g"}
     entry |= {"by": [["full", "0.5 and 0.4"]], "commands": [], "checked": "The seeds."}
     (tmp_path / "results" / "claims.json").write_text(json.dumps({"p": {"cites": "P, 2020", "entries": [entry]}}))
