@@ -1,7 +1,7 @@
 """Weather and spatter on x in [0, 1], shape (N, C, H, W), by a severity's constants and draws; not clipped."""
 
 import math
-from functools import cache
+from functools import cache, partial
 from importlib import resources
 
 import torch
@@ -148,41 +148,49 @@ def _texture(levels: Tensor) -> Tensor:
     return _mean_3x3(relief.clamp(0, 255)).round()
 
 
-def _edges(levels: Tensor, low: float = 50, high: float = 150) -> Tensor:
+def _edges(levels: Tensor, low: int = 50, high: int = 150) -> Tensor:
     """Find Canny's edges (1986): ridges of the gradient, kept where strong or linked to strong ones; bool."""
-    strength, weak = _ridges(levels, low)
-    edges, weak, width = (weak & (strength > high)).flatten(), weak.flatten(), strength.shape[-1]
+    strength, ridges = _ridges(levels)
+    weak = (ridges & _less(low, strength)).bool().flatten()  # with the border, which keeps a step from wrapping round
+    edges = weak & _less(high, strength).bool().flatten()
     while True:
-        linked = weak & _spread(_spread(edges, 1), width)
-        if torch.equal(linked, edges):
-            return edges.view_as(strength)[..., 1:-1, 1:-1]
+        linked = weak & _spread(_spread(edges, 1), strength.shape[-1])
+        if not (linked ^ edges).view(torch.uint8).amax():  # a tenth of the time that any() takes
+            return _beside(edges.view_as(strength), 0, 0)
         edges = linked
 
 
-def _ridges(levels: Tensor, low: float) -> tuple[Tensor, Tensor]:
-    """Measure Sobel's gradient, and find where it is above ``low`` and no less than before and behind, along itself.
+def _ridges(levels: Tensor) -> tuple[Tensor, Tensor]:
+    """Measure Sobel's gradient, and find where none beside it in its direction is larger.
 
     Returns:
-        its strength, and the mask of the ridges; both with a border of one pixel of nothing.
+        the gradient's strength |gx| + |gy| and a mask of all bits, int16, both with a border of one pixel of zeros.
     """
-    around = functional.pad(levels, (1, 1, 1, 1), mode="replicate")
+    around = functional.pad(levels, (1, 1, 1, 1), mode="replicate").short()
     down = around[..., :-2, :] + 2 * around[..., 1:-1, :] + around[..., 2:, :]
     right = around[..., :-2] + 2 * around[..., 1:-1] + around[..., 2:]
     gx, gy = down[..., 2:] - down[..., :-2], right[..., 2:, :] - right[..., :-2, :]
-    strength = gx.abs() + gy.abs()
-    place = (strength > low).flatten().nonzero().squeeze(1)  # few, and only there is an edge
-    height, width = strength.shape[-2:]
-    row = place // width
-    padded = (row + row // height * 2 + 1) * (width + 2) + place % width + 1
-    bordered = functional.pad(strength, (1, 1, 1, 1))
-    around = bordered.flatten()
-    gx, gy = gx.take(place), gy.take(place)
-    flat = gy.abs() < gx.abs() * 0.41421356  # below 22.5 degrees
-    steep = gy.abs() > gx.abs() * 2.41421356
-    step = torch.where(flat, 1, torch.where(steep, width + 2, torch.where(gx * gy < 0, width + 1, width + 3)))
-    here, before, after = around.take(padded), around.take(padded - step), around.take(padded + step)
-    ridge = (here > before) & torch.where(flat | steep, here >= after, here > after)
-    return bordered, torch.zeros_like(around, dtype=torch.bool).index_put_((padded,), ridge).view_as(bordered)
+    across, along = gx.abs(), gy.abs()
+    strength = functional.pad(across + along, (1, 1, 1, 1))
+    flat = _less(along, (across * 0.41421356).ceil().short())  # below 22.5 degrees
+    steep = _less((across * 2.41421356).short(), along)
+    beside = partial(_beside, strength)
+    rising = torch.maximum(beside(-1, 1), beside(1, -1))
+    falling = torch.maximum(beside(-1, -1), beside(1, 1))
+    largest = _choose((gx ^ gy) >> 15, rising, falling)
+    largest = _choose(steep, torch.maximum(beside(-1, 0), beside(1, 0) - 1), largest)  # of two equal ones the first
+    largest = _choose(flat, torch.maximum(beside(0, -1), beside(0, 1) - 1), largest)
+    return strength, functional.pad(_less(largest, beside(0, 0)), (1, 1, 1, 1))
+
+
+def _less(one: Tensor | int, other: Tensor | int) -> Tensor:
+    """Compare int16 whose differences are int16, to a mask of all bits: a quarter of the time that ``<`` takes."""
+    return (one - other) >> 15
+
+
+def _choose(mask: Tensor, one: Tensor, other: Tensor) -> Tensor:
+    """Choose by a mask of all bits: a tenth of the time that torch.where takes."""
+    return other ^ ((one ^ other) & mask)
 
 
 def _spread(mask: Tensor, step: int) -> Tensor:
@@ -195,35 +203,35 @@ def _spread(mask: Tensor, step: int) -> Tensor:
 
 def _distance(edges: Tensor) -> Tensor:
     """Measure the distance to the nearest edge, at most 20: squares add up, so one axis after the other."""
-    down = torch.where(edges, 0, _FARTHEST).to(torch.int16)
+    down = (~edges).short() * _FARTHEST
     for step in (1, 2, 4, 8, 4):  # along one axis steps add up to any distance of at most 19
-        down = _nearer(down, down, step, step, dim=-2)
-    nearest = squares = down**2
+        _lower(down, down + step, step, dim=-2)
+    squares = down**2
+    nearest = squares.clone()
     for step in range(1, _FARTHEST):
-        nearest = _nearer(nearest, squares, step, step**2, dim=-1)
+        _lower(nearest, squares + step**2, step, dim=-1)
     return nearest.sqrt()
 
 
-def _nearer(nearest: Tensor, distances: Tensor, step: int, cost: int, dim: int) -> Tensor:
-    """Take the distance at ``step`` pixels before or after, and what it costs to go there, where that is less."""
+def _lower(nearest: Tensor, there: Tensor, step: int, dim: int) -> None:
+    """Lower each distance to that by way of the pixel ``step`` before or after, in place."""
     beyond = nearest.shape[dim] - step
     if beyond <= 0:
-        return nearest
-    nearest, there = nearest.clone(), distances + cost
+        return
     for here, other in ((0, step), (step, 0)):
         part = nearest.narrow(dim, here, beyond)
         torch.minimum(part, there.narrow(dim, other, beyond), out=part)
-    return nearest
 
 
 def _equalise(levels: Tensor) -> Tensor:
     """Equalise each image's histogram: the darkest level becomes 0, the brightest 255."""
     flat = levels.flatten(1).long()
     counts = torch.zeros(len(flat), 256, device=flat.device).scatter_add_(1, flat, torch.ones_like(flat).float())
-    darkest = counts.gather(1, flat.amin(1, keepdim=True))
+    darkest = counts.gather(1, levels.flatten(1).amin(1, keepdim=True).long())
     rest = flat.shape[1] - darkest
     table = ((counts.cumsum(1) - darkest) * 255 / rest.clamp(min=1)).round()
-    return torch.where(rest > 0, table.gather(1, flat), flat).to(levels.dtype).view_as(levels)
+    table = torch.where(rest > 0, table, torch.arange(256, device=flat.device))
+    return table.gather(1, flat).to(levels.dtype).view_as(levels)
 
 
 def _mean_3x3(layer: Tensor) -> Tensor:
