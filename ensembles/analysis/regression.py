@@ -20,7 +20,8 @@ TITLES = {"bias2": "squared bias", "variance": "variance", "error": "mean square
 PARTS = tuple(TITLES)
 BEYOND = 0.25  # of the interval's width, on each side of the example
 DRAWS = 400  # of the noise at each test point
-CLAIMED = (("squared bias", 1), ("variance", -1), ("mean squared error", -1))  # where each goes with M
+CLAIMED = {"bias2": 1, "variance": -1, "error": -1}  # where each goes with M
+OF_MEMBERS = {"bias2": 1, "error": 1}  # and of a member alone
 
 
 def figure2(lines: Sequence[FigureRow], example: int = 3, sets: int = 100, every: int = 50) -> Drawing:
@@ -109,9 +110,10 @@ def _findings(lines: Sequence[FigureRow], found: Mapping[int, OverSets], data: S
     Ms = sorted(found)
     sets = len(found[Ms[0]].last)
     said = [
-        f"The ensemble over {sets} training sets: {name} {_numbers(found, i)}." for i, (name, _) in enumerate(CLAIMED)
+        f"The ensemble over {sets} training sets: {TITLES[part]} {_numbers(found, i)}." for i, part in enumerate(PARTS)
     ]
-    said += [f"From M = {Ms[0]} to M = {M}: {_changes(found[Ms[0]], found[M])}." for M in Ms[1:]]
+    for who, of in (("From", "ensemble"), ("A member, from", "members")):
+        said += [f"{who} M = {Ms[0]} to M = {M}: {_changes(found[Ms[0]], found[M], of)}." for M in Ms[1:]]
     least = min(Ms, key=lambda M: found[M].ensemble[-1, 2])
     seconds = sum(float(of.seconds) for of in found.values())
     return [
@@ -137,12 +139,13 @@ def _numbers(found: Mapping[int, OverSets], part: int, of: str = "ensemble") -> 
     return ", ".join(f"{getattr(found[M], of)[-1, part]:#.3g} (M = {M})" for M in sorted(found))
 
 
-def _changes(first: OverSets, other: OverSets) -> str:
-    change = other.ensemble[-1] - first.ensemble[-1]
-    sd = (resampled(other) - resampled(first)).std(0)  # of the same sets, so what they share cancels
+def _changes(first: OverSets, other: OverSets, of: str) -> str:
+    change = dict(zip(PARTS, getattr(other, of)[-1] - getattr(first, of)[-1], strict=True))
+    deviation = (resampled(other, of) - resampled(first, of)).std(0)  # of the same sets, so what they share cancels
+    sd = dict(zip(PARTS, deviation.tolist(), strict=True))
     return ", ".join(
-        f"{name} {change[i]:+.2g} ± {sd[i]:.1g} ({_verdict(change[i] * sign, sd[i].item())})"
-        for i, (name, sign) in enumerate(CLAIMED)
+        f"{TITLES[part]} {change[part]:+.2g} ± {sd[part]:.2g} ({_verdict(change[part] * sign, sd[part])})"
+        for part, sign in (CLAIMED if of == "ensemble" else OF_MEMBERS).items()
     )
 
 

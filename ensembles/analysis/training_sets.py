@@ -166,12 +166,17 @@ def _computed(config: dict, sets: int, every: int) -> OverSets:
     return OverSets(np.array(epochs), *curves, last.float().numpy(), targets.numpy(), seconds)
 
 
-def resampled(found: OverSets) -> Tensor:
-    """Compute the ensemble's parts after the last epoch over resampled training sets, (R, 3), the same at each call."""
-    ensemble, targets = torch.from_numpy(found.last).double().mean(1), torch.from_numpy(found.targets)
-    sets = len(ensemble)
+def resampled(found: OverSets, of: str = "ensemble") -> Tensor:
+    """Compute the parts after the last epoch over resampled training sets, (R, 3), the same at each call.
+
+    Args:
+        of: ``ensemble``, or ``members`` for a member's on average.
+    """
+    predictions, targets = torch.from_numpy(found.last).double(), torch.from_numpy(found.targets)
+    sets = len(predictions)
     picks = torch.randint(sets, (RESAMPLES, sets), generator=generator("bootstrap", sets))
     share = torch.nn.functional.one_hot(picks, sets).double().mean(1)
-    mean, square = share @ ensemble, share @ ensemble.square()
-    bias2, variance = (mean - targets).square().mean(1), (square - mean.square()).mean(1)
+    each = [predictions.mean(1)] if of == "ensemble" else predictions.unbind(1)
+    bias2 = torch.stack([(share @ one - targets).square().mean(1) for one in each]).mean(0)
+    variance = torch.stack([(share @ one.square() - (share @ one).square()).mean(1) for one in each]).mean(0)
     return torch.stack([bias2, variance, bias2 + variance], dim=1)

@@ -27,8 +27,9 @@ from ensembles.studies.collection import read_times
 LEVEL = 0.95  # of intervals: one-sided tests at 2.5 %
 POWER = 0.8
 MOST = 100  # seeds that are worth counting up to
-COUNTING, THEIRS, OURS = "networks counted", "tables and figures at full scale", "CIFAR-10 with a small network"
-SPEEDS = "speeds at small scale"
+COUNTING, OURS = "networks counted", "CIFAR-10 with a small network"
+THEIRS = "tables and figures in the paper's setting, as far as it is printed"
+OTHERS, SPEEDS = "figures of another network than the paper's", "speeds at small scale"
 OF_IMAGES = {"test/acc": ("correct", 1), "test/nll": ("log_likelihood", -1)}  # means of what is kept of each image
 
 
@@ -42,12 +43,14 @@ class Estimate:
             number without a spread, such as a count of parameters.
         by_seed: the numbers, where they are known.
         images: seed -> what each test image contributes (N,), where the numbers are means over images.
+        error: its standard error, where a figure tells one instead.
     """
 
     mean: float
     parts: tuple[tuple[float, int], ...] = ()
     by_seed: Mapping[int, float] | None = None
     images: Mapping[int, np.ndarray] | None = field(default=None, compare=False)
+    error: float = 0.0
 
     @classmethod
     def of(cls, by_seed: Mapping[int, float], images: Mapping[int, np.ndarray] | None = None) -> "Estimate":
@@ -65,19 +68,31 @@ class Estimate:
         by_seed, images = (
             of and {seed: factor * value for seed, value in of.items()} for of in (self.by_seed, self.images)
         )
-        return Estimate(factor * self.mean, tuple((factor**2 * v, n) for v, n in self.parts), by_seed, images)
+        parts = tuple((factor**2 * v, n) for v, n in self.parts)
+        return Estimate(factor * self.mean, parts, by_seed, images, abs(factor) * self.error)
 
     def minus(self, other: "Estimate", paired: bool = False) -> "Estimate":
         """Subtract: image by image and seed by seed where both have images, else seed by seed if ``paired``, else as
         independent samples, as in Welch's test."""
-        if self.images and other.images and (both := sorted(self.images.keys() & other.images.keys())):
-            images = {seed: self.images[seed] - other.images[seed] for seed in both}
+        one, two = self.seeds_in_common(other, paired)
+        if one.images and two.images and one.images.keys() == two.images.keys():
+            images = {seed: of - two.images[seed] for seed, of in one.images.items()}
             return Estimate.of({seed: float(of.mean()) for seed, of in images.items()}, images)
-        if paired and self.by_seed and other.by_seed:
-            common = self.by_seed.keys() & other.by_seed.keys()
-            if common:
-                return Estimate.of({seed: self.by_seed[seed] - other.by_seed[seed] for seed in sorted(common)})
-        return Estimate(self.mean - other.mean, self.parts + other.parts)
+        if paired and one.by_seed and two.by_seed and one.by_seed.keys() == two.by_seed.keys():
+            return Estimate.of({seed: of - two.by_seed[seed] for seed, of in one.by_seed.items()})
+        error = math.hypot(self.error, other.error)
+        return Estimate(self.mean - other.mean, self.parts + other.parts, error=error)
+
+    def seeds_in_common(self, other: "Estimate", paired: bool = False) -> tuple["Estimate", "Estimate"]:
+        """Keep of both the seeds that both have, if any, where they are compared by seed."""
+        if not (self.images and other.images) and not (paired and self.by_seed and other.by_seed):
+            return self, other
+        common = sorted(self.by_seed.keys() & other.by_seed.keys())
+        return (self._at(common), other._at(common)) if common else (self, other)
+
+    def _at(self, seeds: Sequence[int]) -> "Estimate":
+        images = self.images and {seed: self.images[seed] for seed in seeds}
+        return Estimate.of({seed: self.by_seed[seed] for seed in seeds}, images)
 
     def interval(self) -> tuple[float, float]:
         """Find a confidence interval by the bootstrap over images and seeds, or by the t distribution; it is everything
@@ -88,6 +103,7 @@ class Estimate:
             found = bootstrap.mean(np.stack(list(self.images.values())))
             return found.low, found.high
         error, freedom = welch(self.parts)
+        error = math.hypot(error, self.error)
         half = error and stats.t.ppf((1 + LEVEL) / 2, freedom) * error
         return self.mean - half, self.mean + half
 
@@ -98,7 +114,7 @@ class Estimate:
             the number that does it with a probability of `POWER`, more than there are; None where no spread is known
             or `MOST` are not enough.
         """
-        if self.is_single or distance <= 0:
+        if self.is_single or self.error or distance <= 0:
             return None
         fewest = max((n for _, n in self.parts), default=1) + 1
         for seeds in range(fewest, MOST + 1):
@@ -176,7 +192,8 @@ class Source:
         for sentence in self.findings:
             match = re.search(wanted.finding, sentence)
             if match:
-                return Estimate(float(match[1]))
+                number, *error = map(float, match.groups())
+                return Estimate(number, error=sum(error))
         raise Missing(f"no finding of the figure matches {wanted.finding}")
 
     def _over_seeds(self, wanted: Quantity) -> Estimate:
@@ -241,7 +258,7 @@ def sources(evidence: Evidence, folders: Sequence[Path]) -> Iterator[Source]:
             for folder in folders:
                 path = folder / (f"{evidence.source}.json" if scale == FULL else f"{evidence.source}-{scale}.json")
                 if path.is_file():
-                    yield _written(path)
+                    yield _written(path, evidence.instead)
 
 
 def study_runs(folders: Sequence[Path]) -> dict[str, dict[int, CollectedRun]]:
@@ -272,8 +289,11 @@ def _study(folders: Sequence[Path]) -> Iterator[Source]:
         yield Source(OURS, "all of CIFAR-10 with a small network", rows, places=images)
 
 
-def _written(path: Path) -> Source:
+def _written(path: Path, instead: str | None) -> Source:
     """Read a table or figure as scripts/reproduce.py writes it.
+
+    Args:
+        instead: what stands in for the paper's setting in it.
 
     Raises:
         UserError: a damaged file.
@@ -286,7 +306,9 @@ def _written(path: Path) -> Source:
         }
         is_full = value["scale"] == FULL
         at = f"{value['cites']} as in {path.stem}" if is_full else f"{value['scale']} scale of {value['cites']}"
-        return Source(THEIRS if is_full else SPEEDS, at, rows, value.get("data", ()), value.get("findings", ()))
+        group = SPEEDS if not is_full else OTHERS if instead else THEIRS
+        at = f"{at}, {instead}" if instead else at
+        return Source(group, at, rows, value.get("data", ()), value.get("findings", ()))
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{path} cannot be read ({reason(error)}): mend it or write it again.") from error
 

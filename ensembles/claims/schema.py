@@ -40,7 +40,8 @@ class Quantity(ClaimPart):
         take: of a list, such as the members' accuracies.
         where: keys of a figure's data that choose its entries.
         value: key of the number in these entries.
-        finding: regular expression with one group for the number in a figure's findings.
+        finding: regular expression with a group for the number in a figure's findings, or another for its standard
+            error too.
         config: overrides of train.py, whose network is counted.
         called: what a number of a figure is, for the reader.
         times: the number is multiplied by it.
@@ -70,8 +71,8 @@ class Quantity(ClaimPart):
             raise ValueError(f"metric is {self.metric!r}, but counted can be {', '.join(COUNTED)}")
         if self.where is not None and self.value is None:
             raise ValueError("value is missing: name the key of the number in the figure's data")
-        if self.finding is not None and _groups(self.finding) != 1:
-            raise ValueError("finding must be a regular expression with one group, the number's")
+        if self.finding is not None and _groups(self.finding) not in (1, 2):
+            raise ValueError("finding must be a regular expression with a group for the number, or two with its error")
         if self.finding is not None and self.called is None:
             raise ValueError("called is missing: say what the finding's number is")
         return self
@@ -150,11 +151,13 @@ class Evidence(ClaimPart):
         source: ``cifar10``, the runs in cifar10/runs.json; ``cost``, networks that are counted; or a table or figure.
         tests: all must hold.
         any_scale: a figure's numbers do not depend on how well networks are trained, so that small scale counts too.
+        instead: what stands in for the paper's network, as it is told beside the verdict.
     """
 
     source: str
     tests: Annotated[tuple[Comparison, ...], Field(min_length=1)]
     any_scale: bool = False
+    instead: str | None = None
 
     @property
     def parts(self) -> list[Quantity]:
@@ -175,7 +178,7 @@ class Claim(ClaimPart):
         claim: in our words.
         where: in the paper.
         evidence: in the order of what weighs most.
-        checked: where it does not hold, what was looked at so as to rule out a fault of ours.
+        checked: what was looked at where it does not hold, to rule out a fault of ours; or what limits the verdict.
     """
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]

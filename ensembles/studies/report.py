@@ -36,15 +36,15 @@ QUALITY = (
     StudyColumn("acc %", "test/acc", 2),
     StudyColumn("NLL", "test/nll", 4),
     StudyColumn("ECE", "test/ece", 4),
-    StudyColumn("Brier", "test/brier", 4),
-    StudyColumn("AURC", "test/aurc", 4),
-    StudyColumn("members' acc %", "members/acc", 2),
-    StudyColumn("disagreement %", "diversity/disagreement", 2),
-)
-SHIFT = (
     StudyColumn("corrupted acc %", "corrupted/acc", 2),
     StudyColumn("corrupted NLL", "corrupted/nll", 4),
     StudyColumn("corrupted ECE", "corrupted/ece", 4),
+    StudyColumn("members' acc %", "members/acc", 2),
+    StudyColumn("disagreement %", "diversity/disagreement", 2),
+)
+FURTHER = (
+    StudyColumn("Brier", "test/brier", 4),
+    StudyColumn("AURC", "test/aurc", 4),
     *(
         StudyColumn(f"{name} {quantity(measure).head()}", f"ood/{name}/max_probability/{measure}", 1)
         for name in ("svhn", "digits", "photos")
@@ -54,6 +54,9 @@ SHIFT = (
 IMAGES = {"accuracy": (QUALITY[0], "correct", 100), "NLL": (QUALITY[1], "log_likelihood", -1)}  # means over images
 COUNTS = {"parameters": "cost/params", "multiply-adds": "cost/mult_adds"}
 TRAINING = {"members' losses": ("method", "reduction"), "epochs": ("recipe", "epochs")}  # of a run's settings
+ONE_SEED = """\
+With one seed an interval and its p-value are over test images alone: they tell two trainings apart, not two methods.
+"""
 TIMES = {  # in the reference row's
     "images seen": "seen",
     "training FLOPs": "train_flops",
@@ -67,8 +70,8 @@ def write(folder: Path, study: Study, collection: Collection) -> None:
     found = frame(study, collection)
     pairs = comparisons(study, collection)
     parts = [markdown(study, found, QUALITY)]
-    if any(column.head in found for column in SHIFT):
-        parts += ["", markdown(study, found, SHIFT)]
+    if any(column.head in found for column in FURTHER):
+        parts += ["", markdown(study, found, FURTHER)]
     parts += ["", training_markdown(found)]
     if len(pairs):
         parts += ["", comparisons_markdown(study, pairs)]
@@ -96,7 +99,7 @@ def frame(study: Study, collection: Collection) -> pd.DataFrame:
         if not found:
             continue
         line: dict = {"row": row, "method": about.name, "seeds": len(found)}
-        for column in QUALITY + SHIFT:
+        for column in QUALITY + FURTHER:
             numbers = [value for results in found if (value := scaled(results, column.key)) is not None]
             line[column.head] = statistics.fmean(numbers) if numbers else None
             line[f"{column.head} std"] = statistics.stdev(numbers) if len(numbers) > 1 else None
@@ -188,6 +191,8 @@ def comparisons_markdown(study: Study, found: pd.DataFrame) -> str:
             interval = f"{line['low']:+.{digits}f} to {line['high']:+.{digits}f}"
             cells += [f"{line['mean']:+.{digits}f} ({interval})", f"{line['p, Holm']:.4f}"]
         lines.append(f"| {' | '.join(cells)} |")
+    if (found["seeds"] == 1).any():
+        lines += ["", ONE_SEED]
     return "\n".join(lines) + "\n"
 
 
@@ -198,13 +203,16 @@ def figures(study: Study, collection: Collection) -> dict[str, Figure]:
         for row, about in study.rows.items()
         if (seeds := collection.seeds(row))
     ]
-    found = {
+    costs = {
         "accuracy_flops": against_cost(rows, "cost/mult_adds", "test/acc"),
         "nll_params": against_cost(rows, "cost/params", "test/nll"),
+    }
+    curves = {name: figure for name, of in study.curves.items() if (figure := _curves(of, collection))}
+    found = {
+        **(curves or costs),  # where rows are a method at several sizes, curves say it clearer
         "reliability": reliability(rows),
         "severity": severity(rows),
         "risk_coverage": risk_coverage(rows),
-        **{name: _curves(curves, collection) for name, curves in study.curves.items()},
     }
     return {name: figure for name, figure in found.items() if figure}
 

@@ -85,7 +85,7 @@ TEST = (*EVIDENCE, "tests", 0)
         (put(*TEST, "of", "MIMO"), "claim accuracy-cifar10, source mimo/table1: there is no row 'MIMO': there are"),
         (put(*TEST, "of", {"row": "Deterministic", "number": 3}), "but has row and number"),
         (put(*TEST, "of", {"times": 2}), "but has none"),
-        (put(*TEST, "of", {"finding": "no group", "called": "x"}), "with one group"),
+        (put(*TEST, "of", {"finding": "no group", "called": "x"}), "with a group"),
         (put(*TEST, "of", {"finding": "(", "called": "x"}), "finding is no regular expression"),
         (put(*TEST, "of", {"finding": "(.)"}), "called is missing"),
         (put(*TEST, "of", {"where": {"M": 1}}), "value is missing"),

@@ -181,7 +181,10 @@ def test_tables_at_small_scale_are_not_judged_but_a_figure_s_speeds_are(tmp_path
     assert judge(of_table, [tmp_path]) == []
     (tmp_path / "mimo" / "table1.json").write_text(json.dumps(sheet("full", rows=of)))
     (verdict,) = judge(of_table, [tmp_path])
-    assert (verdict.outcome, verdict.group) == (HOLDS, "tables and figures at full scale")
+    assert (verdict.outcome, verdict.group) == (
+        HOLDS,
+        "tables and figures in the paper's setting, as far as it is printed",
+    )
     (tmp_path / "packed").mkdir()
     (tmp_path / "packed" / "speed-small.json").write_text(json.dumps(sheet("small", data=[{"M": 4, "mean": 1.1}])))
     step = {"of": {"where": {"M": 4}, "value": "mean"}, "expect": "at_most", "than": 1, "margin": 0.2}
@@ -210,6 +213,11 @@ def test_accuracies_are_compared_image_by_image(results, tmp_path):
     (verdict,) = judge(claim(better(), better("lower", metric="test/nll")), folders)
     assert verdict.outcome == HOLDS and "over 3 seeds and 4,000 images" in verdict.why
     (tmp_path / "cifar10" / "images" / "packed-2.npz").unlink()
+    two_of_packed = results([one for one in runs if (one["row"], one["seed"]) != ("packed", 2)])
+    (verdict,) = judge(claim(better()), two_of_packed)
+    single = np.mean([one["results"]["test/acc"] for one in runs if one["row"] == "deterministic" and one["seed"] < 2])
+    assert f"deterministic {single:.4g}," in verdict.why and "over 2 seeds" in verdict.why  # both means are of these
+    folders = results(runs)
     (verdict,) = judge(claim(better()), folders)
     assert verdict.outcome == UNDECIDED and "images" not in verdict.why  # by seeds alone
 
@@ -231,7 +239,27 @@ def test_a_figure_is_judged_by_its_data_and_its_findings(tmp_path):
     a, b = ({"finding": rf"^{name}: ([\d.]+) %", "called": name} for name in "AB")
     assert outcome(b, "higher", {**a, "times": 2}).outcome == HOLDS
     assert outcome({"finding": r"^C: (\d+)", "called": "C"}, "higher", 1).outcome == UNTESTED
+    test = {"of": b, "expect": "higher", "than": a, "margin": 0.1}
+    (verdict,) = judge(claim(test, source="mimo/figure2", instead="a small network"), [tmp_path])
+    assert verdict.group == "figures of another network than the paper's" and verdict.scale.endswith(
+        ", a small network"
+    )
     assert outcome({"where": {"M": 7}, "value": "mean"}, "higher", 1).outcome == UNTESTED
+
+
+@pytest.mark.parametrize(
+    ("change", "outcome"), [("+1.0 ± 0.50", HOLDS), ("+1.0 ± 0.52", UNDECIDED), ("-1.0 ± 0.50", FAILS)]
+)
+def test_a_figure_s_own_standard_error_is_an_interval(tmp_path, change, outcome):
+    """Of 1.96 of them on each side."""
+    (tmp_path / "mimo").mkdir()
+    figure = sheet("full", findings=[f"From M = 1 to M = 2: error {change}."])
+    (tmp_path / "mimo" / "figure2.json").write_text(json.dumps(figure))
+    of = {"finding": r"error ([-+][\d.]+) ± (\d\.\d+)", "called": "M = 2 less M = 1"}
+    test = {"of": of, "expect": "higher", "than": 0, "margin": 0}
+    (verdict,) = judge(claim(test, source="mimo/figure2"), [tmp_path])
+    assert verdict.outcome == outcome and "standard errors" in verdict.why
+    assert "seeds" not in verdict.sentence
 
 
 def test_a_network_is_counted(tmp_path):
