@@ -103,7 +103,7 @@ def _points(
     if len(places) < 2:
         return None
     with rc_context(style.RC):
-        figure = Figure(figsize=(style.WIDTH, 3.4))
+        figure = Figure(figsize=(style.WIDTH, max(3.4, 0.45 * len(places))))
         axes = figure.subplots()
         for place in places:
             axes.errorbar(place.x, place.y, yerr=place.spread or None, fmt="o", color=place.colour, capsize=2)
@@ -149,10 +149,16 @@ def name_points(axes: Axes, places: Iterable[Place]) -> None:
                 covered = sum(_area(both) for other in taken if (both := Bbox.intersection(box, other)))
                 found.append((covered + 4 * outside, away, offset, box))
         _, away, offset, box = min(found, key=lambda one: one[:2])
-        taken.append(box)
+        has_line = away > place.radius + AWAY[0]
+        taken += [box, *(_along(axes.transData.transform(place[:2]), unit * offset) if has_line else ())]
         text.set_position(offset)
         text.set_horizontalalignment(("right", "center", "left")[1 + int(np.sign(offset[0]))])
-        text.arrow_patch.set_visible(away > place.radius + AWAY[0])
+        text.arrow_patch.set_visible(has_line)
+
+
+def _along(start: np.ndarray, way: np.ndarray) -> list[Bbox]:
+    """Cover a line from a point, in pixels, by boxes of six."""
+    return [Bbox.from_bounds(*(start + share * way - 3), 6, 6) for share in np.linspace(0, 1, 20)]
 
 
 def _area(box: Bbox) -> float:
