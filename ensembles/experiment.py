@@ -44,14 +44,16 @@ def fit_and_test(run: Run) -> None:
         UserError: input that cannot work, or a fault that the user can mend.
         Interrupted: a signal ended it; the training is saved.
     """
-    import torch
+    with INTERRUPTION.released():
+        INTERRUPTION.hold()  # raised in the midst of torch's own start, one kills the process or is lost
+        import torch
 
-    from ensembles import build, cost, evaluation
-    from ensembles.checkpoints import load_weights
-    from ensembles.provenance import provenance
-    from ensembles.rng import seed_of
-    from ensembles.training.resuming import checkpoint_to_resume
-    from ensembles.training.trainer import attention_kernels, configure_members, make_trainer
+        from ensembles import build, cost, evaluation
+        from ensembles.checkpoints import load_weights
+        from ensembles.provenance import provenance
+        from ensembles.rng import seed_of
+        from ensembles.training.resuming import checkpoint_to_resume
+        from ensembles.training.trainer import attention_kernels, configure_members, make_trainer
 
     started = time.time()
     images = image_hashes(run.test_images) if leads() else {}

@@ -38,13 +38,21 @@ def main() -> None:
 
 
 def run(name: str) -> None:
-    """Run a command with the arguments in ``sys.argv``; Ctrl-C ends it without a traceback while it is imported."""
+    """Run a command with the arguments in ``sys.argv``.
+
+    Ctrl-C ends it at once while it is imported, and ``train`` until its work begins: raised in the midst of an import
+    or of Hydra's composition it would be taken for an error of theirs.
+    """
     if sys.argv[1:] == ["--version"]:  # Hydra's parser would give its own
         return show_version()
     before = signal.signal(signal.SIGINT, lambda *_: os.write(2, STOPPED if name == "train" else b"") and os._exit(130))
-    program = import_module(f"ensembles.commands.{name}")
-    signal.signal(signal.SIGINT, before)
-    program.main()
+    try:
+        program = import_module(f"ensembles.commands.{name}")
+        if name != "train":
+            signal.signal(signal.SIGINT, before)
+        program.main()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def show_version() -> None:

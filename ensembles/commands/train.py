@@ -44,6 +44,7 @@ def carry_out(run: Run, sweep: Sweep | None = None) -> bool:
     Args:
         sweep: that it is of, which has a line for each run.
     """
+    _let_ctrl_c_raise()
     try:
         if run.config["force"] and leads():
             run.set_aside()
@@ -56,6 +57,10 @@ def carry_out(run: Run, sweep: Sweep | None = None) -> bool:
     return successful
 
 
+def _let_ctrl_c_raise() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @piped()
 def main() -> None:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come here, instead of being printed as tracebacks
@@ -63,12 +68,15 @@ def main() -> None:
     try:
         sweep = planned_sweep()
         if sweep and any(sweep.jobs):
+            _let_ctrl_c_raise()
             submit([(job, run) for job, (_, run) in zip(sweep.jobs, sweep.runs, strict=True)], sweep.folder / "jobs")
         elif isinstance(sweep, Search):
             done.append(sweep.run_trials(lambda run: carry_out(run, sweep)))
         elif sweep and not sweep.by_plugin:
             done.extend(carry_out(run, sweep) for _, run in sweep.runs)
         else:
+            if sweep:  # a plugin's processes are ended with this one
+                _let_ctrl_c_raise()
             hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="train")(
                 lambda config: done.append(run_composed(config, sweep))
             )()
