@@ -58,6 +58,7 @@ def carry_out(run: Run, sweep: Sweep | None = None) -> bool:
 
 
 def _let_ctrl_c_raise() -> None:
+    """Let Ctrl-C be caught from here on, since now there is work to keep; until here it ends the program at once."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

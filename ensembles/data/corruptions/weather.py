@@ -170,10 +170,10 @@ def _ridges(levels: Tensor) -> tuple[Tensor, Tensor]:
     down = around[..., :-2, :] + 2 * around[..., 1:-1, :] + around[..., 2:, :]
     right = around[..., :-2] + 2 * around[..., 1:-1] + around[..., 2:]
     gx, gy = down[..., 2:] - down[..., :-2], right[..., 2:, :] - right[..., :-2, :]
-    across, along = gx.abs(), gy.abs()
-    strength = functional.pad(across + along, (1, 1, 1, 1))
-    flat = _less(along, (across * 0.41421356).ceil().short())  # below 22.5 degrees
-    steep = _less((across * 2.41421356).short(), along)
+    abs_x, abs_y = gx.abs(), gy.abs()
+    strength = functional.pad(abs_x + abs_y, (1, 1, 1, 1))
+    flat = _less(abs_y, (abs_x * 0.41421356).ceil().short())  # below 22.5 degrees
+    steep = _less((abs_x * 2.41421356).short(), abs_y)
     beside = partial(_beside, strength)
     rising = torch.maximum(beside(-1, 1), beside(1, -1))
     falling = torch.maximum(beside(-1, -1), beside(1, 1))
