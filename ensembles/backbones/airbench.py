@@ -88,12 +88,18 @@ def _norm(channels: int) -> nn.BatchNorm2d:
 
 
 def identity_start(layer: nn.Conv2d) -> None:
-    """Draw a convolution as PyTorch does, but let its first filters pass the inputs on, as many as there are."""
+    """Draw a convolution as PyTorch does, but let its first filters pass the inputs on, as many as there are.
+
+    Filters that are fewer than inputs pass on some of these, evenly spaced, so that of MIMO's images none is left out.
+    """
     torch_default(layer)
-    passing = nn.init.dirac_(torch.empty_like(layer.weight), layer.groups)
-    rows = passing.detach().flatten(1).any(1)[:, None, None, None]
+    outputs, inputs, *size = layer.weight.shape
+    filters = outputs // layer.groups
+    passed = torch.arange(min(filters, inputs), device="cpu") * max(filters, inputs) // filters
+    identity = torch.zeros(len(passed), inputs, *size, device="cpu")
+    identity[:, :, size[0] // 2, size[1] // 2] = F.one_hot(passed, inputs).float()
     with torch.no_grad():
-        layer.weight.copy_(torch.where(rows, passing, layer.weight))
+        layer.weight.unflatten(0, (layer.groups, filters))[:, : len(passed)] = identity
 
 
 class Whitening(nn.Module):

@@ -18,7 +18,7 @@ CIFAR10, COST = "cifar10", "cost"  # beside the papers' tables and figures, what
 ROWS = tuple(sorted(path.stem for path in (CONFIGS / "experiment" / CIFAR10).glob("*.yaml")))  # of cifar10/runs.json
 SCORES = "acc|nll|ece|aece|cece|brier|aurc"
 METRIC = re.compile(
-    rf"(test|members)/({SCORES})|corrupted/(acc|nll|ece|mce)|shift/\w+/(acc|nll|ece|anchor_acc|pmk_acc)"
+    rf"(test|members)/({SCORES})|corrupted/(acc|nll|ece|mce|brier|aurc|members_acc|disagreement)|shift/\w+/(acc|nll|ece|anchor_acc|pmk_acc)"
     rf"|ood/(\w+|\*)/({'|'.join(CRITERIA)})/(auroc|aupr|fpr95)|diversity/(disagreement|kl|ratio)|times/(train|predict)"
     r"|cost/(params|member_params|mult_adds|forward_passes|images_per_second|ms_per_image)"
 )

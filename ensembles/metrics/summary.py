@@ -1,6 +1,7 @@
 """From logits to the flat results that a run writes down."""
 
 from collections.abc import Iterable, Mapping
+from statistics import fmean
 
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
@@ -8,13 +9,24 @@ from torchmetrics import Metric, MetricCollection
 from ensembles.errors import UserError
 from ensembles.metrics import temperature
 from ensembles.metrics.base import Predicted, log_mean, prefixed
-from ensembles.metrics.classification import ECE, METRICS, NLL, Accuracy, coverage_at_risk, scores, statistics
+from ensembles.metrics.classification import (
+    AURC,
+    ECE,
+    METRICS,
+    NLL,
+    Accuracy,
+    BrierScore,
+    coverage_at_risk,
+    scores,
+    statistics,
+)
 from ensembles.metrics.conformal import conformal
-from ensembles.metrics.diversity import diversity
+from ensembles.metrics.diversity import Diversity, diversity
 from ensembles.metrics.ood import OODScores, criteria, detection
 from ensembles.metrics.shift import average_cells, mean_corruption_error, shifted
 
-CELL = ("acc", "nll", "ece")
+CELL = ("acc", "nll", "ece")  # told of each type and severity; these and the next of their average
+AVERAGED = (*CELL, "brier", "aurc", "members_acc", "disagreement")
 IMAGENET_CLASSES = 1000
 
 
@@ -75,7 +87,7 @@ class Summary:
             self._shifted[name] = shifted(name, predicted, self.restrict_classes)
         elif kind == "corrupted":
             type, severity = rest
-            self._cells[type, int(severity)] = scores(predicted.logits, predicted.labels, CELL)
+            self._cells[type, int(severity)] = _cell(predicted.logits, predicted.labels)
         else:
             raise UserError(f"The set {name!r} is none of val, test, ood/..., shift/... and corrupted/...: rename it.")
 
@@ -88,7 +100,9 @@ class Summary:
         if kind == "ood":
             return OODScores(len(logits)).to(logits.device)
         if kind == "corrupted":
-            return MetricCollection({"acc": Accuracy(), "nll": NLL(), "ece": ECE()}).to(logits.device)
+            of_ensemble = {"acc": Accuracy(), "nll": NLL(), "ece": ECE(), "brier": BrierScore(), "aurc": AURC()}
+            of_members = {"members_acc": Accuracy("members"), "diversity": Diversity(len(logits))}
+            return MetricCollection(of_ensemble | of_members).to(logits.device)
         return None
 
     def take_reduced(self, name: str, values: Mapping[str, Tensor]) -> None:
@@ -97,7 +111,8 @@ class Summary:
         if kind == "ood":
             self.ood_scores[name] = {criterion: score.cpu() for criterion, score in values.items()}
         else:
-            self._cells[rest[0], int(rest[1])] = {key: value.item() for key, value in values.items()}
+            told = {key: value.mean().item() for key, value in values.items() if key in AVERAGED}
+            self._cells[rest[0], int(rest[1])] = told
 
     def results(self) -> dict[str, float | list[float]]:
         """Compute all results under flat keys, ready for JSON; fractions in [0, 1], nats.
@@ -106,8 +121,9 @@ class Summary:
             ``test/<metric>`` of the ensemble and ``members/<metric>``, a list, of each member alone, for acc, nll, ece,
             brier, aece (equal-mass bins), cece (class-wise) and aurc; ``diversity/disagreement|kl|ratio`` for M > 1;
             ``scaled/...``, see `ensembles.metrics.temperature.scaled`; ``selective/coverage`` at the risk asked for;
-            ``conformal/lac|aps/coverage|size|threshold``; ``corrupted/acc|nll|ece|cells``, for all of
-            ImageNet-C ``corrupted/mce``, and ``corrupted_extra/...``, see `ensembles.metrics.shift`;
+            ``conformal/lac|aps/coverage|size|threshold``; ``corrupted/acc|nll|ece|brier|aurc|cells``, of
+            the members ``corrupted/members_acc|disagreement``, for all of ImageNet-C ``corrupted/mce``, and
+            ``corrupted_extra/...``, see `ensembles.metrics.shift`;
             ``shift/<set>/...``, see `ensembles.metrics.shift`; ``ood/<set>/<criterion>/auroc|aupr|fpr95``;
             ``corrupted/<type>/<severity>/acc|nll|ece``.
 
@@ -143,8 +159,14 @@ class Summary:
                     if criterion != "energy" or self.energy:
                         results |= prefixed(f"{name}/{criterion}", detection(score, outside[criterion]))
         for (type, severity), values in self._cells.items():
-            results |= prefixed(f"corrupted/{type}/{severity}", values)
+            results |= prefixed(f"corrupted/{type}/{severity}", {key: values[key] for key in CELL})
         return results
+
+
+def _cell(logits: Tensor, labels: Tensor) -> dict[str, float]:
+    found = scores(logits, labels, ("acc", "nll", "ece", "brier", "aurc"))
+    found["members_acc"] = fmean(scores(member[None], labels, ("acc",))["acc"] for member in logits)
+    return found | {key: value for key, value in diversity(logits, labels).items() if key in AVERAGED}
 
 
 def summarise(sets: Iterable[tuple[str, Predicted]], **settings) -> dict[str, float | list[float]]:

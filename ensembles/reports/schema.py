@@ -126,6 +126,7 @@ MEASURES = {  # by the last part of a key, or by the whole key
     "conformal/aps/size": Measure("APS size", better="lower", full="classes in an APS set"),
     "conformal/aps/threshold": Measure("APS threshold", full="threshold of APS's score"),
     "members/acc": _share("members", full="members' accuracy"),
+    "members_acc": _share("members' accuracy"),
     "corrupted/acc": _share("corrupted", brief="cAcc"),
     "corrupted/nll": Measure("corrupted NLL", "nats", better="lower", brief="cNLL"),
     "corrupted/ece": Measure("corrupted ECE", better="lower", brief="cECE"),

@@ -51,6 +51,14 @@ def test_the_first_filters_pass_the_inputs_on(groups):
     assert (rest != 0).all()
 
 
+@pytest.mark.parametrize(("M", "filters"), [(2, 16), (3, 64), (3, 72)])
+def test_fewer_filters_than_inputs_pass_on_as_much_of_each_of_mimo_s_images(M, filters):
+    weight = mimo(lambda: airbench(10, widths=(filters, 4, 4)), M=M).network.get_submodule("layer1.conv1").weight
+    passed = [int((image[:, :, 1, 1] == 1).sum()) for image in weight.chunk(M, dim=1)]
+    assert sum(passed) == filters and max(passed) - min(passed) <= 1
+    assert (weight.flatten(1) != 0).sum(1).eq(1).all()
+
+
 def test_only_biases_of_norms_are_trained_at_any_width():
     for network in (airbench(10, widths=(4, 4, 4)), airbench(10, widths=(4, 4, 4), width=0.5)):
         still = {name for name, parameter in network.named_parameters() if not parameter.requires_grad}

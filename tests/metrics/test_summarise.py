@@ -9,6 +9,7 @@ import torch
 from ensembles.data.corruptions import SEVERITIES, STANDARD
 from ensembles.errors import UserError
 from ensembles.metrics import Predicted, Summary, scores, summarise
+from ensembles.metrics.diversity import diversity
 from ensembles.metrics.shift import mean_corruption_error, shifted
 from ensembles.metrics.temperature import fit, scaled
 
@@ -47,7 +48,8 @@ def test_keys_values_and_json():
     wanted |= {"scaled/pool/temperature", "scaled/members/temperature"}
     places = ("corrupted", "corrupted_extra", "corrupted/fog/1", "corrupted/frost/5", "corrupted/spatter/2")
     wanted |= {f"{where}/{m}" for where in (*places, "shift/sketches") for m in CELL}
-    wanted |= {"corrupted/cells", "corrupted_extra/cells"}
+    averages = product(("corrupted", "corrupted_extra"), ("cells", "brier", "aurc", "members_acc", "disagreement"))
+    wanted |= {"/".join(keys) for keys in averages}
     wanted |= {f"ood/photos/{c}/{m}" for c in CRITERIA for m in ("auroc", "aupr", "fpr95")}
     assert set(results) == wanted
     assert json.loads(json.dumps(results, allow_nan=False)) == results
@@ -60,6 +62,14 @@ def test_keys_values_and_json():
     assert results["corrupted/frost/5/ece"] == frost["ece"]
     assert results["corrupted/nll"] == pytest.approx((fog["nll"] + frost["nll"]) / 2)
     assert results["corrupted_extra/acc"] == results["corrupted/spatter/2/acc"]
+    fog, frost = (given[f"corrupted/{name}"] for name in ("fog/1", "frost/5"))
+    for key, of in {
+        "aurc": lambda logits, labels: scores(logits, labels)["aurc"],
+        "brier": lambda logits, labels: scores(logits, labels)["brier"],
+        "members_acc": lambda logits, labels: (logits.argmax(-1) == labels).double().mean().item(),
+        "disagreement": lambda logits, labels: diversity(logits, labels)["disagreement"],
+    }.items():
+        assert results[f"corrupted/{key}"] == pytest.approx((of(*fog[:2]) + of(*frost[:2])) / 2)
     expected = scaled(logits, labels, fit(*given["val"][:2]))
     assert {key.removeprefix("scaled/"): results[key] for key in results if key.startswith("scaled/")} == expected
 
