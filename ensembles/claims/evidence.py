@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy import stats
 
-from ensembles.claims.schema import CIFAR10, COST, COUNTED, TIMED, Evidence, Quantity, is_row
+from ensembles.claims.schema import CIFAR10, COST, COUNTED, TIMED, Comparison, Evidence, Quantity, is_row
 from ensembles.cli.overrides import check
 from ensembles.errors import UserError, reason
 from ensembles.files import load_json
@@ -23,6 +24,7 @@ from ensembles.reports.per_image import images_file, load_per_image
 from ensembles.reproduction.running import runs_of
 from ensembles.studies import bootstrap
 from ensembles.studies.collection import read_times
+from ensembles.studies.study import Study
 
 LEVEL = 0.95  # of intervals: one-sided tests at 2.5 %
 POWER = 0.8
@@ -94,6 +96,17 @@ class Estimate:
         images = self.images and {seed: self.images[seed] for seed in seeds}
         return Estimate.of({seed: self.by_seed[seed] for seed in seeds}, images)
 
+    def blocks(self, size: int) -> "Estimate":
+        """Average blocks of so many seeds, those of seeds 0 to size - 1 as seed 0; blocks that are not whole are left
+        out. Itself where it is not known by seed, or no block is whole."""
+
+        def means(of: Mapping[int, Any]) -> dict[int, Any]:
+            whole = (s for s in sorted({seed // size for seed in of}) if all(s * size + m in of for m in range(size)))
+            return {s: sum(of[s * size + m] for m in range(size)) / size for s in whole}
+
+        by_seed = means(self.by_seed or {})
+        return Estimate.of(by_seed, self.images and means(self.images)) if by_seed else self
+
     def interval(self) -> tuple[float, float]:
         """Find a confidence interval by the bootstrap over images and seeds, or by the t distribution; it is everything
         where a spread is not known."""
@@ -160,6 +173,7 @@ class Source:
         rows: row -> seed -> results.
         data, findings: of a figure.
         places: (row, seed) -> the study's folder that has what the run says of each image.
+        members: row -> the row whose networks, trained alone, are its members, and how many.
     """
 
     group: str
@@ -168,6 +182,20 @@ class Source:
     data: Sequence[Mapping] = ()
     findings: Sequence[str] = ()
     places: Mapping[tuple[str, int], Path] = field(default_factory=dict)
+    members: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+
+    def both(self, test: Comparison) -> tuple[Estimate, Estimate]:
+        """Find the two numbers that a test compares; an ensemble of networks trained alone beside its own ones' mean.
+
+        Raises:
+            Missing: one is not there.
+        """
+        of, than = self.estimate(test.of), self.estimate(test.than)
+        return self._beside(test.than.row, test.of.row, of), self._beside(test.of.row, test.than.row, than)
+
+    def _beside(self, ensemble: str | None, row: str | None, of: Estimate) -> Estimate:
+        alone, M = self.members.get(ensemble or "", ("", 1))
+        return of.blocks(M) if row == alone else of
 
     def estimate(self, wanted: Quantity) -> Estimate:
         """Find the number that is wanted, with its spread over seeds.
@@ -285,8 +313,17 @@ def _study(folders: Sequence[Path]) -> Iterator[Source]:
         for seed in runs
         if images_file(place, row, seed).is_file()
     }
+    members = {
+        row: (about.members, len(results["members/acc"]))
+        for place in places
+        if (place / "study.yaml").is_file()
+        for row, about in Study.of(place).rows.items()
+        if about.members
+        for results in rows.get(row, {}).values()
+        if "members/acc" in results
+    }
     if rows:
-        yield Source(OURS, "all of CIFAR-10 with a small network", rows, places=images)
+        yield Source(OURS, "all of CIFAR-10 with a small network", rows, places=images, members=members)
 
 
 def _written(path: Path, instead: str | None) -> Source:

@@ -150,6 +150,26 @@ class Collection:
         parts = [self.per_image(row, seed) for seed in seeds]
         return {key: np.stack([part[key] for part in parts]) for key in parts[0]}
 
+    def compared(self, study: Study, row: str, other: str) -> list[dict[str, np.ndarray]]:
+        """Read what both rows' runs say of each image, seed by seed over the seeds that both have; (S, N).
+
+        Beside an ensemble of networks that were trained alone stands, for each of its seeds, its own members' mean.
+        """
+        of = [self._blocks(row, other, study), self._blocks(other, row, study)]
+        both = sorted(set(of[0]) & set(of[1]))
+        return [{key: np.stack([one[s][key] for s in both]) for key in one[both[0]]} for one in of] if both else []
+
+    def _blocks(self, row: str, beside: str, study: Study) -> dict[int, dict[str, np.ndarray]]:
+        if study.rows[beside].members != row:
+            return {seed: self.per_image(row, seed) for seed in self.seeds(row)}
+        found = {}
+        for seed in self.seeds(beside):
+            M = len(self.runs[beside][seed].results["members/acc"])
+            own = range(M * seed, M * (seed + 1))
+            if all(self.has(row, member) for member in own):
+                found[seed] = {key: each.mean(0) for key, each in self.images(row, own).items()}
+        return found
+
     def per_image(self, row: str, seed: int) -> dict[str, np.ndarray]:
         """Read what one run says of N test images, (N,)."""
         return load_per_image(images_file(self.folder, row, seed))

@@ -1,6 +1,7 @@
 """What a study's runs show: its tables, a row a method, its comparisons and its plots. Torch is not imported here."""
 
 import statistics
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,11 +26,13 @@ class StudyColumn(NamedTuple):
         head: what stands above it; its unit too.
         key: of the results.
         digits: after the point.
+        judged: whether the best is bold.
     """
 
     head: str
     key: str
     digits: int
+    judged: bool = True
 
 
 QUALITY = (
@@ -39,12 +42,16 @@ QUALITY = (
     StudyColumn("corrupted acc %", "corrupted/acc", 2),
     StudyColumn("corrupted NLL", "corrupted/nll", 4),
     StudyColumn("corrupted ECE", "corrupted/ece", 4),
-    StudyColumn("members' acc %", "members/acc", 2),
+    StudyColumn("members' acc %", "members/acc", 2, judged=False),
     StudyColumn("disagreement %", "diversity/disagreement", 2),
 )
 FURTHER = (
     StudyColumn("Brier", "test/brier", 4),
     StudyColumn("AURC", "test/aurc", 4),
+    StudyColumn("corrupted Brier", "corrupted/brier", 4),
+    StudyColumn("corrupted AURC", "corrupted/aurc", 4),
+    StudyColumn("corrupted members' acc %", "corrupted/members_acc", 2, judged=False),
+    StudyColumn("corrupted disagreement %", "corrupted/disagreement", 2),
     *(
         StudyColumn(f"{name} {quantity(measure).head()}", f"ood/{name}/max_probability/{measure}", 1)
         for name in ("svhn", "digits", "photos")
@@ -52,10 +59,22 @@ FURTHER = (
     ),
 )
 IMAGES = {"accuracy": (QUALITY[0], "correct", 100), "NLL": (QUALITY[1], "log_likelihood", -1)}  # means over images
+LEGEND = """\
+Means ± standard deviations over seeds, and in bold the best of a column. NLL: negative log-likelihood, nats; ECE:
+calibration error over 15 bins; AURC: area under the curve of risk against coverage; disagreement: images on which two
+members predict different classes; in brackets, costs in the single network's. Corrupted: the mean over 15 corruptions
+at five severities. Images out of distribution are told by the largest probability; they are the positives of AUPR, and
+FPR95 is the share of test images taken for them where 95 % of them are found.
+"""
 COUNTS = {"parameters": "cost/params", "multiply-adds": "cost/mult_adds"}
 TRAINING = {"members' losses": ("method", "reduction"), "epochs": ("recipe", "epochs")}  # of a run's settings
 ONE_SEED = """\
 With one seed an interval and its p-value are over test images alone: they tell two trainings apart, not two methods.
+"""
+HOLM = """\
+Differences with 95 % intervals, by a bootstrap over test images with seeds as blocks. Holm's correction of the p-values
+is for all comparisons of the table, so an interval may leave out zero and its p be above 0.05. A deep ensemble is
+compared with the mean of its own members.
 """
 TIMES = {  # in the reference row's
     "images seen": "seen",
@@ -69,14 +88,17 @@ def write(folder: Path, study: Study, collection: Collection) -> None:
     """Write the tables as Markdown and CSV, and the plots; print the first table."""
     found = frame(study, collection)
     pairs = comparisons(study, collection)
-    parts = [markdown(study, found, QUALITY)]
+    parts = [markdown(study, found, QUALITY), said(study, collection)]
     if any(column.head in found for column in FURTHER):
-        parts += ["", markdown(study, found, FURTHER)]
-    parts += ["", training_markdown(found)]
+        parts += [markdown(study, found, FURTHER)]
+    parts += [LEGEND, *(f"{note}\n" for note in study.notes)]
+    parts += [training_markdown(found)]
+    if searched := read_search(folder):
+        parts += [search_markdown(study, searched)]
     if len(pairs):
-        parts += ["", comparisons_markdown(study, pairs)]
+        parts += [comparisons_markdown(study, pairs)]
         write_text(folder / "comparisons.csv", pairs.to_csv(index=False))
-    write_text(folder / "table.md", f"# {study.title}\n\n" + "\n".join(parts))
+    write_text(folder / "table.md", "\n".join([f"# {study.title}\n", *parts]))
     write_text(folder / "table.csv", found.to_csv(index=False))
     for name, figure in figures(study, collection).items():
         with replacing(folder / f"{name}.png") as draft, open(draft, "wb") as file:
@@ -84,6 +106,15 @@ def write(folder: Path, study: Study, collection: Collection) -> None:
     with pd.option_context("display.width", 200, "display.max_columns", 20):
         print(found[["method", "seeds", *(c.head for c in QUALITY if c.head in found)]].round(4).to_string(index=False))
     Console().print(f"\nTables and plots: {folder}", soft_wrap=True)
+
+
+def said(study: Study, collection: Collection) -> str:
+    """Say which rows have no run, and which have but one."""
+    by_seeds: dict[int, list[str]] = {0: [], 1: []}
+    for row, about in study.rows.items():
+        by_seeds.setdefault(len(collection.seeds(row)), []).append(about.name)
+    heads = {0: "Not run yet", 1: "One seed so far"}
+    return " ".join(f"{head}: {'; '.join(by_seeds[n])}." for n, head in heads.items() if by_seeds[n]) + "\n"
 
 
 def frame(study: Study, collection: Collection) -> pd.DataFrame:
@@ -121,14 +152,15 @@ def markdown(study: Study, found: pd.DataFrame, columns: tuple[StudyColumn, ...]
     shown = [column for column in columns if column.head in found]
     best = {}
     for column in shown:
-        better = quantity(column.key).better
-        best[column] = better and getattr(found[column.head], "max" if better == "higher" else "min")()
+        better = column.judged and quantity(column.key).better
+        rounded = found[column.head].round(column.digits)
+        best[column] = better and (rounded.max() if better == "higher" else rounded.min())
     reference = found[found["row"] == study.reference]
     heads = ["method", "seeds", *(column.head for column in shown), *COUNTS]
     lines = [heads, ["---", *["---:"] * (len(heads) - 1)]]
     for _, line in found.iterrows():
         cells = [line["method"], str(line["seeds"])]
-        cells += [_cell(line, column, line[column.head] == best[column]) for column in shown]
+        cells += [_cell(line, column, round(line[column.head], column.digits) == best[column]) for column in shown]
         for head in COUNTS:
             relative = f" ({line[head] / reference[head].iloc[0]:.2f}x)" if len(reference) else ""
             cells.append(f"{count(line[head])}{relative}")
@@ -149,6 +181,18 @@ def training_markdown(found: pd.DataFrame) -> str:
     return _table(lines)
 
 
+def search_markdown(study: Study, searched: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
+    """Write as Markdown what validation said of each learning rate: accuracy, %, and NLL."""
+    rates = sorted({rate for of in searched.values() for rate in of}, key=float)
+    lines = [["validation accuracy %, NLL", *rates], ["---", *["---:"] * len(rates)]]
+    for row in study.rows:
+        if of := searched.get(row):
+            told = (of.get(rate) for rate in rates)
+            cells = (f"{100 * one['acc']:.2f}, {one['nll']:.3f}" if one else MISSING for one in told)
+            lines.append([study.rows[row].name, *cells])
+    return _table(lines)
+
+
 def _table(lines: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
 
@@ -163,19 +207,17 @@ def _cell(line: pd.Series, column: StudyColumn, best: bool) -> str:
 
 
 def comparisons(study: Study, collection: Collection) -> pd.DataFrame:
-    """Compare the rows that the plan pairs, in accuracy (percentage points) and NLL, over the seeds both have.
+    """Compare the rows that the plan pairs, in accuracy (percentage points) and NLL; see `Collection.compared`.
 
     Each measure's p-values are adjusted together.
     """
     lines = []
     for one, other in study.comparisons:
-        both = sorted({*collection.seeds(one)} & {*collection.seeds(other)})
-        if not both:
-            continue
-        images = [collection.images(row, both) for row in (one, other)]
-        for measure, (_, key, scale) in IMAGES.items():
+        images = collection.compared(study, one, other)
+        for measure, (_, key, scale) in IMAGES.items() if images else ():
             found = difference(*(scale * of[key] for of in images))
-            lines.append({"row": one, "against": other, "measure": measure, "seeds": len(both), **vars(found)})
+            seeds = len(images[0][key])
+            lines.append({"row": one, "against": other, "measure": measure, "seeds": seeds, **vars(found)})
     table = pd.DataFrame(lines)
     if len(table):
         table["p, Holm"] = table.groupby("measure")["p"].transform(holm)
@@ -184,15 +226,19 @@ def comparisons(study: Study, collection: Collection) -> pd.DataFrame:
 
 def comparisons_markdown(study: Study, found: pd.DataFrame) -> str:
     """Write the comparisons as Markdown, a line each."""
-    lines = ["| | against | seeds | accuracy, points | p | NLL | p |", "|---|---|---:|---:|---:|---:|---:|"]
+    lines = [
+        "| | against | seeds | accuracy, points | p (Holm) | NLL | p (Holm) |",
+        "|---|---|---:|---:|---:|---:|---:|",
+    ]
     for (one, other), pair in found.groupby(["row", "against"], sort=False):
         cells = [study.rows[one].name, study.rows[other].name, str(pair["seeds"].iloc[0])]
         for (_, line), digits in zip(pair.iterrows(), (2, 4), strict=True):
             interval = f"{line['low']:+.{digits}f} to {line['high']:+.{digits}f}"
             cells += [f"{line['mean']:+.{digits}f} ({interval})", f"{line['p, Holm']:.4f}"]
         lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", HOLM]
     if (found["seeds"] == 1).any():
-        lines += ["", ONE_SEED]
+        lines += [ONE_SEED]
     return "\n".join(lines) + "\n"
 
 

@@ -86,6 +86,7 @@ class Study(BaseModel):
         reference: the row to whose costs the others' are related.
         comparisons: pairs of rows, named before any was run.
         curves: plots by the names of their files.
+        notes: what a reader of the table should know, a paragraph each.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -97,6 +98,7 @@ class Study(BaseModel):
     comparisons: tuple[tuple[str, str], ...] = ()
     curves: dict[str, Curves] = {}
     search: Search | None = None
+    notes: tuple[str, ...] = ()
 
     @field_validator("rows", mode="before")
     @classmethod

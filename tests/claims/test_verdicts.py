@@ -222,6 +222,28 @@ def test_accuracies_are_compared_image_by_image(results, tmp_path):
     assert verdict.outcome == UNDECIDED and "images" not in verdict.why  # by seeds alone
 
 
+def test_a_deep_ensemble_is_compared_with_the_mean_of_its_own_members(results, tmp_path):
+    (tmp_path / "cifar10" / "images").mkdir(parents=True)
+    plan = {"deterministic": "one", "deep_ensemble": {"name": "two", "members": "deterministic"}}
+    plan = {"title": "A study", "experiments": "cifar10", "rows": plan, "reference": "deterministic"}
+    (tmp_path / "cifar10" / "study.yaml").write_text(json.dumps(plan))
+    drawn, runs = np.random.default_rng(0), []
+    single = [drawn.random(4000) < accuracy for accuracy in (0.95, 0.85, 0.93, 0.87, 0.99)]
+    both = [single[0] | single[1], single[2] | single[3]]
+    for row, of in (("deterministic", single), ("deep_ensemble", both)):
+        for seed, correct in enumerate(of):
+            kept = {"correct": np.packbits(correct), "log_likelihood": -1.0 * ~correct, "confidence": 0.5 + 0 * correct}
+            np.savez(tmp_path / "cifar10" / "images" / f"{row}-{seed}.npz", **kept)
+            members = [float(one.mean()) for one in single[2 * seed : 2 * seed + 2]] if of is both else []
+            runs.append(run(row, seed, **{"test/acc": float(correct.mean()), "members/acc": members}))
+    folders = results(runs)
+    expected = np.mean(both) - np.mean(single[:4])
+    for of, than, sign in (("deep_ensemble", "deterministic", "+"), ("deterministic", "deep_ensemble", "-")):
+        (verdict,) = judge(claim(better(of=of, than=than)), folders)
+        assert f"difference {sign}{expected:.3g} [" in verdict.why
+        assert f"deterministic {np.mean(single[:4]):.4g}," in verdict.why and "over 2 seeds and 4,000" in verdict.why
+
+
 def test_a_figure_is_judged_by_its_data_and_its_findings(tmp_path):
     (tmp_path / "mimo").mkdir()
     data = [{"M": "1", "mean": 2.0, "std": 0.1, "seeds": 3}, {"M": "5", "mean": 1.0, "std": 0.1, "seeds": 3}]

@@ -30,6 +30,7 @@ PLAN = {
     "curves": {"width": {"x": "width", "lines": {"single network": {0.5: "narrow", 1: "deterministic"}}}},
     "reference": "deterministic",
     "comparisons": [["packed", "deterministic"]],
+    "notes": ["Images are of digits."],
     "search": {"recipe.optimizer.lr": [0.1, 0.2], "settings": {"recipe.epochs": 1, "data.val_fraction": 0.1}},
 }
 TINY = (
@@ -108,6 +109,10 @@ def assert_tables(runs):
     assert pair.loc["accuracy", "mean"] == pytest.approx(np.mean(accuracies) - np.mean(single))
     text = Path("small/table.md").read_text()
     assert f"{np.mean(accuracies):.2f}" in text and "Packed-Ensembles | single network | 2 |" in text
+    assert "Not run yet: narrow network.\n" in text and "\nImages are of digits.\n" in text
+    for key, head, scale in (("members_acc", "members' acc %", 100), ("brier", "Brier", 1)):
+        measured = [scale * run["results"][f"corrupted/{key}"] for run in runs if run["row"] == "packed"]
+        assert table.loc["packed", f"corrupted {head}"] == pytest.approx(np.mean(measured))
     recipe = runs[-1]["settings"]["recipe"]
     trained = f"| Packed-Ensembles | sum | {recipe['epochs']} | {recipe['optimizer']['lr']} (of 0.1, 0.8) |"
     assert trained in text and f"| single network | - | {recipe['epochs']} | {recipe['optimizer']['lr']} |" in text
@@ -148,7 +153,8 @@ def test_networks_trained_alone_are_an_ensemble_s_members(study):
         "settings": {"method.M": 2},
         "members": "deterministic",
     }
-    Path("small/study.yaml").write_text(yaml.safe_dump({**PLAN, "rows": {**PLAN["rows"], "pair": pair}}))
+    changed = {"rows": {**PLAN["rows"], "pair": pair}, "comparisons": [["pair", "deterministic"]]}
+    Path("small/study.yaml").write_text(yaml.safe_dump({**PLAN, **changed}))
     tiny = [*(word for word in TINY if "corrupted" not in word), "data.corrupted.source=null"]
     assert study("--rows", "pair", "--no-run", tiny=tiny)[0].code == 1  # nothing is collected
     ended, trained = study("--rows", "pair", tiny=tiny)
@@ -163,6 +169,11 @@ def test_networks_trained_alone_are_an_ensemble_s_members(study):
     assert run["settings"]["method"]["checkpoints"] == []
     seconds = [json.loads((folder / "provenance.json").read_text())["seconds"]["train"] for folder in singles]
     assert run["seconds"]["train"] >= sum(seconds)
+    for seed in (2, 3):  # of another ensemble
+        study("--rows", "deterministic", "--seeds", str(seed + 1), tiny=tiny)
+    mean_of_two = np.mean([(of.argmax(-1) == labels[0]).mean() for of in logits])
+    (pair,) = pd.read_csv("small/comparisons.csv").query("measure == 'accuracy'")["mean"]
+    assert pair == pytest.approx(100 * (run["results"]["test/acc"] - mean_of_two))
     plan = Study.of(Path("small"))
     assert [member.config["seed"] for member in plan.members("pair", 1, tiny)] == [2, 3]
     assert (
