@@ -34,6 +34,9 @@ class StudyColumn(NamedTuple):
     digits: int
     judged: bool = True
 
+    def text(self, value: float) -> str:
+        return f"{value:.{self.digits}f}"
+
 
 QUALITY = (
     StudyColumn("acc %", "test/acc", 2),
@@ -88,7 +91,7 @@ def write(folder: Path, study: Study, collection: Collection) -> None:
     """Write the tables as Markdown and CSV, and the plots; print the first table."""
     found = frame(study, collection)
     pairs = comparisons(study, collection)
-    parts = [markdown(study, found, QUALITY), said(study, collection)]
+    parts = [markdown(study, found, QUALITY), missing_runs(study, collection)]
     if any(column.head in found for column in FURTHER):
         parts += [markdown(study, found, FURTHER)]
     parts += [LEGEND, *(f"{note}\n" for note in study.notes)]
@@ -108,7 +111,7 @@ def write(folder: Path, study: Study, collection: Collection) -> None:
     Console().print(f"\nTables and plots: {folder}", soft_wrap=True)
 
 
-def said(study: Study, collection: Collection) -> str:
+def missing_runs(study: Study, collection: Collection) -> str:
     """Say which rows have no run, and which have but one."""
     by_seeds: dict[int, list[str]] = {0: [], 1: []}
     for row, about in study.rows.items():
@@ -153,14 +156,14 @@ def markdown(study: Study, found: pd.DataFrame, columns: tuple[StudyColumn, ...]
     best = {}
     for column in shown:
         better = column.judged and quantity(column.key).better
-        rounded = found[column.head].round(column.digits)
-        best[column] = better and (rounded.max() if better == "higher" else rounded.min())
+        numbers = found[column.head]
+        best[column] = better and column.text(numbers.max() if better == "higher" else numbers.min())
     reference = found[found["row"] == study.reference]
     heads = ["method", "seeds", *(column.head for column in shown), *COUNTS]
     lines = [heads, ["---", *["---:"] * (len(heads) - 1)]]
     for _, line in found.iterrows():
         cells = [line["method"], str(line["seeds"])]
-        cells += [_cell(line, column, round(line[column.head], column.digits) == best[column]) for column in shown]
+        cells += [_cell(line, column, best[column]) for column in shown]
         for head in COUNTS:
             relative = f" ({line[head] / reference[head].iloc[0]:.2f}x)" if len(reference) else ""
             cells.append(f"{count(line[head])}{relative}")
@@ -197,13 +200,13 @@ def _table(lines: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
 
 
-def _cell(line: pd.Series, column: StudyColumn, best: bool) -> str:
+def _cell(line: pd.Series, column: StudyColumn, best: str | None) -> str:
     value, spread = line[column.head], line.get(f"{column.head} std")
     if pd.isna(value):
         return MISSING
-    text = f"{value:.{column.digits}f}"
-    text = f"**{text}**" if best else text
-    return text if pd.isna(spread) else f"{text} ± {spread:.{column.digits}f}"
+    text = column.text(value)
+    text = f"**{text}**" if text == best else text
+    return text if pd.isna(spread) else f"{text} ± {column.text(spread)}"
 
 
 def comparisons(study: Study, collection: Collection) -> pd.DataFrame:
