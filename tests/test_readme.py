@@ -170,7 +170,7 @@ def test_what_follows_a_run(folder, call, train):
     assert train(*TINY, "data.train_size=100", "evaluation.save_predictions=true").code == 0
     (run,) = Path("runs").iterdir()
     shutil.copytree(run, Path("runs", RUN.search(README)[0]))
-    Path("results").mkdir()
+    shutil.copytree(ROOT / "results/cifar10", "results/cifar10")
 
     def filled(arguments):
         arguments = [str(run) if word == "<run>" else word for word in arguments]
