@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from ensembles.claims.evidence import OURS, Estimate, Missing, Source, sources, study_runs
+from ensembles.claims.evidence import COUNTING, OURS, Estimate, Missing, Source, sources, study_runs
 from ensembles.claims.schema import CIFAR10, COST, TIMED, Claim, Claims, Comparison, Evidence, Quantity, is_row, table
 from ensembles.errors import UserError
 from ensembles.files import load_text
@@ -99,6 +99,9 @@ def _on(evidence: Evidence, source: Source) -> Judged:
     those = [one for one in judged if one.outcome == outcome]
     needed = [one.seeds for one in those]
     why = "; ".join(dict.fromkeys(one.why for one in those))
+    hold = sum(one.outcome == HOLDS for one in judged)
+    if outcome in (FAILS, UNDECIDED) and hold:
+        why = f"{hold} of {len(judged)} comparisons hold, but {why}"
     return Judged(outcome, why, source.scale, None if None in needed else max(needed), source.group)
 
 
@@ -310,13 +313,28 @@ def markdown(found: Ledger) -> str:
     lines += [f"| {group} | {by[group, HOLDS]} | {by[group, FAILS]} |" for group, _ in groups.most_common()]
     rules = RULES.format(gpu=GPU.machine, speed=GPU.multiply_adds / 1e9, study=STUDY.as_posix())
     lines += ["", rules]
+    lines += ["## Decided by trained networks", "", "| | claim | verdict | by |", "| --- | --- | --- | --- |"]
+    for paper, of in found.items():
+        trained = (one for one in of.entries if one.outcome in (HOLDS, FAILS) and one.group != COUNTING)
+        lines += [_line(f"{paper}: {one.id}", one.claim, one.outcome, one.group) for one in trained]
+    lines += [""]
     for paper, of in found.items():
         lines += [f"## {paper}", "", of.cites, "", "| claim | where | verdict | by |", "| --- | --- | --- | --- |"]
         for entry in of.entries:
-            said = [f"*{scale}*: {said}" if scale else said for scale, said in entry.by]
-            said = "<br>".join(filter(None, [*said, " or ".join(entry.commands)]))
-            cells = (f"**{entry.id}**: {entry.claim}", entry.where, entry.outcome, said)
-            lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
-        checked = [f"- **{one.id}**: {one.checked}" for one in of.entries if one.checked and one.outcome != UNTESTED]
-        lines += [*(["", "What was checked:", ""] if checked else []), *checked, ""]
+            said = "<br>".join(f"*{scale}*: {said}" if scale else said for scale, said in entry.by)
+            lines.append(_line(f"**{entry.id}**: {entry.claim}", entry.where, entry.outcome, said or "needs the paper's setting"))
+        checked: dict[str, list[str]] = {}  # some claims have one note
+        for entry in of.entries:
+            if entry.checked and entry.outcome != UNTESTED:
+                checked.setdefault(entry.checked, []).append(f"**{entry.id}**")
+        if checked:
+            lines += ["", "What was checked:", "", *(f"- {', '.join(ids)}: {note}" for note, ids in checked.items())]
+        if any(entry.commands for entry in of.entries):
+            lines += ["", "What would decide the others:", ""]
+            lines += [f"- **{one.id}**: {' or '.join(one.commands)}" for one in of.entries if one.commands]
+        lines += [""]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _line(*cells: str) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"

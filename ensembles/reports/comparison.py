@@ -19,7 +19,7 @@ from ensembles.reports import style
 from ensembles.reports.schema import number, quantity, scaled
 
 BINS = 15  # of confidence, equally wide, as the ECE has them
-LEAST = 10  # images below which a bin's accuracy says little
+LEAST = 30  # images below which a bin's accuracy says little
 COVERED = np.linspace(0.02, 1, 99)
 LONGEST = 44  # characters of a name in a legend
 AWAY = (5, 13, 23, 35, 49)  # points between a point and its name: the first is preferred
@@ -93,13 +93,17 @@ def _points(
     labels: tuple[str, str],
     logarithmic: bool = False,
 ) -> Figure | None:
-    """Draw a point for each, its mean over seeds, with its name; a bar is one standard deviation up and down."""
+    """Draw a point for each, its mean over seeds, with its name; a bar is one standard deviation up and down.
+
+    The first have a colour each, which is also their lines', and the others are grey.
+    """
     places = []
     for i, one in enumerate(compared):
         xs, ys = one.values(x), one.values(y)
         if xs and ys:
             spread = statistics.stdev(ys) if len(ys) > 1 else 0
-            places.append(Place(statistics.fmean(xs), statistics.fmean(ys), spread, one.name, style.colour(i)))
+            colour = style.SERIES[i] if i < len(style.SERIES) else style.GREY
+            places.append(Place(statistics.fmean(xs), statistics.fmean(ys), spread, one.name, colour))
     if len(places) < 2:
         return None
     with rc_context(style.RC):

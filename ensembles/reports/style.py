@@ -49,7 +49,7 @@ def logarithmic(axes: Axes) -> None:
     """Make the x axis logarithmic, after what it shows is drawn; with plain numbers and never too many."""
     axes.set_xscale("log")
     low, high = axes.get_xlim()
-    locator = LogLocator(numticks=8) if high > 1000 * low else LogLocator(subs=(1, 2, 5))
-    axes.xaxis.set_major_locator(locator if high > 10 * low else MaxNLocator(5))
+    decades = ((1000, LogLocator(numticks=8)), (10, LogLocator(subs=(1, 2, 5))), (3, LogLocator(subs=(1, 1.5, 2, 3, 5, 7))))
+    axes.xaxis.set_major_locator(next((locator for ratio, locator in decades if high > ratio * low), MaxNLocator(5)))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())

@@ -63,7 +63,7 @@ FURTHER = (
 )
 IMAGES = {"accuracy": (QUALITY[0], "correct", 100), "NLL": (QUALITY[1], "log_likelihood", -1)}  # means over images
 LEGEND = """\
-Means ± standard deviations over seeds, and in bold the best of a column. NLL: negative log-likelihood, nats; ECE:
+Means ± standard deviations over seeds, and in bold the best of the rows with two seeds or more. NLL: negative log-likelihood, nats; ECE:
 calibration error over 15 bins; AURC: area under the curve of risk against coverage; disagreement: images on which two
 members predict different classes; in brackets, costs in the single network's. Corrupted: the mean over 15 corruptions
 at five severities. Images out of distribution are told by the largest probability; they are the positives of AUPR, and
@@ -75,9 +75,10 @@ ONE_SEED = """\
 With one seed an interval and its p-value are over test images alone: they tell two trainings apart, not two methods.
 """
 HOLM = """\
-Differences with 95 % intervals, by a bootstrap over test images with seeds as blocks. Holm's correction of the p-values
-is for all comparisons of the table, so an interval may leave out zero and its p be above 0.05. A deep ensemble is
-compared with the mean of its own members.
+Differences with 95 % intervals, by a bootstrap over test images with seeds as blocks, over the seeds that both rows have;
+a deep ensemble is compared with the mean of its own members. With two seeds the bootstrap sees about half of the variance
+between seeds. Holm's correction of the p-values is over the comparisons of this table, separately for accuracy and NLL, so
+an interval may leave out zero and its p be above 0.05.
 """
 TIMES = {  # in the reference row's
     "images seen": "seen",
@@ -151,13 +152,16 @@ def frame(study: Study, collection: Collection) -> pd.DataFrame:
 
 
 def markdown(study: Study, found: pd.DataFrame, columns: tuple[StudyColumn, ...]) -> str:
-    """Write the table as Markdown: ± one standard deviation over the row's seeds, the best mean of a column in bold."""
+    """Write the table as Markdown: ± one standard deviation over the row's seeds.
+
+    In bold is the best mean of a column, among rows with two seeds or more, which do not owe it to one lucky seed.
+    """
     shown = [column for column in columns if column.head in found]
     best = {}
     for column in shown:
         better = column.judged and quantity(column.key).better
-        numbers = found[column.head]
-        best[column] = better and column.text(numbers.max() if better == "higher" else numbers.min())
+        numbers = found.loc[found["seeds"] > 1, column.head].dropna()
+        best[column] = better and len(numbers) and column.text(numbers.max() if better == "higher" else numbers.min())
     reference = found[found["row"] == study.reference]
     heads = ["method", "seeds", *(column.head for column in shown), *COUNTS]
     lines = [heads, ["---", *["---:"] * (len(heads) - 1)]]
@@ -205,8 +209,9 @@ def _cell(line: pd.Series, column: StudyColumn, best: str | None) -> str:
     if pd.isna(value):
         return MISSING
     text = column.text(value)
-    text = f"**{text}**" if text == best else text
-    return text if pd.isna(spread) else f"{text} ± {column.text(spread)}"
+    if pd.isna(spread):
+        return text
+    return f"{f'**{text}**' if text == best else text} ± {column.text(spread)}"
 
 
 def comparisons(study: Study, collection: Collection) -> pd.DataFrame:
@@ -237,7 +242,7 @@ def comparisons_markdown(study: Study, found: pd.DataFrame) -> str:
         cells = [study.rows[one].name, study.rows[other].name, str(pair["seeds"].iloc[0])]
         for (_, line), digits in zip(pair.iterrows(), (2, 4), strict=True):
             interval = f"{line['low']:+.{digits}f} to {line['high']:+.{digits}f}"
-            cells += [f"{line['mean']:+.{digits}f} ({interval})", f"{line['p, Holm']:.4f}"]
+            cells += [f"{line['mean']:+.{digits}f} ({interval})", _p(line["p, Holm"])]
         lines.append(f"| {' | '.join(cells)} |")
     lines += ["", HOLM]
     if (found["seeds"] == 1).any():
@@ -245,23 +250,28 @@ def comparisons_markdown(study: Study, found: pd.DataFrame) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _p(value: float) -> str:
+    return "< 0.01" if value < 0.01 else f"{value:.2f}"
+
+
 def figures(study: Study, collection: Collection) -> dict[str, Figure]:
-    """Draw each plot over all rows that have runs, by the name of its file."""
-    rows = [
-        Compared(about.name, collection.results(row), [collection.per_image(row, seed) for seed in seeds])
-        for row, about in study.rows.items()
+    """Draw each plot by the name of its file: points of all rows that have runs, lines of the highlighted ones."""
+    rows = {
+        row: Compared(study.rows[row].name, collection.results(row), [collection.per_image(row, s) for s in seeds])
+        for row in dict.fromkeys([*study.highlighted, *study.rows])  # the first have colours of their own
         if (seeds := collection.seeds(row))
-    ]
+    }
+    lines = [rows[row] for row in study.highlighted if row in rows] or [*rows.values()]
     costs = {
-        "accuracy_flops": against_cost(rows, "cost/mult_adds", "test/acc"),
-        "nll_params": against_cost(rows, "cost/params", "test/nll"),
+        "accuracy_flops": against_cost([*rows.values()], "cost/mult_adds", "test/acc"),
+        "nll_params": against_cost([*rows.values()], "cost/params", "test/nll"),
     }
     curves = {name: figure for name, of in study.curves.items() if (figure := _curves(of, collection))}
     found = {
         **(curves or costs),  # where rows are a method at several sizes, curves say it clearer
-        "reliability": reliability(rows),
-        "severity": severity(rows),
-        "risk_coverage": risk_coverage(rows),
+        "reliability": reliability(lines),
+        "severity": severity(lines),
+        "risk_coverage": risk_coverage(lines),
     }
     return {name: figure for name, figure in found.items() if figure}
 
@@ -273,16 +283,18 @@ def _curves(curves: Curves, collection: Collection) -> Figure | None:
     with rc_context(style.RC):
         figure = Figure(figsize=(7.2, 3.6))
         panels = figure.subplots(1, 2)
+        run: set[float] = set()
         for axes, key in zip(panels, ("test/acc", "test/nll"), strict=True):
             for i, (name, line) in enumerate(curves.lines.items()):
                 found = {x: collection.results(row) for x, row in line.items()}
                 values = {x: [scaled(results, key) for results in of] for x, of in found.items() if of}
                 means = [statistics.fmean(of) for of in values.values()]
                 spread = [statistics.stdev(of) if len(of) > 1 else 0 for of in values.values()]
-                colour = style.SERIES[i % len(style.SERIES)]
-                axes.errorbar(list(values), means, yerr=spread, marker="o", capsize=2, color=colour, label=name)
+                bars = {"yerr": spread, "capsize": 2} if any(spread) else {}
+                axes.errorbar(list(values), means, **bars, marker="o", color=style.colour(i), label=name)
+                run |= values.keys()
             axes.set(xlabel=curves.x, ylabel=f"test {quantity(key).axis}", xscale="log")
-            axes.set_xticks(sorted({x for line in curves.lines.values() for x in line}))
+            axes.set_xticks(sorted(run))
             axes.xaxis.set_major_formatter("{x:g}")
             axes.minorticks_off()
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(curves.lines))
