@@ -322,7 +322,9 @@ def markdown(found: Ledger) -> str:
         lines += [f"## {paper}", "", of.cites, "", "| claim | where | verdict | by |", "| --- | --- | --- | --- |"]
         for entry in of.entries:
             said = "<br>".join(f"*{scale}*: {said}" if scale else said for scale, said in entry.by)
-            lines.append(_line(f"**{entry.id}**: {entry.claim}", entry.where, entry.outcome, said or "needs the paper's setting"))
+            lines.append(
+                _line(f"**{entry.id}**: {entry.claim}", entry.where, entry.outcome, said or "needs the paper's setting")
+            )
         checked: dict[str, list[str]] = {}  # some claims have one note
         for entry in of.entries:
             if entry.checked and entry.outcome != UNTESTED:

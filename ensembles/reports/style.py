@@ -49,7 +49,11 @@ def logarithmic(axes: Axes) -> None:
     """Make the x axis logarithmic, after what it shows is drawn; with plain numbers and never too many."""
     axes.set_xscale("log")
     low, high = axes.get_xlim()
-    decades = ((1000, LogLocator(numticks=8)), (10, LogLocator(subs=(1, 2, 5))), (3, LogLocator(subs=(1, 1.5, 2, 3, 5, 7))))
+    decades = (
+        (1000, LogLocator(numticks=8)),
+        (10, LogLocator(subs=(1, 2, 5))),
+        (3, LogLocator(subs=(1, 1.5, 2, 3, 5, 7))),
+    )
     axes.xaxis.set_major_locator(next((locator for ratio, locator in decades if high > ratio * low), MaxNLocator(5)))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())

@@ -63,11 +63,12 @@ FURTHER = (
 )
 IMAGES = {"accuracy": (QUALITY[0], "correct", 100), "NLL": (QUALITY[1], "log_likelihood", -1)}  # means over images
 LEGEND = """\
-Means ± standard deviations over seeds, and in bold the best of the rows with two seeds or more. NLL: negative log-likelihood, nats; ECE:
-calibration error over 15 bins; AURC: area under the curve of risk against coverage; disagreement: images on which two
-members predict different classes; in brackets, costs in the single network's. Corrupted: the mean over 15 corruptions
-at five severities. Images out of distribution are told by the largest probability; they are the positives of AUPR, and
-FPR95 is the share of test images taken for them where 95 % of them are found.
+Means ± standard deviations over seeds, and in bold the best of the rows with two seeds or more. NLL: negative
+log-likelihood, nats; ECE: calibration error over 15 bins; AURC: area under the curve of risk against coverage;
+disagreement: images on which two members predict different classes; in brackets, costs in the single network's.
+Corrupted: the mean over 15 corruptions at five severities. Images out of distribution are told by the largest
+probability; they are the positives of AUPR, and FPR95 is the share of test images taken for them where 95 % of them are
+found.
 """
 COUNTS = {"parameters": "cost/params", "multiply-adds": "cost/mult_adds"}
 TRAINING = {"members' losses": ("method", "reduction"), "epochs": ("recipe", "epochs")}  # of a run's settings
@@ -75,10 +76,10 @@ ONE_SEED = """\
 With one seed an interval and its p-value are over test images alone: they tell two trainings apart, not two methods.
 """
 HOLM = """\
-Differences with 95 % intervals, by a bootstrap over test images with seeds as blocks, over the seeds that both rows have;
-a deep ensemble is compared with the mean of its own members. With two seeds the bootstrap sees about half of the variance
-between seeds. Holm's correction of the p-values is over the comparisons of this table, separately for accuracy and NLL, so
-an interval may leave out zero and its p be above 0.05.
+Differences with 95 % intervals, by a bootstrap over test images with seeds as blocks, over the seeds that both rows
+have; a deep ensemble is compared with the mean of its own members. With two seeds the bootstrap sees about half of the
+variance between seeds. Holm's correction of the p-values is over the comparisons of this table, separately for accuracy
+and NLL, so an interval may leave out zero and its p be above 0.05.
 """
 TIMES = {  # in the reference row's
     "images seen": "seen",

@@ -86,7 +86,7 @@ class Study(BaseModel):
         reference: the row to whose costs the others' are related.
         comparisons: pairs of rows, named before any was run.
         curves: plots by the names of their files.
-        highlighted: the rows that have a colour of their own, and a line in plots that are of lines; all if none is named.
+        highlighted: rows with a colour of their own, and a line in plots that are of lines; all if none is named.
         notes: what a reader of the table should know, a paragraph each.
     """
 
@@ -114,7 +114,13 @@ class Study(BaseModel):
     def _names_rows(self) -> "Study":
         drawn = [row for curves in self.curves.values() for line in curves.lines.values() for row in line.values()]
         members = [row.members for row in self.rows.values() if row.members]
-        for name in (self.reference, *(name for pair in self.comparisons for name in pair), *drawn, *members, *self.highlighted):
+        for name in (
+            self.reference,
+            *(name for pair in self.comparisons for name in pair),
+            *drawn,
+            *members,
+            *self.highlighted,
+        ):
             if name not in self.rows:
                 raise ValueError(f"{name} is none of its rows")
         return self
