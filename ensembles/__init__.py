@@ -1,4 +1,4 @@
-"""An ensemble's accuracy and calibration at a single network's price.
+"""Ensembles at about a single network's price.
 
 ``load`` reads a trained checkpoint, ``results`` finished runs into a table; ``push``, ``pull`` and ``verify`` share
 them; ``packed``, ``mimo``, ``mixture`` and the other methods turn any network into an ensemble module. Names are
