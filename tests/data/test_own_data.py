@@ -268,6 +268,15 @@ def test_integer_labels_are_in_the_order_of_numbers(tables, tmp_path):
     assert table(tmp_path, **tables(lambda rows: [(p, number[n]) for p, n in rows])).class_names == ["9", "10"]
 
 
+@pytest.mark.parametrize("numbers", [(1, 2), (1, 0), (10, 20)])
+def test_integer_labels_that_are_names_of_classes_number_none(tables, tmp_path, numbers):
+    number = dict(zip(("cat", "dog"), numbers, strict=True))
+    given = tables(lambda rows: [(path, number[name]) for path, name in rows])
+    data = table(tmp_path, **given, class_names=[*numbers, 3])
+    assert data.class_names == [*map(str, numbers), "3"]
+    assert data.sets["test"].labels.bincount().tolist() == [3, 4]
+
+
 @pytest.mark.parametrize(
     ("change", "settings", "said"),
     [

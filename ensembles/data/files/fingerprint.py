@@ -94,8 +94,8 @@ def scan_tables(
 
     Args:
         tables: of train, val and test; None where there is none.
-        class_names: all classes, which integer labels then number; None for the training labels themselves, in the
-            order of the alphabet, or of numbers where all are.
+        class_names: all classes, which integer labels then number, unless all training labels are names of classes;
+            None for the training labels themselves, in the order of the alphabet, or of numbers where all are.
 
     Raises:
         UserError: a CSV that is missing or lacks a column, a file that does not exist, or a label of no class.
@@ -110,6 +110,7 @@ def scan_tables(
     labels = {label for _, _, label in rows["train"]}
     numbered = all(label.isdecimal() for label in labels)
     names = list(map(str, class_names)) if class_names else sorted(labels, key=int if numbered else str)
+    indices = class_names and numbered and not labels.issubset(names)
     if len(names) < 2:
         raise UserError(f"{tables['train']} has one label only, but a classifier needs two or more.")
     listing: Listing = {}
@@ -117,7 +118,7 @@ def scan_tables(
         classes: dict[str, list[File]] = {name: [] for name in names}
         for line, path, label in found:
             where = f"{tables[split]}, line {line}"
-            if class_names and numbered and label.isdecimal() and int(label) < len(names):
+            if indices and label.isdecimal() and int(label) < len(names):
                 label = names[int(label)]
             if label not in classes:
                 shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
