@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -22,7 +23,7 @@ from ensembles.limits import require
 from ensembles.rng import seed_of, seeded
 
 SMALL = 2**31  # bytes of a part that is kept in memory
-TRIED = 16  # images that are read twice to see whether a data set draws at random
+TRIED = 64  # images that are read twice to see whether a data set draws at random
 MEASURED = 10_000  # images over which the channels' statistics of what is not in memory are taken
 
 
@@ -120,7 +121,11 @@ class DatasetImages(WorkedImages):
         return image
 
     def draws(self) -> bool:
-        """Tell whether the data set itself changes its images at random: some are read twice."""
+        """Tell whether the data set itself changes its images at random: the first 64 are read twice.
+
+        One that changes only few images, or only later ones, can look as if it did not: ``data.in_memory=false`` has
+        every image read anew in each epoch.
+        """
         for position in range(min(TRIED, len(self))):
             seeds = (seed_of("draws", position, time) for time in (1, 2))
             if not torch.equal(*(self.seen(self.pair(position, seed)[0], position) for seed in seeds)):
@@ -148,7 +153,8 @@ class Datasets(ImageDataModule):
 
     An image is PIL's, a tensor (C, H, W) or an array. Images of uint8 and PIL's are scaled to mean 0 and deviation 1
     over the training part, floats reach the network as they are. Parts that are small are kept in memory, unless the
-    training set draws its images at random; then, and where they are not small, worker processes read them.
+    training set draws its images at random; then, and where they are not small, worker processes read them. Whether it
+    draws is seen by reading 64 images twice: one that changes few images needs ``in_memory=False``.
 
     Args:
         train, test, val: Datasets with a length, or pairs of images (N, C, H, W) and labels (N,), tensors or arrays.
@@ -158,7 +164,8 @@ class Datasets(ImageDataModule):
         transform: of training images as the data set gives them, such as torchvision.transforms.v2 has; all that it
             draws follows from the seed. None for ``eval_transform``, followed by ``augment``.
         eval_transform: of all other images; None for none.
-        in_memory: whether parts are kept in memory; None where they take 2 GiB at most.
+        in_memory: whether parts are kept in memory; None where they take 2 GiB at most, with ``transform`` as the data
+            set gives them, else as the network takes them.
         image_size: pixels of the square to which images are scaled, unless a transform does it.
         root: the folder that holds corrupted copies.
         settings: as `ImageDataModule` takes them, such as ``val_fraction``, ``augment``, ``classes``.
@@ -209,9 +216,9 @@ class Datasets(ImageDataModule):
         draws = images["train"].draws()
         if transform is not None:
             augment = images["train"].transform = Transform(transform)
-        elif draws and augment is None:
-            augment = unchanged  # so that seeds are drawn for what the data set draws
         self._parts = {name: self._part(one, in_memory, name == "train" and draws) for name, one in images.items()}
+        if augment is None and not isinstance(self._parts["train"].images, ImageTensor):
+            augment = unchanged  # so that seeds are drawn for what the data set may draw
         self.names = self._names(class_names, images["train"].dataset)
         for part, one in zip(self._parts.values(), images.values(), strict=True):
             self._require_labels(one.of, part.labels)
@@ -249,7 +256,8 @@ class Datasets(ImageDataModule):
                 f"The images of {images.of} are {_form(one)} and those of data.test {self._form}: have them alike, by "
                 "data.image_size or data.eval_transform."
             )
-        keep = not draws and (one.nbytes * count <= SMALL if in_memory is None else in_memory)
+        size = one.nbytes if images.transform is None else _raw_bytes(images.pair(0)[0])
+        keep = not draws and (size * count <= SMALL if in_memory is None else in_memory)
         targets = getattr(images.dataset, "targets", None)
         changed = getattr(images.dataset, "target_transform", None) is not None
         if not keep and targets is not None and len(targets) == count and not changed:
@@ -289,6 +297,10 @@ class Datasets(ImageDataModule):
 
 
 from_datasets = Datasets
+
+
+def _raw_bytes(image: object) -> int:
+    return np.asarray(image).nbytes if isinstance(image, Image.Image) else getattr(image, "nbytes", 0)
 
 
 def _form(image: Tensor) -> str:

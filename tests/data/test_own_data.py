@@ -5,6 +5,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from torchvision.transforms import v2
 
 from ensembles import methods
 from ensembles.backbones import small_cnn
-from ensembles.data import ImageFolder, ImageTable, from_datasets
+from ensembles.data import ImageFolder, ImageTable, datasets, from_datasets
 from ensembles.data.sources import ImageTensor
 from ensembles.errors import Foreign, UserError
 from ensembles.training.recipe import Recipe, cosine
@@ -144,6 +145,48 @@ def test_what_is_not_kept_in_memory_is_the_same():
         (x, y), (x_, y_) = (d.on_after_batch_transfer(b, 0) for d, b in ((kept, one), (read, other)))
         torch.testing.assert_close(x, x_)
         assert torch.equal(y, y_)
+
+
+@pytest.mark.parametrize("given", [Photographs(sizes=((16, 16),)), drawn(size=16)], ids=["PIL", "tensors"])
+def test_what_is_kept_for_a_transform_is_measured_as_it_is_kept(given, monkeypatch):
+    """The images as they come, 3x16x16, and not what the test images become, 3x6x6."""
+    monkeypatch.setattr(datasets, "SMALL", 60 * 3 * 16**2 - 1)
+    data = made(given, transform=TRAINING, eval_transform=EVALUATION)
+    assert data.sets["train"].images.kept is None and isinstance(data.sets["test"].images, ImageTensor)
+    monkeypatch.setattr(datasets, "SMALL", 60 * 3 * 16**2)
+    assert len(made(given, transform=TRAINING, eval_transform=EVALUATION).sets["train"].images.kept) == 60
+
+
+class DrawsLate(Photographs):
+    """Draws, but of later images only."""
+
+    def __init__(self, first, N=80):
+        super().__init__(N)
+        self.first = first
+
+    def __getitem__(self, position):
+        image, label = super().__getitem__(position)
+        return (v2.RandomRotation(180)(image) if position >= self.first else image), label
+
+
+def test_a_training_set_that_draws_rarely_is_seen_or_is_not_to_be_kept():
+    def in_epochs(data):
+        found = []
+        for epoch in range(2):
+            data.trainer = SimpleNamespace(
+                current_epoch=epoch, global_rank=0, world_size=1, fit_loop=SimpleNamespace(batch_idx=-1)
+            )
+            batches = list(data.train_dataloader())
+            index = torch.cat([batch.index for batch in batches])
+            found.append(torch.cat([data.pixels(batch) for batch in batches])[index.argsort()])
+        return found
+
+    rarely = made(DrawsLate(first=60), Photographs(), val_fraction=0)
+    assert not torch.equal(*in_epochs(rarely))
+    missed = made(DrawsLate(first=64), Photographs(), val_fraction=0)
+    assert isinstance(missed.sets["train"].images, ImageTensor)
+    told = made(DrawsLate(first=64), Photographs(), val_fraction=0, in_memory=False)
+    assert not torch.equal(*in_epochs(told))
 
 
 def test_images_of_several_sizes_are_scaled_and_cut():
