@@ -1,11 +1,11 @@
 """What all sets of images do alike: the parts to train and to test on, and the other sets to evaluate on."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 
+import joblib
 import torch
 from torch import Tensor
 
@@ -153,7 +153,7 @@ class ImageDataModule(DataModule):
     def workers(self) -> int:
         """Processes that decode images for this one."""
         here = getattr(self.trainer, "num_devices", 1) if self.trainer else 1
-        return max(1, len(os.sched_getaffinity(0)) // here) if self.num_workers is None else self.num_workers
+        return max(1, joblib.cpu_count() // here) if self.num_workers is None else self.num_workers
 
     def prepare_data(self) -> None:
         """Have all that training and evaluation will need, so that what is missing is missed before the training."""

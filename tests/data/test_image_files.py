@@ -98,3 +98,9 @@ def test_shared_memory_that_is_too_small(tmp_path, size, said, strategy):
         timeout=120,
     )
     assert ended.stdout == said, ended.stderr
+
+
+def test_workers_are_as_many_as_there_are_cpus_also_where_no_system_call_tells(one_each, monkeypatch):
+    assert one_each(num_workers=0).workers == 0
+    monkeypatch.delattr("os.sched_getaffinity", raising=False)  # as on macOS
+    assert one_each().workers >= 1
