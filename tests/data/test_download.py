@@ -213,7 +213,11 @@ def test_a_file_is_read_again_only_when_it_may_have_changed(folder, monkeypatch)
     assert read == []
 
 
-def test_a_damaged_record_is_named(folder):
-    (folder / "checksums.json").write_text("{")
-    with pytest.raises(UserError, match=r"checksums\.json cannot be read"):
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [("{", "cannot be read"), ("[]", "is no record"), ("5", "is no record"), ('{"a.npy": 5}', "is no record")],
+)
+def test_a_damaged_record_is_named(folder, content, said):
+    (folder / "checksums.json").write_text(content)
+    with pytest.raises(UserError, match=rf"checksums\.json {said}.*: delete it"):
         download.check_recorded(folder, ["a.npy"])

@@ -21,7 +21,7 @@ from urllib.request import Request, urlopen
 
 from ensembles.data.files.progress import when_slow
 from ensembles.errors import UserError, reason
-from ensembles.files import alone_in, write_text
+from ensembles.files import alone_in, load_json, write_text
 
 RECORD = "checksums.json"
 
@@ -70,11 +70,14 @@ def check_recorded(folder: Path, names: list[str]) -> None:
 
 def _recorded(folder: Path) -> dict[str, dict]:
     try:
-        return json.loads((folder / RECORD).read_text())
+        known = load_json(folder / RECORD)
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
         raise UserError(f"{folder / RECORD} cannot be read ({error}): delete it.") from error
+    if not isinstance(known, dict) or not all(isinstance(entry, dict) for entry in known.values()):
+        raise UserError(f"{folder / RECORD} is no record of checksums: delete it.")
+    return known
 
 
 def _stamp(path: Path) -> dict[str, int]:
