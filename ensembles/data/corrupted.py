@@ -102,7 +102,7 @@ class CorruptedCopies:
         copies = {}
         for name, type, severity in self._cells():  # <type>/<severity>/<class>/, seen as they are
             found = labelled_folder(folder / type / str(severity), f"data.corrupted.root: {type}", names)
-            view = partial(cover, size=size)
+            view = partial(cover, size=size, channels=channels)
             copies[name] = LabelledSet(found.images.fit(size, channels, view), found.labels)
         return copies
 

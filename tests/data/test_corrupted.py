@@ -291,6 +291,20 @@ def test_grey_images_keep_one_channel(tmp_path):
         assert torch.equal(*batches)
 
 
+def test_class_folders_of_copies_are_grey_for_a_grey_network(tmp_path):
+    from ensembles.data import Digits
+
+    for name in Digits.names:
+        folder = tmp_path / "digits-C/fog/2" / name
+        folder.mkdir(parents=True)
+        Image.new("RGB", (9, 9), (200, 100, 0)).save(folder / "0.png")
+    copies = {"source": "written", "types": ["fog"], "severities": [2]}
+    data = Digits(8, root=str(tmp_path), num_workers=0, corrupted=copies)
+    data.setup("test")
+    images = data.sets["corrupted/fog/2"].images
+    assert images.gather(torch.arange(10)).shape == (10, 1, 8, 8)
+
+
 @pytest.fixture
 def command(call):
     """Call the script."""
