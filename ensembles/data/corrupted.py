@@ -34,6 +34,9 @@ LABELS = "labels.npy"
 class CorruptedCopies:
     """Choose corrupted copies of the test set, and compute or read them: sets by name, ``corrupted/<type>/<severity>``.
 
+    With ``size`` or ``data.classes`` written copies have other noise than computed ones, which draw it by an image's
+    place among those in use, and not in the whole test set.
+
     Attributes:
         source: ``written`` to read them, ``on_the_fly`` to compute them batch by batch, None for none.
         types: standard, extra, all or a list of names; then the names.
