@@ -4,13 +4,13 @@ A resized layer is drawn anew, see `redraw`; what does not come out is refused w
 """
 
 import math
-import os
 import warnings
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ensembles import memory
 from ensembles.backbones.dimensions import Dimensions, dimensions
 from ensembles.backbones.trace import LAYERS, Trace, on_meta, trace
 from ensembles.errors import UserError, reason
@@ -239,7 +239,6 @@ def _check(network: nn.Module, input_shape: tuple[int, ...], output: torch.Size,
         )
 
 
-MEMORY_SHARE = 0.7  # of this machine's, for networks
 PARAMETER_BYTES = 4
 
 
@@ -252,11 +251,8 @@ def require_room(parameters: int, copies: int = 1) -> None:
     """Check that networks of so many parameters each can be held in memory.
 
     Raises:
-        UserError: they take more than 70 % of this machine's memory.
+        UserError: they take more than `memory.require_room` lets them.
     """
-    needed, present = PARAMETER_BYTES * parameters * copies, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if needed > MEMORY_SHARE * present:
-        raise UserError(
-            f"{copies} network(s) of {parameters:,} parameters take {needed / 2**30:,.0f} GiB, and this machine has "
-            f"{present / 2**30:,.0f} GiB of memory: set a smaller method.M, method.alpha, method.gamma or model.width."
-        )
+    what = f"{copies} network(s) of {parameters:,} parameters"
+    instead = "set a smaller method.M, method.alpha, method.gamma or model.width"
+    memory.require_room(PARAMETER_BYTES * parameters * copies, what, instead)

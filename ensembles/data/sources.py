@@ -3,7 +3,6 @@
 Image files, which worker processes decode, are in `ensembles.data.image_files`.
 """
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -14,11 +13,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ensembles import memory
 from ensembles.data.mixing import MixDraw
 from ensembles.errors import UserError, reason
 
 DEVICE_SHARE = 0.25  # of a device's free memory that images may take
-HOST_SHARE = 0.7  # of this machine's memory
 
 View = Callable[[Image.Image], Image.Image]  # an RGB image of any size to a square
 
@@ -234,11 +233,7 @@ def require_memory(number: int, channels: int, size: int, where: object) -> None
     """Check that so many images can be held in memory.
 
     Raises:
-        UserError: they take more than 70 % of this machine's memory.
+        UserError: they take more than `memory.require_room` lets them.
     """
-    needed, present = number * channels * size**2, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if needed > HOST_SHARE * present:
-        raise UserError(
-            f"The {number} images of {where} take {needed / 2**30:.1f} GiB at {size}x{size} pixels and this machine "
-            f"has {present / 2**30:.1f} GiB of memory: set a smaller data.image_size."
-        )
+    what = f"The {number} images of {where} at {size}x{size} pixels"
+    memory.require_room(number * channels * size**2, what, "set a smaller data.image_size")

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from ensembles import memory
 from ensembles.errors import UserError, explained
 from tests.faults.experiments import RUN
 
@@ -32,3 +33,30 @@ def test_other_errors_stay_as_they_are():
     with pytest.raises(RuntimeError, match="mat1 and mat2") as caught, explained():
         torch.ones(2, 3) @ torch.ones(2, 3)
     assert not isinstance(caught.value, UserError)
+
+
+@pytest.mark.parametrize(
+    ("groups", "limits", "usable"),
+    [
+        ("0::/job_1/step_0/user", {"job_1/memory.max": "2000", "job_1/step_0/memory.max": "max"}, 2000),
+        ("0::/", {"memory.max": "3000"}, 3000),
+        ("5:cpu,cpuacct:/a\n4:memory:/a/b\n0::/", {"memory/a/memory.limit_in_bytes": "4000"}, 4000),
+        ("4:memory:/docker/x", {"memory/memory.limit_in_bytes": "5000"}, 5000),  # as seen from within
+        ("4:memory:/", {"memory/memory.limit_in_bytes": str(2**63 - 4096)}, 10_000),
+        ("0::/user.slice", {}, 10_000),
+        (None, {}, 10_000),
+    ],
+)
+def test_a_job_or_container_has_less_memory_than_the_machine(tmp_path, monkeypatch, groups, limits, usable):
+    monkeypatch.setattr(memory.os, "sysconf", {"SC_PHYS_PAGES": 10, "SC_PAGE_SIZE": 1000}.get)
+    monkeypatch.setattr(memory, "GROUPS_OF_PROCESS", tmp_path / "cgroup")
+    monkeypatch.setattr(memory, "GROUPS", tmp_path / "fs")
+    if groups is not None:
+        (tmp_path / "cgroup").write_text(groups + "\n")
+    for place, limit in limits.items():
+        (tmp_path / "fs" / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "fs" / place).write_text(limit + "\n")
+    assert memory.usable_memory() == usable
+    memory.require_room(int(0.7 * usable), "Images", "set fewer")
+    with pytest.raises(UserError, match=r"^Images take 0\.0 GiB, and this process may use .* of memory: set fewer\.$"):
+        memory.require_room(int(0.7 * usable) + 1, "Images", "set fewer")

@@ -121,7 +121,7 @@ def test_subgroups_that_make_an_ensemble_larger_are_said():
 
 @pytest.mark.parametrize("settings", [{"M": 1000, "alpha": 1000}, {"alpha": 399, "gamma": 1000}, {"alpha": 1000}])
 def test_networks_that_no_memory_holds_are_refused_at_once(settings, monkeypatch):
-    monkeypatch.setattr("ensembles.backbones.resize.MEMORY_SHARE", 1e-3)
+    monkeypatch.setattr("ensembles.memory.SHARE", 1e-3)
     with pytest.raises(UserError, match=r"GiB of memory|at most 100 times method.M"):
         ensembles.packed(lambda: resnet18(10), **settings)
 
