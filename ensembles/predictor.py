@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ensembles.checkpoints import ABOUT, put_weights, read_checkpoint
 from ensembles.constructors import Limited, construct, require_constructors, without_pretrained
-from ensembles.data.files.decode import cover, open_rgb
+from ensembles.data.files.decode import cover, open_rgb, rgb
 from ensembles.data.files.listing import image_files
 from ensembles.data.imagenet_views import centre
 from ensembles.data.sources import pixels_of
@@ -205,7 +205,7 @@ class Predictor(_WithNormalisation):
                 yield torch.stack(list(threads.map(self._shown, found[start : start + BATCH])))
 
     def _shown(self, image: Image.Image | Path) -> Tensor:
-        return pixels_of(self.view(open_rgb(image) if isinstance(image, Path) else image.convert("RGB")))
+        return pixels_of(self.view(open_rgb(image) if isinstance(image, Path) else rgb(image)))
 
     def _predicted(self, images: Tensor | np.ndarray, details: bool) -> Tensor | Prediction:
         logits = self(images)

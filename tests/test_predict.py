@@ -91,6 +91,16 @@ def test_grey_images_and_another_view(tmp_path):
     assert torch.allclose(Predictor(ensemble, *given, centre(8, 0.5)).predict(path), wanted)
 
 
+def test_an_image_of_16_bits_is_the_same_as_a_file_or_not(tmp_path):
+    from ensembles.backbones import small_cnn
+
+    image = Image.fromarray(np.linspace(0, 65535, 64).reshape(8, 8).astype(np.uint16))
+    image.save(tmp_path / "x.png")
+    ensemble = ensembles.packed(small_cnn(3, 3, 8), M=2, alpha=2, input_shape=(3, 8, 8))
+    predictor = Predictor(ensemble, [0.5] * 3, [0.2] * 3, ["a", "b", "c"])
+    assert torch.equal(predictor.predict(image), predictor.predict(tmp_path / "x.png"))
+
+
 def test_what_is_no_image():
     with pytest.raises(UserError, match=r"There is no photo\.png: give an image file"):
         image_paths("photo.png")

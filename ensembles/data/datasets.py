@@ -12,7 +12,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from ensembles.data.augment import Transform
-from ensembles.data.files.decode import cover
+from ensembles.data.files.decode import cover, rgb
 from ensembles.data.files.progress import when_slow
 from ensembles.data.image_datamodule import ImageDataModule
 from ensembles.data.image_files import WorkedImages
@@ -140,7 +140,7 @@ def resized(image: object, size: int) -> Image.Image:
         if image.dtype != torch.uint8:
             raise UserError("data.image_size resizes uint8 images and PIL's: resize floats in data.eval_transform.")
         image = F.to_pil_image(image)
-    return cover(image if image.mode in ("L", "RGB") else image.convert("RGB"), size)
+    return cover(image if image.mode == "L" else rgb(image), size)
 
 
 def unchanged(image: object) -> object:

@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from ensembles import memory
+from ensembles.data.files.decode import rgb
 from ensembles.data.mixing import MixDraw
 from ensembles.errors import UserError, reason
 
@@ -158,10 +159,10 @@ def pixels_of(image: object) -> Tensor:
     An array's channels are its first axis where that has 1 or 3 entries, else its last.
 
     Raises:
-        UserError: something else.
+        UserError: something else, or an image of PIL's of 32 bits.
     """
     if isinstance(image, Image.Image):
-        image = torch.from_numpy(np.array(image if image.mode in ("L", "RGB") else image.convert("RGB")))
+        image = torch.from_numpy(np.array(image if image.mode == "L" else rgb(image)))
         image = image.movedim(-1, 0) if image.dim() == 3 else image
     if isinstance(image, np.ndarray) and image.dtype.kind in "fu":
         image = torch.from_numpy(np.array(image, image.dtype.newbyteorder("=")))

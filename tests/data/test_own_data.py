@@ -83,6 +83,22 @@ def test_grey_images_without_an_axis_of_channels():
     assert made((pixels[:, 0].numpy(), labels)).in_channels == 1
 
 
+def bits(kind, size=(8, 8)):
+    """A grey ramp from black to white, as an image of PIL's of 16 or 32 bits."""
+    return Image.fromarray(np.linspace(0, 65535, size[0] * size[1]).reshape(size).astype(kind))
+
+
+@pytest.mark.parametrize("settings", [{}, {"image_size": 8}])
+def test_images_of_16_bits_are_scaled_and_not_clipped(settings):
+    """As in folders, where `decode` reads them; those of 32 bits, whose range nobody knows, are refused."""
+    grey = torch.from_numpy(np.asarray(bits(np.uint16)) // 256).byte()
+    data = made([(bits(np.uint16), label % 2) for label in range(20)], **settings)
+    assert torch.equal(images(data), grey.expand(20, 3, 8, 8))
+    for kind in (np.int32, np.float32):
+        with pytest.raises(UserError, match=r"^Item 0 of data\.test: an image has pixels of 32 bits"):
+            made([(bits(kind), 0), (bits(kind), 1)], **settings)
+
+
 def test_floats_reach_the_network_as_they_are():
     pixels, labels = drawn()
     x = (pixels.float() / 255 - 0.5) / 0.25

@@ -92,7 +92,7 @@ def open_rgb(path: Path) -> Image.Image:
             image.load()
         except Exception as error:  # which one depends on the file's format
             raise UserError(f"The image {path} is damaged ({reason(error)}): replace or remove it.") from error
-        return _rgb(image, path)
+        return rgb(image, f"The image {path}")
 
 
 def _opened(path: Path) -> Image.Image:
@@ -110,11 +110,16 @@ def _opened(path: Path) -> Image.Image:
         raise UserError(f"The image {path} is damaged ({reason(error)}): replace or remove it.") from error
 
 
-def _rgb(image: Image.Image, path: Path) -> Image.Image:
+def rgb(image: Image.Image, name: str = "an image") -> Image.Image:
+    """Convert an image of any mode to RGB; one of 16 bits is scaled to 8.
+
+    Raises:
+        UserError: pixels of 32 bits; the sentence begins with the ``name``.
+    """
     if image.mode.startswith("I;16"):  # Pillow's own conversion would clip at 255
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     elif image.mode in ("I", "F"):
-        raise UserError(f"The image {path} has pixels of 32 bits, whose range is unknown: save it with 8 or 16 bits.")
+        raise UserError(f"{name} has pixels of 32 bits, whose range is unknown: save it with 8 or 16 bits.")
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
