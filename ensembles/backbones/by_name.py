@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torchvision import models
 
 from ensembles.backbones.dimensions import ends
-from ensembles.backbones.fit import MISFITS, fit, note_pretrained
+from ensembles.backbones.fit import fit, note_pretrained
+from ensembles.backbones.trace import MISFITS
 from ensembles.errors import UserError, reason
 from ensembles.limits import settings_of
 

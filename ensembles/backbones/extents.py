@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+from ensembles.errors import UserError
+
 
 @dataclass(frozen=True)
 class Extent:
@@ -97,6 +99,9 @@ class Equations:
 
         Returns:
             all symbols' sizes, and of widths that were rounded the new one by the old.
+
+        Raises:
+            UserError: no multiples are whole everywhere.
         """
         multiples, whole = [multiple] * len(self.sizes), [self.resolve(dim) for dim in self.whole]
         while True:
@@ -110,8 +115,14 @@ class Equations:
             broken = next((dim for dim in whole if dim.at(sizes).denominator > 1), None)
             if broken is None:
                 break
+            before = list(multiples)
             for symbol, factor in broken.terms.items():
                 multiples[symbol] = math.lcm(multiples[symbol], factor.denominator)
+            if multiples == before:
+                raise UserError(
+                    f"At {ratio:g} times its width the network cannot be split into whole groups or heads, since a "
+                    "fixed number of channels is among them: choose alpha = M, or another model."
+                )
         for symbol in self.solved:
             sizes[symbol] = int(self.resolve(self.solved[symbol]).at(sizes))
         return sizes, rounded

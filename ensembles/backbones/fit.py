@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ensembles.backbones.ghost import ghost
 from ensembles.backbones.resize import resize
-from ensembles.backbones.trace import LAYERS, on_meta
+from ensembles.backbones.trace import LAYERS, MISFITS, on_meta
 from ensembles.errors import UserError, reason
 from ensembles.limits import require
 
@@ -18,9 +18,6 @@ Initialiser = Callable[[nn.Conv2d | nn.Linear], None]
 
 # Image sizes to name in the error where the asked one is too small.
 SIZES = (8, 16, 32, 64, 96, 128, 160, 224, 256, 299, 384)
-
-# What networks raise on images that do not suit them.
-MISFITS = (RuntimeError, ValueError, AssertionError, IndexError, ZeroDivisionError)
 
 
 def fit(

@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ensembles import memory
 from ensembles.backbones.dimensions import Dimensions, dimensions
-from ensembles.backbones.trace import LAYERS, Trace, on_meta, trace
+from ensembles.backbones.trace import LAYERS, MISFITS, Trace, on_meta, trace
 from ensembles.errors import UserError, reason
 from ensembles.limits import require
 
@@ -228,7 +228,7 @@ def _check(network: nn.Module, input_shape: tuple[int, ...], output: torch.Size,
     try:
         with torch.no_grad():
             result = on_meta(network)(torch.empty(2, *input_shape, device="meta")).shape
-    except (RuntimeError, ValueError, AssertionError) as error:
+    except MISFITS as error:
         raise UserError(
             f"{type(network).__name__} does not work at {ratio:g} times its width ({reason(error)}): "
             "choose alpha = M, another model, or one whose constructor takes the width."

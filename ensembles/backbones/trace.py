@@ -11,9 +11,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from ensembles.errors import Foreign, reason
+from ensembles.errors import Foreign, UserError, reason
 
 LAYERS = (nn.Conv2d, nn.Linear)
+
+# What networks raise on images, or at widths, that do not suit them.
+MISFITS = (RuntimeError, ValueError, AssertionError, IndexError, ZeroDivisionError)
 
 
 @dataclass(frozen=True)
@@ -52,24 +55,25 @@ def trace(network: nn.Module, input_shape: tuple[int, ...]) -> Trace:
 
     Raises:
         Foreign: the network does not take such inputs.
+        UserError: what comes out is no tensor.
     """
     shadow = on_meta(network)
     names = {module: name for name, module in shadow.named_modules()}
     steps: dict[str, Step] = {}
     feature_map: list[torch.Size] = []
 
-    def record(module: nn.Module, inputs: tuple, output: object) -> None:
+    def record(module: nn.Module, inputs: tuple, named: dict, output: object) -> None:
         if isinstance(module, LAYERS):
-            pixels = 1
-            if isinstance(module, nn.Linear) and feature_map and inputs[0].dim() == 2:
+            pixels, x = 1, _first(inputs, named)
+            if isinstance(module, nn.Linear) and feature_map and x.dim() == 2:
                 channels, *space = feature_map.pop()[1:]
                 flattened = torch.Size(space).numel()
                 pixels = flattened if channels * flattened == module.in_features else 1
-            steps.setdefault(names[module], Step(names[module], pixels, inputs[0].shape[0] % 2 == 0))
+            steps.setdefault(names[module], Step(names[module], pixels, x.shape[0] % 2 == 0))
         if isinstance(output, torch.Tensor) and output.dim() == 4:
             feature_map[:] = [output.shape]
 
-    hooks = [module.register_forward_hook(record) for module in shadow.modules()]
+    hooks = [module.register_forward_hook(record, with_kwargs=True) for module in shadow.modules()]
     try:
         with torch.no_grad():
             output = shadow(torch.empty(2, *input_shape, device="meta"))
@@ -79,6 +83,10 @@ def trace(network: nn.Module, input_shape: tuple[int, ...]) -> Trace:
     finally:
         for hook in hooks:
             hook.remove()
+    if not isinstance(output, Tensor):
+        raise UserError(
+            f"{type(network).__name__} gives a {type(output).__name__}, not a tensor: have it return its logits alone."
+        )
     return Trace(tuple(steps.values()), output.shape)
 
 
@@ -127,8 +135,8 @@ def _blocks(network: nn.Module, input_shape: tuple[int, ...]) -> list[dict[str, 
     running: list[_Call] = []
     found: list[dict[str, list[str]]] = []
 
-    def begin(module: nn.Module, inputs: tuple) -> None:
-        running.append(_Call(module, _node(inputs[0]) if inputs else None))
+    def begin(module: nn.Module, inputs: tuple, named: dict) -> None:
+        running.append(_Call(module, _node(_first(inputs, named))))
 
     def end(module: nn.Module, inputs: tuple, output: object) -> None:
         call = running.pop()
@@ -147,11 +155,16 @@ def _blocks(network: nn.Module, input_shape: tuple[int, ...]) -> list[dict[str, 
             running[-1].has_blocks |= call.has_blocks
 
     for module in shadow.modules():
-        module.register_forward_pre_hook(begin)
+        module.register_forward_pre_hook(begin, with_kwargs=True)
         module.register_forward_hook(end)
     with torch.enable_grad():
         shadow(torch.empty(2, *input_shape, device="meta", requires_grad=True) * 1)
     return found
+
+
+def _first(inputs: tuple, named: dict) -> object:
+    """Give a module's first input, which it may have been given by name; None without any."""
+    return next(iter((*inputs, *named.values())), None)
 
 
 def _node(value: object) -> Node | None:

@@ -5,8 +5,9 @@ import timm
 import torch
 from torch import nn
 
-from ensembles.backbones.dimensions import ends
+from ensembles.backbones.dimensions import dimensions, ends
 from ensembles.backbones.resize import resize
+from ensembles.backbones.trace import first_layers, inner_layers, trace
 from ensembles.errors import UserError
 
 VIT = {"depth": 2, "img_size": 32, "patch_size": 8}
@@ -112,3 +113,72 @@ def test_ends_that_are_several():
 def test_refuses_where_nothing_is_left():
     with pytest.raises(UserError, match=r"^\w+ does not work at"):
         resize(nn.Sequential(nn.Flatten(), nn.Linear(48, 10)), 0.5, (3, 4, 4))
+
+
+class Groups(nn.Module):
+    """Groups of a concatenation of the image's channels, which are fixed, with others."""
+
+    def __init__(self, channels=13, groups=4):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, channels, 1), nn.GroupNorm(groups, 3 + channels)
+        self.fc = nn.Linear(3 + channels, 10)
+
+    def forward(self, x):
+        return self.fc(self.norm(torch.cat([x, self.conv(x)], dim=1)).mean((2, 3)))
+
+
+def test_a_fixed_part_that_no_groups_divide_is_refused():
+    with pytest.raises(UserError, match=r"^At 0\.5 times its width .* whole groups .* choose alpha = M"):
+        resize(Groups(), 0.5, (3, 8, 8))
+    assert resize(Groups(9, 3), 0.5, (3, 8, 8)).norm.num_channels == 9
+
+
+class Indexed(nn.Sequential):
+    def forward(self, x):
+        x = self[0](x)
+        return self[1](x.mean((2, 3))) * ((1.0,) * 8)[x.shape[1] - 1]
+
+
+def test_whatever_a_network_raises_at_another_width_is_a_sentence():
+    with pytest.raises(UserError, match=r"^Indexed does not work at 2 times its width \(tuple index out of range\)"):
+        resize(Indexed(nn.Conv2d(3, 8, 1), nn.Linear(8, 10)), 2, (3, 8, 8))
+
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 1)
+
+    def forward(self, input):
+        return input + self.two(input=self.one(input=input).relu())
+
+
+class Named(nn.Module):
+    """A block, and layers, that are called by keyword."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.block, self.fc = nn.Conv2d(3, 8, 1), Block(), nn.Linear(8 * 16, 10)
+
+    def forward(self, x):
+        return self.fc(input=self.block(input=self.stem(input=x)).flatten(1))
+
+
+def test_layers_that_are_called_by_keyword():
+    network = Named()
+    steps = [(step.name, step.pixels) for step in trace(network, (3, 4, 4)).steps]
+    assert steps == [("stem", 1), ("block.one", 1), ("block.two", 1), ("fc", 16)]
+    assert first_layers(network, (3, 4, 4)) == ["block.one"] and inner_layers(network, (3, 4, 4)) == ["block.two"]
+    assert resize(network, 0.5, (3, 4, 4)).fc.in_features == 64
+
+
+class Pair(nn.Linear):
+    def forward(self, x):
+        x = super().forward(x.flatten(1))
+        return x, x
+
+
+@pytest.mark.parametrize("follow", [trace, dimensions, ends])
+def test_a_network_that_gives_no_tensor_is_refused(follow):
+    with pytest.raises(UserError, match=r"^Pair gives a tuple, not a tensor: have it return its logits alone\.$"):
+        follow(Pair(12, 10), (3, 2, 2))
