@@ -53,39 +53,37 @@ def _resnet(
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions around a shortcut: (B, C, H, W) -> (B, C', H / stride, W / stride)."""
+    """Two 3x3 convolutions around a shortcut: (B, C, H, W) -> (B, C', H / stride, W / stride).
 
-    norms_outputs = False
+    With ``preactivation`` norm and ReLU come before each convolution, else after it, the last ones after the sum.
+    """
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int, late_stride: bool, conv_bias: bool) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int,
+        late_stride: bool,
+        conv_bias: bool,
+        preactivation: bool,
+    ) -> None:
         super().__init__()
+        self.preactivation = preactivation
         stride1, stride2 = (1, stride) if late_stride else (stride, 1)
-        first, second = (out_channels, out_channels) if self.norms_outputs else (in_channels, out_channels)
-        self.bn1 = nn.BatchNorm2d(first)
+        self.bn1 = nn.BatchNorm2d(in_channels if preactivation else out_channels)
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride1, padding=1, bias=conv_bias)
-        self.bn2 = nn.BatchNorm2d(second)
+        self.bn2 = nn.BatchNorm2d(out_channels)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, stride2, padding=1, bias=conv_bias)
         self.relu = nn.ReLU(inplace=True)
         self.projection: nn.Module = nn.Identity()
         if stride != 1 or in_channels != out_channels:
             self.projection = nn.Conv2d(in_channels, out_channels, 1, stride, bias=conv_bias)
 
-
-class PreActBlock(Block):
-    """Norm, ReLU, convolution, twice, added to the input."""
-
     def forward(self, x: Tensor) -> Tensor:
-        out = self.conv1(self.relu(self.bn1(x)))
-        out = self.conv2(self.relu(self.bn2(out)))
-        return out + self.projection(x)
-
-
-class PostActBlock(Block):
-    """Convolution, norm, ReLU, convolution, added to the input; then norm and ReLU."""
-
-    norms_outputs = True
-
-    def forward(self, x: Tensor) -> Tensor:
+        if self.preactivation:
+            out = self.conv1(self.relu(self.bn1(x)))
+            out = self.conv2(self.relu(self.bn2(out)))
+            return out + self.projection(x)
         out = self.conv2(self.relu(self.bn1(self.conv1(x))))
         return self.relu(self.bn2(out + self.projection(x)))
 
@@ -126,9 +124,9 @@ def wrn(
         raise UserError(f"model.widen_factor is {widen_factor!r}, but must be an integer of at least 1.")
 
     def group(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
-        block = PreActBlock if preactivation else PostActBlock
-        first = block(in_channels, out_channels, stride, late_stride, conv_bias)
-        rest = [block(out_channels, out_channels, 1, late_stride, conv_bias) for _ in range((depth - 4) // 6 - 1)]
+        common = late_stride, conv_bias, preactivation
+        first = Block(in_channels, out_channels, stride, *common)
+        rest = [Block(out_channels, out_channels, 1, *common) for _ in range((depth - 4) // 6 - 1)]
         return nn.Sequential(first, *rest)
 
     stem = {"conv1": nn.Conv2d(in_channels, 16, 3, padding=1, bias=conv_bias)}
