@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_leaves
 from ensembles.backbones.extents import Dim, Equations, Extent, as_extent
 from ensembles.backbones.known import Attribute, Known, extent_of
 from ensembles.backbones.operations import OPERATIONS
-from ensembles.backbones.trace import on_meta, trace
+from ensembles.backbones.trace import Trace, on_meta, trace
 from ensembles.errors import Foreign, reason
 
 # What the names of integers begin with that are no widths.
@@ -37,6 +37,7 @@ class Dimensions:
         parts: a module's name and a dimension into which it splits a width, for what follows from its root.
         first: layers that read the image's channels; without any, the one that runs first.
         last: layers whose outputs are the classes; without any, the one that runs last.
+        plan: the layers in the order in which they run.
     """
 
     equations: Equations
@@ -45,6 +46,7 @@ class Dimensions:
     parts: list[tuple[str, Extent]]
     first: list[str]
     last: list[str]
+    plan: Trace
 
     def shape(self, name: str, sizes: Sequence[int]) -> tuple[int, ...]:
         """Give a tensor's shape where the symbols have these sizes."""
@@ -88,7 +90,7 @@ def dimensions(network: nn.Module, input_shape: tuple[int, ...]) -> Dimensions:
             if equations.resolve(dim).terms.keys().isdisjoint(given):  # what a buffer alone gives is no width
                 equations.fix(dim)
     return Dimensions(
-        equations, pass_.tensors, pass_.attributes, pass_.parts, first or [plan.first], last or [plan.last]
+        equations, pass_.tensors, pass_.attributes, pass_.parts, first or [plan.first], last or [plan.last], plan
     )
 
 

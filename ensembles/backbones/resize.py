@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ensembles import memory
 from ensembles.backbones.dimensions import Dimensions, dimensions
-from ensembles.backbones.trace import LAYERS, MISFITS, Trace, on_meta, trace
+from ensembles.backbones.trace import LAYERS, MISFITS, Trace, on_meta
 from ensembles.errors import UserError, reason
 from ensembles.limits import require
 
@@ -50,7 +50,8 @@ def resize_all(
     if ratio == 1 and gamma == 1:
         return networks
     first, kind = networks[0], type(networks[0]).__name__
-    found, plan = dimensions(first, input_shape), trace(first, input_shape)
+    found = dimensions(first, input_shape)
+    plan = found.plan
     sizes, rounded = found.equations.solve(ratio, gamma)
     if any(sizes[symbol] < 1 for symbol in found.equations.of_tensors):
         raise UserError(f"Nothing of {kind} is left at {ratio:g} times its width: choose a larger one.")
