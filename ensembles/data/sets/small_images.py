@@ -70,9 +70,11 @@ def cifar_part(official: type[datasets.CIFAR10], location: SetLocation, train: b
     Raises:
         UserError: files that are damaged, or missing and not to be downloaded.
     """
-    if _wrong_files(official, location.root):
+    try:
+        part = official(location.root, train=train)
+    except RuntimeError:  # files are missing or not the official ones
         _provide_files(official, location)
-    part = official(location.root, train=train)
+        part = official(location.root, train=train)
     return LabelledSet(torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(part.targets))
 
 
