@@ -1,13 +1,13 @@
 """What files a folder holds, and what the notes among them say. Torch is not imported."""
 
 import csv
-import json
 import os
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
 from ensembles.errors import UserError, reason
+from ensembles.files import load_text, parse_json
 
 
 def image_files(folder: str | Path) -> list[str]:
@@ -111,8 +111,8 @@ def read_text(path: Path) -> str:
         UserError: a file that is missing or cannot be read.
     """
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return load_text(path)
+    except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({reason(error)}): it comes with the set, put it back.") from error
 
 
@@ -151,7 +151,8 @@ def read_json(path: Path):
     Raises:
         UserError: a file that is missing, or is no JSON.
     """
+    text = read_text(path)
     try:
-        return json.loads(read_text(path))
-    except json.JSONDecodeError as error:
+        return parse_json(text)
+    except ValueError as error:
         raise UserError(f"{path} is damaged ({reason(error)}): it comes with the set, put it back.") from error
