@@ -176,14 +176,14 @@ WITHOUT_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP}  # of a file system
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Hold a folder, by its file ``lock``, against other processes; one that dies lets go of it.
+def held(folder: Path, name: str = "lock") -> Iterator[None]:
+    """Hold a folder, by a file of this name in it, against other processes; one that dies lets go of it.
 
     Raises:
         Busy: another process holds it; the sentence says which.
         OSError: the file cannot be written.
     """
-    path = folder / "lock"
+    path = folder / name
 
     def claim(file: int) -> None:
         if not os.path.samestat(os.fstat(file), path.stat()):

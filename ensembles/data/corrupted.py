@@ -1,7 +1,6 @@
 """Corrupted copies of the test set: which ones; read, computed as they are asked for, or written."""
 
 import contextlib
-import fcntl
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -20,7 +19,7 @@ from ensembles.data.files.progress import when_slow
 from ensembles.data.labelled_set import LabelledSet, stratified
 from ensembles.data.sources import ImageArray, map_array, resize
 from ensembles.errors import UserError
-from ensembles.files import replacing
+from ensembles.files import held, replacing
 from ensembles.limits import require
 
 if TYPE_CHECKING:
@@ -210,10 +209,7 @@ def _claimed(folder: Path) -> Iterator[None]:
     """Make the folder where it is not there, and hold it against other processes."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with open(folder / ".lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with held(folder, ".lock"):  # hidden, since the folder's visible files are the copies
             yield
-    except BlockingIOError as error:
-        raise UserError(f"{folder} is being written to by another process: wait for it to end.") from error
     except OSError as error:
         raise UserError(f"{folder} cannot be written ({error.strerror or error}): set data.corrupted.root.") from error

@@ -262,7 +262,7 @@ def test_two_processes_do_not_write_into_a_folder_at_once(three, tmp_path):
     (tmp_path / "three-C").mkdir()
     with open(tmp_path / "three-C/.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(UserError, match="being written to by another process"):
+        with pytest.raises(UserError, match="being worked on by another process: wait"):
             corrupted.write_corrupted(three(corrupted=WRITTEN))
 
 
