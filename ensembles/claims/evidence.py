@@ -23,6 +23,7 @@ from ensembles.reports.paper_result import FULL
 from ensembles.reports.per_image import images_file, load_per_image
 from ensembles.reproduction.running import runs_of
 from ensembles.studies import bootstrap
+from ensembles.studies.bootstrap import own_members
 from ensembles.studies.collection import read_times
 from ensembles.studies.study import Study
 
@@ -96,16 +97,22 @@ class Estimate:
         images = self.images and {seed: self.images[seed] for seed in seeds}
         return Estimate.of({seed: self.by_seed[seed] for seed in seeds}, images)
 
-    def blocks(self, size: int) -> "Estimate":
-        """Average blocks of so many seeds, those of seeds 0 to size - 1 as seed 0; blocks that are not whole are left
-        out. Itself where it is not known by seed, or no block is whole."""
+    def members_mean(self, M: int) -> "Estimate":
+        """Average the networks that are an ensemble's of M, by the ensemble's seed; itself where no seeds are known.
+
+        Raises:
+            Missing: no ensemble has all of its networks.
+        """
+        if not self.by_seed:
+            return self
+        own = own_members(self.by_seed, M)
+        if not own:
+            raise Missing(f"no ensemble has all of its {M} networks yet")
 
         def means(of: Mapping[int, Any]) -> dict[int, Any]:
-            whole = (s for s in sorted({seed // size for seed in of}) if all(s * size + m in of for m in range(size)))
-            return {s: sum(of[s * size + m] for m in range(size)) / size for s in whole}
+            return {s: sum(of[member] for member in members) / M for s, members in own.items()}
 
-        by_seed = means(self.by_seed or {})
-        return Estimate.of(by_seed, self.images and means(self.images)) if by_seed else self
+        return Estimate.of(means(self.by_seed), self.images and means(self.images))
 
     def interval(self) -> tuple[float, float]:
         """Find a confidence interval by the bootstrap over images and seeds, or by the t distribution; it is everything
@@ -184,18 +191,21 @@ class Source:
     places: Mapping[tuple[str, int], Path] = field(default_factory=dict)
     members: Mapping[str, tuple[str, int]] = field(default_factory=dict)
 
-    def both(self, test: Comparison) -> tuple[Estimate, Estimate]:
+    def sides(self, test: Comparison) -> tuple[Estimate, Estimate]:
         """Find the two numbers that a test compares; an ensemble of networks trained alone beside its own ones' mean.
 
         Raises:
             Missing: one is not there.
         """
         of, than = self.estimate(test.of), self.estimate(test.than)
-        return self._beside(test.than.row, test.of.row, of), self._beside(test.of.row, test.than.row, than)
+        return self._compared_with(test.than.row, test.of.row, of), self._compared_with(
+            test.of.row, test.than.row, than
+        )
 
-    def _beside(self, ensemble: str | None, row: str | None, of: Estimate) -> Estimate:
+    def _compared_with(self, ensemble: str | None, row: str | None, of: Estimate) -> Estimate:
+        """Average a row's networks where the ensemble that they are compared with is of them."""
         alone, M = self.members.get(ensemble or "", ("", 1))
-        return of.blocks(M) if row == alone else of
+        return of.members_mean(M) if row == alone else of
 
     def estimate(self, wanted: Quantity) -> Estimate:
         """Find the number that is wanted, with its spread over seeds.

@@ -91,7 +91,7 @@ def _on(evidence: Evidence, source: Source) -> Judged:
     judged = []
     for test in evidence.tests:
         try:
-            judged.append(compare(test, *source.both(test)))
+            judged.append(compare(test, *source.sides(test)))
         except Missing as missing:
             judged.append(Judged(UNTESTED, str(missing)))
     outcomes = {one.outcome for one in judged}

@@ -1,6 +1,6 @@
 """Intervals and comparisons by resampling test images, with seeds as blocks; paired between rows."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -36,6 +36,16 @@ def difference(one: np.ndarray, other: np.ndarray) -> Interval:
     samples = _resampled(one - other)
     tail = min((samples <= 0).mean(), (samples >= 0).mean())
     return _interval(one - other, samples, p=min(1.0, max(2 * tail, 2 / RESAMPLES)))
+
+
+def own_members(seeds: Iterable[int], M: int) -> dict[int, range]:
+    """Find the seeds of the networks, trained alone, of which an ensemble of M consists, by the ensemble's seed.
+
+    Ensemble s has those of seeds M s to M s + M - 1; ensembles of which a network is missing are left out.
+    """
+    there = set(seeds)
+    found = {s: range(M * s, M * (s + 1)) for s in sorted({seed // M for seed in there})}
+    return {s: members for s, members in found.items() if there.issuperset(members)}
 
 
 def holm(p: Sequence[float]) -> np.ndarray:

@@ -21,6 +21,7 @@ from ensembles.reports.per_image import images_file, load_per_image, save_per_im
 from ensembles.reports.runs_table import flattened
 from ensembles.reproduction.running import train, without_hydras
 from ensembles.runs import Run, network_file
+from ensembles.studies.bootstrap import own_members
 from ensembles.studies.study import Study, settings
 
 TIMES_FILE = "times.json"
@@ -155,18 +156,20 @@ class Collection:
 
         Beside an ensemble of networks that were trained alone stands, for each of its seeds, its own members' mean.
         """
-        of = [self._blocks(row, other, study), self._blocks(other, row, study)]
-        both = sorted(set(of[0]) & set(of[1]))
-        return [{key: np.stack([one[s][key] for s in both]) for key in one[both[0]]} for one in of] if both else []
+        sides = [self._beside(row, other, study), self._beside(other, row, study)]
+        common = sorted(set(sides[0]) & set(sides[1]))
+        if not common:
+            return []
+        return [{key: np.stack([of[s][key] for s in common]) for key in of[common[0]]} for of in sides]
 
-    def _blocks(self, row: str, beside: str, study: Study) -> dict[int, dict[str, np.ndarray]]:
-        if study.rows[beside].members != row:
+    def _beside(self, row: str, other: str, study: Study) -> dict[int, dict[str, np.ndarray]]:
+        """Read what a row's runs say, by seed; where the other row's networks are this one's, by the other's seed."""
+        if study.rows[other].members != row:
             return {seed: self.per_image(row, seed) for seed in self.seeds(row)}
         found = {}
-        for seed in self.seeds(beside):
-            M = len(self.runs[beside][seed].results["members/acc"])
-            own = range(M * seed, M * (seed + 1))
-            if all(self.has(row, member) for member in own):
+        for seed in self.seeds(other):
+            M = len(self.runs[other][seed].results["members/acc"])
+            if own := own_members(self.seeds(row), M).get(seed):
                 found[seed] = {key: each.mean(0) for key, each in self.images(row, own).items()}
         return found
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ensembles.studies.bootstrap import RESAMPLES, difference, holm, mean
+from ensembles.studies.bootstrap import RESAMPLES, difference, holm, mean, own_members
 
 
 def normal(seeds, images, at=0.0, seed=1):
@@ -45,3 +45,8 @@ def test_holm_s_correction():
     """Sorted 0.01, 0.02, 0.03, 0.04 of four: times 4, 3, 2 and 1, and never below the one before."""
     assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
     assert holm([0.9, 0.6]).tolist() == [1, 1]
+
+
+def test_an_ensemble_has_the_networks_of_its_own_seeds():
+    assert own_members([0, 1], 4) == {}
+    assert own_members([6, 0, 1, 3, 2, 5], 2) == {0: range(0, 2), 1: range(2, 4)}
