@@ -1,7 +1,6 @@
 """Plots that compare methods: each has one name and colour in all of them."""
 
 import math
-import re
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,6 +16,7 @@ from matplotlib.transforms import Bbox
 
 from ensembles.reports import style
 from ensembles.reports.schema import number, quantity, scaled
+from ensembles.reports.severity import by_severity
 
 BINS = 15  # of confidence, equally wide, as the ECE has them
 LEAST = 30  # images below which a bin's accuracy says little
@@ -178,14 +178,16 @@ def reliability(compared: Sequence[Compared]) -> Figure | None:
 
     def points(one: Compared) -> Curve:
         confidence, correct = (np.concatenate([of[key] for of in one.per_image]) for key in ("confidence", "correct"))
-        bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-        held = [b for b in range(BINS) if (bins == b).sum() >= LEAST]
-        x = [float(confidence[bins == b].mean()) for b in held]
-        y = [float(correct[bins == b].mean()) - at for b, at in zip(held, x, strict=True)]
+        count, sure, right = (
+            np.histogram(confidence, BINS, (0, 1), weights=of)[0] for of in (None, confidence, correct)
+        )
+        held = np.flatnonzero(count >= LEAST)
+        x = sure[held] / count[held]
+        y = right[held] / count[held] - x
         if len(held) != 1:
             return x, y
         alone.append(one.name)
-        return [held[0] / BINS, (held[0] + 1) / BINS], 2 * y
+        return [held[0] / BINS, (held[0] + 1) / BINS], [*y, *y]
 
     figure = _lines(compared, points, "confidence", "accuracy minus confidence", needs_images=True, marker="o")
     if figure:
@@ -196,12 +198,16 @@ def reliability(compared: Sequence[Compared]) -> Figure | None:
 
 
 def risk_coverage(compared: Sequence[Compared]) -> Figure | None:
-    """Draw the error rate among the surest images against how many are answered, the mean over seeds."""
+    """Draw the error rate among the surest images against how many are answered, the mean over seeds.
+
+    Of images of equal confidence each counts as their mean, so that the file's order does not matter.
+    """
 
     def points(one: Compared) -> Curve:
         risks = []
         for of in one.per_image:
-            wrong = 1 - of["correct"][np.argsort(-of["confidence"], kind="stable")]
+            _, tied = np.unique(-of["confidence"], return_inverse=True)
+            wrong = (np.bincount(tied, 1 - of["correct"]) / np.bincount(tied))[np.sort(tied)]
             risk = wrong.cumsum() / np.arange(1, len(wrong) + 1)
             risks.append(risk[np.maximum((COVERED * len(risk)).astype(int), 1) - 1])
         return 100 * COVERED, 100 * np.mean(risks, axis=0)
@@ -210,14 +216,15 @@ def risk_coverage(compared: Sequence[Compared]) -> Figure | None:
 
 
 def severity(compared: Sequence[Compared]) -> Figure | None:
-    """Draw accuracy against the severity of corruption, 0 being the test set: the mean over types and seeds."""
+    """Draw accuracy against the severity of corruption, 0 being the test set: the mean over standard types and seeds."""
 
     def points(one: Compared) -> Curve:
         found = defaultdict(list)
         for results in one.results:
-            for key, value in results.items():
-                if value is not None and (cell := re.fullmatch(r"test/acc|corrupted/\w+/(\d)/acc", key)):
-                    found[int(cell[1] or 0)].append(scaled(results, key))
+            for values in ({0: results.get("test/acc")}, *by_severity(results, "acc").values()):
+                for at, value in values.items():
+                    if value is not None:
+                        found[at].append(quantity("acc").scale * value)
         severities = sorted(found) if len(found) > 1 else []
         return severities, [statistics.fmean(found[at]) for at in severities]
 

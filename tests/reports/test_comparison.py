@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from ensembles.metrics import scores
-from ensembles.reports.comparison import BINS, Compared, against_cost, reliability
+from ensembles.metrics.classification import ranked
+from ensembles.reports.comparison import BINS, COVERED, Compared, against_cost, reliability, risk_coverage, severity
 
 N = 20_000
 
@@ -33,6 +34,28 @@ def test_a_method_with_one_bin_is_a_line_over_its_width_and_said_to_be():
     x, y = axes.lines[1].get_data()
     assert x == pytest.approx([14 / 15, 1]) and y[0] == y[1] == pytest.approx((sure > 0.96).mean() - sure.mean())
     assert axes.get_xlabel() == "confidence (where a method has one bin: the bin's width)"
+
+
+def test_images_of_equal_confidence_count_as_their_mean_whatever_their_order():
+    drawn = np.random.default_rng(0)
+    confidence = np.minimum(drawn.uniform(0.5, 1.3, 1000), 1).astype(np.float16).astype(float)  # 3 in 8 at the maximum
+    right = np.sort(drawn.random(1000) < 0.8)  # the wrong ones first, as where classes follow each other
+    _, hits = ranked(torch.from_numpy(confidence), torch.from_numpy(right))
+    expected = (1 - hits).cumsum(0) / torch.arange(1, 1001)
+    for order in (slice(None), slice(None, None, -1)):
+        (line,) = risk_coverage([compared("a", confidence[order], right[order])]).axes[0].lines
+        assert line.get_ydata() == pytest.approx(100 * expected[(COVERED * 1000).astype(int) - 1].numpy())
+
+
+def test_severities_are_means_over_the_standard_types():
+    results = {
+        "test/acc": 0.9,
+        "corrupted/fog/1/acc": 0.8,
+        "corrupted/snow/1/acc": 0.6,
+        "corrupted/saturate/1/acc": 0.0,
+    }
+    (line,) = severity([Compared("a", [results])]).axes[0].lines
+    assert line.get_ydata() == pytest.approx([90, 70])
 
 
 def test_names_stay_within_the_axes():
