@@ -216,7 +216,7 @@ def risk_coverage(compared: Sequence[Compared]) -> Figure | None:
 
 
 def severity(compared: Sequence[Compared]) -> Figure | None:
-    """Draw accuracy against the severity of corruption, 0 being the test set: the mean over standard types and seeds."""
+    """Draw accuracy against severity of corruption, 0 being the test set: the mean over seeds and standard types."""
 
     def points(one: Compared) -> Curve:
         found = defaultdict(list)

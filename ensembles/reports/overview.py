@@ -16,7 +16,7 @@ from ensembles.reports.page import Shown, page, svg
 from ensembles.reports.paper_result import PaperResult
 from ensembles.reports.per_image import PER_IMAGE, images_file, load_per_image
 from ensembles.reports.runs_table import FinishedRun, differing
-from ensembles.reports.schema import ARROWS, MISSING, column, finite, mean, quantity
+from ensembles.reports.schema import ARROWS, MISSING, best_shown, column, finite, mean, quantity
 from ensembles.reports.sweep_table import short
 
 ANSWER = {  # what a table of methods shows, in parts
@@ -179,7 +179,9 @@ def _names(alike: Sequence[Sequence[FinishedRun]]) -> list[str]:
 
 
 def _rows(rows: Sequence[SeedGroup], keys: Sequence[tuple[str, str]]) -> list[list[Shown]]:
-    best = {key: _best(rows, key) for part, key in keys if part in JUDGED}
+    best = {
+        key: best_shown(quantity(key), (mean(row.values(key)) for row in rows)) for part, key in keys if part in JUDGED
+    }
     found = []
     for row in rows:
         cells = [Shown(row.name, row.name, link=row.runs[0].name), Shown(str(len(row.runs)), len(row.runs))]
@@ -188,18 +190,9 @@ def _rows(rows: Sequence[SeedGroup], keys: Sequence[tuple[str, str]]) -> list[li
             center = mean(values)
             spread = show(statistics.stdev(values)) if len(values) > 1 and part != "cost" else ""
             text = show(center)
-            cells.append(Shown(text, center, spread=spread, best=center is not None and text == best.get(key)))
+            cells.append(Shown(text, center, spread=spread, best=text == best.get(key)))
         found.append(cells)
     return found
-
-
-def _best(rows: Sequence[SeedGroup], key: str) -> str | None:
-    """Find the best mean as it is shown, so that means that read the same are best together; None of what has none."""
-    means = [center for row in rows if (center := mean(row.values(key))) is not None]
-    of = quantity(key)
-    if len(means) < 2 or of.better is None:
-        return None
-    return of.show(max(means) if of.better == "higher" else min(means))
 
 
 def _plots(rows: Sequence[SeedGroup]) -> tuple[str, list[tuple[Markup, str]]]:

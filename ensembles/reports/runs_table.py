@@ -21,8 +21,9 @@ SHOWN_OTHERWISE = ("seed", "method._target_", "model._target_", "data._target_",
 MOST = 6  # settings that tell runs apart
 FIRST = ("method.", "model", "recipe.")  # those that are kept when there are more
 RUNNING = re.compile(  # settings of how and where a run runs, and of what else it is evaluated on
-    r"(runtime|logger|strategy|cluster)\b|(runs_dir|sweeps_dir|force)$|trainer\.(accelerator|devices|num_nodes)$|"
-    r"data\.(num_workers|eval_batch_size|download|sets_root|ood_sets|shift_sets)$|"
+    r"(runtime(?!\.patience$)|logger|strategy|cluster)\b|(runs_dir|sweeps_dir|force)$|trainer\.(accelerator|devices|num_nodes)$|"
+    r"data\.(num_workers|eval_batch_size|download|sets_root|cache_dir|skip_broken|in_memory|corrupted\.root)$|"
+    r"data\.(ood_sets|shift_sets)$|"
     r"evaluation\.(save_predictions|temperature_scaling)$"
 )
 LISTED = re.compile(r"[\w.+]+=[^\s\[{]*,")  # an override with several values
@@ -86,15 +87,19 @@ class FinishedRun:
     @property
     def model(self) -> str:
         """The network's name; nothing where that is not known."""
-        described = self.settings.get("model")
+        found = self.settings.get("model")
+        described = found if isinstance(found, dict) else {}
+        if isinstance(described.get("name"), str):  # one of timm's or torchvision's
+            return described["name"]
         if "row" not in self.provenance:
             return self.stem.partition("-")[2].rpartition("-")[0]
-        return str(described.get("_target_", "")).rpartition(".")[2] if isinstance(described, dict) else ""
+        return str(described.get("_target_", "")).rpartition(".")[2]
 
     @property
     def but_for_seed(self) -> str:
         """Equal for runs that differ in their seed alone; by the command where there is no config."""
-        known = {key: value for key, value in self.computed.items() if key != "seed"}
+        # a setting that came later is null where it was not set
+        known = {key: value for key, value in self.computed.items() if key != "seed" and value is not None}
         if known:
             return repr((self.model, self.method, sorted(known.items())))
         words = [word for word in str(self.provenance.get("command", "")).split() if "=" in word]
@@ -108,13 +113,24 @@ class FinishedRun:
     @property
     def data(self) -> str:
         """The data set, with its folder and the number of training images where they are known."""
+        return self._data("root", "train_size")
+
+    @property
+    def data_anywhere(self) -> str:
+        """The data set as it is called on any machine, without its folder."""
+        return self._data("train_size")
+
+    def _data(self, *told: str) -> str:
         known, command = self.settings.get("data"), str(self.provenance.get("command", ""))
         given = dict(re.findall(r"\bdata\.(root|train_size)=(<[^>]*>|\S+)", command))
+        name = self.name.partition("-")[0]
+        if "row" in self.provenance and (chosen := re.search(r"(?<!\S)data=(\S+)", command)):
+            # a study's runs have the study's name, and a folder of images is called as its folder
+            name = Path(given.get("root", "").strip("<>")).name if chosen[1] == "image_folder" else chosen[1]
+            name = name or chosen[1]
         if isinstance(known, dict):
-            given |= {key: known[key] for key in ("root", "train_size") if key in known}
-        said = ", ".join(f"{key}={value}" for key, value in sorted(given.items()) if value is not None)
-        chosen = re.search(r"(?<!\S)data=(\S+)", command) if "row" in self.provenance else None
-        name = chosen[1] if chosen else self.name.partition("-")[0]
+            given |= {key: known[key] for key in told if key in known}
+        said = ", ".join(f"{key}={given[key]}" for key in told if given.get(key) is not None)
         return f"{name} ({said})" if said else name
 
 
@@ -200,7 +216,8 @@ def _files(folder: Path) -> Iterator[Path]:
         yield folder / RESULTS
     else:
         for path in filter(Path.is_file, sorted(folder.rglob("*.json"))):
-            before = any(part.endswith(".previous") or part == "evaluations" for part in path.parts)
+            below = path.relative_to(folder).parts
+            before = any(part.endswith(".previous") or part == "evaluations" for part in below)
             if not before and not path.name.startswith(".") and path.name != "provenance.json":
                 yield path
 
@@ -246,6 +263,8 @@ def _value(path: Path) -> object:
         return load_json(path)
     except ValueError:
         return None  # a file of something else
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({reason(error)}): see to its permissions, or move it away.") from error
 
 
 def _run(folder: Path) -> FinishedRun:

@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from numbers import Real
 
@@ -159,6 +159,18 @@ def quantity(key: str) -> Measure:
 def column(key: str) -> Measure:
     """Find what heads a column of a key of results.json: of corrupted/acc, corrupted accuracy."""
     return MEASURES.get(key) or quantity(key)
+
+
+def best_shown(of: Measure, means: Iterable[float | None]) -> str | None:
+    """Write the best mean of a column as it is shown, so that means that read the same are best together.
+
+    Returns:
+        None where neither way is better, or fewer than two means are there.
+    """
+    found = [mean for mean in means if mean is not None]
+    if of.better is None or len(found) < 2:
+        return None
+    return of.show(max(found) if of.better == "higher" else min(found))
 
 
 def of_what(key: str) -> str:

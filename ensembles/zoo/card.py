@@ -4,6 +4,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -55,7 +56,7 @@ class Card(Schema):
         name: of the run.
         data, model, method: the options of these groups, or what comes nearest to them.
         members: M.
-        settings: of the method and the model, where they are known.
+        settings: of the method, the model, the recipe and the data what is trained on, where they are known.
         results: flat, as in results.json.
         measured_by: who ran it.
         weights: where they are: a URL of a folder, hf://user/name, or None.
@@ -141,20 +142,17 @@ class Card(Schema):
         Raises:
             UserError: results that are of no use to a card.
         """
-        data, *model = run.stem.split("-")
-        method = run.method
-        settings = {key: run.settings[key] for key in ("method", "model") if isinstance(run.settings.get(key), dict)}
-        if run.provenance.get("row"):  # of a study, whose folder's name comes first
-            model = [str(settings.get("model", {}).get("_target_", MISSING)).rpartition(".")[2]]
-        else:
-            model = model[:-1]
+        config = without_files(run.settings)
+        settings = {key: config[key] for key in ("method", "model", "recipe") if isinstance(config.get(key), dict)}
+        if isinstance(data := config.get("data"), dict) and "train_size" in data:
+            settings["data"] = {"train_size": data["train_size"]}
         members = [len(value) for key, value in run.results.items() if key in ("members/acc", "members/rmse")]
         fields = {
             "card": 1,
             "name": run.name,
-            "data": data or MISSING,
-            "model": "-".join(model) or MISSING,
-            "method": method or MISSING,
+            "data": run.data_anywhere or MISSING,
+            "model": run.model or MISSING,
+            "method": run.method or MISSING,
             "members": members[0] if members and members[0] else None,
             "settings": settings,
             "results": dict(run.results),
@@ -182,6 +180,19 @@ class Card(Schema):
             if number(self.results, key) is not None
         ]
         return environment.get_template("README.md.jinja").render(card=self, rows=rows)
+
+
+def without_files(config: Mapping) -> dict:
+    """Copy a run's config without the files, on one machine, that its networks were made of or began from."""
+    found = deepcopy(dict(config))
+    method, model = (of if isinstance(of := found.get(key), dict) else {} for key in ("method", "model"))
+    if method.get("checkpoints"):
+        method["checkpoints"] = []
+    if isinstance(model.get("pretrained"), str):
+        model["pretrained"] = False
+    if isinstance(model.get("kwargs"), dict):
+        model["kwargs"].pop("checkpoint_path", None)
+    return found
 
 
 def _label(key: str) -> str:

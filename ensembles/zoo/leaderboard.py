@@ -14,7 +14,7 @@ from ensembles import reports
 from ensembles.errors import UserError
 from ensembles.files import load_json
 from ensembles.reports.runs_table import gather
-from ensembles.reports.schema import column, number
+from ensembles.reports.schema import MISSING, best_shown, column, number
 from ensembles.zoo.card import CARD, Card, markdown_cell
 
 ABOUT = (
@@ -54,6 +54,9 @@ class Entry:
     def mean(self, key: str) -> float | None:
         values = [number(card.results, key) for card in self.cards]
         return None if None in values else fmean(values)
+
+    def show_mean(self, key: str) -> str:
+        return column(key).show(self.mean(key))
 
     def show(self, key: str) -> str:
         show, center = column(key).show, self.mean(key)
@@ -113,7 +116,7 @@ def entries(cards: Sequence[Card]) -> dict[str, list[Entry]]:
     """Make rows by data set, the best first; cards that differ in their seed alone are one row."""
     alike: dict[str, list[Card]] = {}
     for card in cards:
-        same = [card.data, card.model, card.method, card.members, card.settings, card.measured_by]
+        same = [card.data, card.model, card.method, card.members, card.settings, card.recipe, card.measured_by]
         if not card.settings:
             same.append([word for word in (card.command or card.name).split() if not word.startswith("seed=")])
         alike.setdefault(json.dumps(same, sort_keys=True), []).append(card)
@@ -136,12 +139,9 @@ def filled(rows: Sequence[Entry]) -> list[str]:
     return [key for key in COLUMNS if any(row.mean(key) is not None for row in rows)]
 
 
-def best(rows: Sequence[Entry], key: str) -> float | None:
-    """Find the best mean of a column, where there is a better way and something to compare."""
-    way, values = column(key).better, [value for row in rows if (value := row.mean(key)) is not None]
-    if way is None or len(values) < 2:
-        return None
-    return max(values) if way == "higher" else min(values)
+def best(rows: Sequence[Entry], key: str) -> str | None:
+    """Write the best mean of a column as it is shown; None where there is none, see `best_shown`."""
+    return best_shown(column(key), (row.mean(key) for row in rows))
 
 
 def html(found: Mapping[str, Sequence[Entry]]) -> str:
@@ -164,12 +164,13 @@ def markdown(found: Mapping[str, Sequence[Entry]]) -> str:
         heads = ["method", "model", "members", *(column(key).head() for key in keys)]
         heads += ["seeds", "status", "by", "weights"]
         lines = [heads, ["---"] * 3 + ["---:"] * (len(keys) + 1) + ["---"] * 3]
+        bold = {key: best(rows, key) for key in keys}
         for row in rows:
             card = row.first
-            cells = [card.method, card.model, card.members or "-"]
-            cells += [f"**{row.show(key)}**" if row.mean(key) == best(rows, key) else row.show(key) for key in keys]
-            cells += [len(row.cards), row.status, card.measured_by or "-", card.weights or "-"]
-            lines.append([cell if str(cell).startswith("**") else markdown_cell(cell) for cell in cells])
-        table = "".join(f"| {' | '.join(map(str, cells))} |\n" for cells in lines)
+            said = [card.method, card.model, card.members or MISSING]
+            where = [len(row.cards), row.status, card.measured_by or MISSING, card.weights or MISSING]
+            numbers = [f"**{row.show(key)}**" if row.show_mean(key) == bold[key] else row.show(key) for key in keys]
+            lines.append([*map(markdown_cell, said), *numbers, *map(markdown_cell, where)])
+        table = "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
         parts.append(f"## {markdown_cell(data)}\n\n{table}")
     return "\n".join(parts)

@@ -18,7 +18,7 @@ from ensembles.renamed import by_present_names
 from ensembles.reports.runs_table import gather
 from ensembles.runs import WEIGHTS, network_file
 from ensembles.untrusted import Unfit, refusal, require_plain
-from ensembles.zoo.card import CARD, LARGEST_CARD, README, Card, Verified, require_same_results
+from ensembles.zoo.card import CARD, LARGEST_CARD, README, Card, Verified, require_same_results, without_files
 from ensembles.zoo.places import chunks, deliver, opener, place_folder
 
 CONFIG, RESULTS, PROVENANCE = "config.yaml", "results.json", "provenance.json"
@@ -74,7 +74,7 @@ def push(
 
 def shared_config(config: dict) -> dict:
     """Take from a config what was computed, but not where files are on the machine that did it."""
-    found = {key: config[key] for key in SHARED_KEYS if key in config}
+    found = without_files({key: config[key] for key in SHARED_KEYS if key in config})
     data = {key: value for key, value in found.get("data", {}).items() if key not in MACHINE_SETTINGS}
     if isinstance(data.get("corrupted"), dict):
         data["corrupted"] = {key: value for key, value in data["corrupted"].items() if key != "root"}

@@ -121,7 +121,19 @@ def test_only_what_is_computed_tells_runs_apart(run, tmp_path):
         with (tmp_path / "runs" / f"digits-net-packed-0000000{seed}" / "config.yaml").open("a") as file:
             file.write(f"runtime: {{progress: {seed}}}\nruns_dir: {seed}\ntrainer: {{devices: {seed}}}\n")
             file.write(f"evaluation: {{save_predictions: {seed}}}\n")
+            file.write(
+                f"data: {{cache_dir: {seed}, skip_broken: {seed}, in_memory: {seed}, corrupted: {{root: {seed}}}}}\n"
+            )
     assert [row[:2] for row in Cells(overview(*gather([tmp_path / "runs"]))).tables[0][2:]] == [["packed", "2"]]
+
+
+def test_runs_that_may_end_earlier_are_no_seeds_of_others(run, tmp_path):
+    for seed, patience in enumerate(("null", "3")):
+        named(run, f"digits-net-packed-0000000{seed}", "Packed", seed)
+        with (tmp_path / "runs" / f"digits-net-packed-0000000{seed}" / "config.yaml").open("a") as file:
+            file.write(f"runtime: {{patience: {patience}}}\n")
+    rows = Cells(overview(*gather([tmp_path / "runs"]))).tables[0][2:]
+    assert sorted(row[:2] for row in rows) == [["packed", "1"], ["packed, patience=3", "1"]]
 
 
 def test_regressions_are_sorted_by_their_error(run, tmp_path):
@@ -233,7 +245,7 @@ def test_a_study_s_runs_are_rows_and_claims_a_section(tmp_path, call):
     found, _ = gather([tmp_path / "results"])
     assert [(run.name, run.method, run.data) for run in found] == [
         ("cifar10-mimo-2-0", "mimo-2", "cifar10"),
-        ("cifar10-mimo-2-1", "mimo-2", "image_folder (root=pictures)"),
+        ("cifar10-mimo-2-1", "mimo-2", "pictures (root=pictures)"),
     ]
     del runs[1]["command"]
     (tmp_path / "results" / "cifar10" / "runs.json").write_text(json.dumps(runs))

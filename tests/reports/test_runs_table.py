@@ -4,9 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 import ensembles
 from ensembles.errors import UserError
+from ensembles.files import load_json
+from ensembles.reports import runs_table
 from ensembles.reports.runs_table import FinishedRun, gather
 
 
@@ -72,3 +75,41 @@ def test_what_is_no_run_is_left_out_and_a_sweep_is_read_from_elsewhere(run, tmp_
     (tmp_path / "results.json").write_text("{")
     with pytest.raises(UserError, match=r"results\.json cannot be read"):
         gather([tmp_path / "results.json"])
+
+
+def test_a_study_s_run_has_the_name_of_its_data_and_network(tmp_path):
+    def found(command, **settings):
+        provenance = {"row": "packed", "command": f"train.py -m experiment=vit/packed seed=0 {command}"}
+        return FinishedRun(tmp_path / "cifar10_vit-packed-0", {}, provenance, yaml.safe_dump(settings))
+
+    timm = {"_target_": "ensembles.backbones.timm_model", "name": "vit_tiny_patch16_224"}
+    assert found("", model=timm).model == "vit_tiny_patch16_224"
+    assert found("", model={"_target_": "ensembles.backbones.wrn"}).model == "wrn"
+    images = found("data=image_folder ++data.root=/tmp/cifar10", data={"train_size": 5000})
+    assert images.data == "cifar10 (root=/tmp/cifar10, train_size=5000)"
+    assert images.data_anywhere == "cifar10 (train_size=5000)"
+    assert found("data=cifar100").data_anywhere == "cifar100"
+    assert found("").data_anywhere == "cifar10_vit"  # what the experiment's data are is not said
+
+
+def test_folders_are_left_out_by_their_names_below_the_one_that_is_named(run, tmp_path):
+    folder = run("digits-net-packed-1")
+    (tmp_path / "evaluations").mkdir()
+    moved = (tmp_path / "runs").rename(tmp_path / "evaluations" / "runs")
+    assert [found.name for found in gather([moved])[0]] == [folder.name]
+    with pytest.raises(UserError, match="There is no finished run"):
+        gather([tmp_path])
+
+
+def test_a_file_that_may_not_be_read_is_one_sentence(run, tmp_path, monkeypatch):
+    run("digits-net-packed-1")
+    (tmp_path / "runs" / "secret.json").write_text("{}")
+
+    def load(path):
+        if path.name == "secret.json":
+            raise PermissionError(13, "Permission denied")
+        return load_json(path)
+
+    monkeypatch.setattr(runs_table, "load_json", load)
+    with pytest.raises(UserError, match=r"secret\.json cannot be read \(.*Permission denied\)"):
+        gather([tmp_path / "runs"])

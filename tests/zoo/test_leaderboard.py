@@ -53,7 +53,7 @@ def test_the_best_comes_first_and_seeds_are_one_row(rows):
     assert (
         first.first.name == "b" and second.show("test/acc") == "92.0 ± 2.8" and second.show("cost/params") == "1.00 k"
     )
-    assert best(found["digits"], "test/acc") == 0.97 and best(found["digits"], "cost/params") is None
+    assert best(found["digits"], "test/acc") == "97.0" and best(found["digits"], "cost/params") is None
     text = markdown(found)
     assert "| packed | mlp | - | **97.0** |" in text and "| 92.0 ± 2.8 |" in text and "## cifar10" in text
 
@@ -133,3 +133,55 @@ def test_committed_rows_are_whole_and_the_command_shows_them(call):
         assert card.measured_by and card.command and card.commit and re.fullmatch("[0-9a-f]{7,40}", card.commit)
     ended = call(program, ROOT / "results")
     assert ended.code == 0, ended.err
+
+
+def test_runs_of_another_recipe_or_fewer_images_are_rows_of_their_own(rows):
+    method = {"method": {"M": 4}}
+    ways = [
+        {"settings": {**method, "recipe": {"epochs": 10}}},
+        {"settings": {**method, "recipe": {"epochs": 20}}},
+        {"settings": {**method, "data": {"train_size": 100}}},
+        {"settings": method, "recipe": "digits, this package's"},
+    ]
+    found = read(rows(*(row(f"a-{i}-{seed}", seed=seed, **way) for i, way in enumerate(ways) for seed in (0, 1))))
+    assert [len(entry.cards) for entry in found["digits"]] == [2] * 4
+
+
+def test_the_best_is_what_reads_best_among_two_or_more(rows):
+    results = {"test/acc": 0.9501, "test/nll": 0.2, "cost/params": 1000}
+    found = read(rows(row("a", results=results), row("b", 0.9499), row("c", 0.5, results={"test/acc": 0.5})))
+    text = markdown(found)
+    assert text.count("**95.0**") == 2 and text.count("**0.200**") == 2 and "**-**" not in text
+    assert html(found).count('class="number best"') == 4
+    alone = markdown(read(rows(row("a"), row("b", results={"test/acc": 0.5}), row("c", results={"test/acc": 0.5}))))
+    assert "**95.0**" in alone and "**0.200**" not in alone and "**-**" not in alone
+
+
+def test_a_studys_runs_are_called_by_their_data_and_network(tmp_path):
+    entry = {
+        "row": "packed",
+        "seed": 0,
+        "command": "python train.py -m experiment=vit/packed seed=0 data=image_folder data.root=/home/me/cifar10",
+        "settings": {
+            "method": {"M": 4, "checkpoints": ["/home/me/a.ckpt"]},
+            "model": {"_target_": "ensembles.backbones.timm_model", "name": "resnet26", "pretrained": "/home/me/b.pth"},
+            "recipe": {"epochs": 20},
+            "data": {"train_size": 5000, "classes": None},
+        },
+        "results": {"test/acc": 0.5},
+    }
+    (tmp_path / "cifar10_vit").mkdir()
+    (tmp_path / "cifar10_vit/runs.json").write_text(json.dumps([entry]))
+    ((card,), wrong) = read_cards([tmp_path / "cifar10_vit"])
+    assert not wrong and (card.data, card.model) == ("cifar10 (train_size=5000)", "resnet26")
+    assert card.settings["recipe"] == {"epochs": 20} and card.settings["data"] == {"train_size": 5000}
+    assert "/home/me" not in json.dumps(card.settings)
+
+
+def test_the_committed_leaderboard_is_what_the_command_writes(call, monkeypatch, tmp_path):
+    monkeypatch.chdir(ROOT)
+    page, table = tmp_path / "leaderboard.html", tmp_path / "README.md"
+    assert call(program, "results", "--out", page, "--markdown", table).code == 0
+    for path in (page, table):
+        kept = ROOT / "results/leaderboard" / path.name
+        assert path.read_text() == kept.read_text(), f"{kept} is not what ensembles leaderboard results writes"
