@@ -253,7 +253,12 @@ def search(folder: Path, study: Study, rows: Sequence[str], overrides: Sequence[
     """Train each row with each learning rate for a part of the epochs, and write what validation says of it.
 
     A row whose members are another's networks has that row's rate.
+
+    Raises:
+        UserError: a plan without a search.
     """
+    if study.search is None:
+        raise UserError(f"{folder / 'study.yaml'} has no search: name there the learning rates to search among.")
     words = [*(f"{key}={value}" for key, value in study.search.settings.items()), *overrides]
     found = read_search(folder)
     rows = [row for row in rows if not study.rows[row].members]

@@ -13,6 +13,7 @@ from rich.console import Console
 from ensembles.files import replacing, write_text
 from ensembles.reports import style
 from ensembles.reports.comparison import Compared, against_cost, reliability, risk_coverage, severity
+from ensembles.reports.overview import DETECTED
 from ensembles.reports.schema import MISSING, count, quantity, scaled
 from ensembles.studies.bootstrap import difference, holm, mean
 from ensembles.studies.collection import Collection, read_search
@@ -48,6 +49,8 @@ QUALITY = (
     StudyColumn("members' acc %", "members/acc", 2, judged=False),
     StudyColumn("disagreement %", "diversity/disagreement", 2),
 )
+DETECTION = ("auroc", "aupr", "fpr95")
+FIRST_SETS = ("svhn", "digits", "photos")  # out of distribution, whose columns come before other sets'
 FURTHER = (
     StudyColumn("Brier", "test/brier", 4),
     StudyColumn("AURC", "test/aurc", 4),
@@ -55,11 +58,6 @@ FURTHER = (
     StudyColumn("corrupted AURC", "corrupted/aurc", 4),
     StudyColumn("corrupted members' acc %", "corrupted/members_acc", 2, judged=False),
     StudyColumn("corrupted disagreement %", "corrupted/disagreement", 2),
-    *(
-        StudyColumn(f"{name} {quantity(measure).head()}", f"ood/{name}/max_probability/{measure}", 1)
-        for name in ("svhn", "digits", "photos")
-        for measure in ("auroc", "aupr", "fpr95")
-    ),
 )
 IMAGES = {"accuracy": (QUALITY[0], "correct", 100), "NLL": (QUALITY[1], "log_likelihood", -1)}  # means over images
 LEGEND = """\
@@ -94,8 +92,9 @@ def write(folder: Path, study: Study, collection: Collection) -> None:
     found = frame(study, collection)
     pairs = comparisons(study, collection)
     parts = [markdown(study, found, QUALITY), missing_runs(study, collection)]
-    if any(column.head in found for column in FURTHER):
-        parts += [markdown(study, found, FURTHER)]
+    further = further_columns(collection)
+    if any(column.head in found for column in further):
+        parts += [markdown(study, found, further)]
     parts += [LEGEND, *(f"{note}\n" for note in study.notes)]
     parts += [training_markdown(found)]
     if searched := read_search(folder):
@@ -122,6 +121,18 @@ def missing_runs(study: Study, collection: Collection) -> str:
     return " ".join(f"{head}: {'; '.join(by_seeds[n])}." for n, head in heads.items() if by_seeds[n]) + "\n"
 
 
+def further_columns(collection: Collection) -> tuple[StudyColumn, ...]:
+    """List the columns of the second table; out-of-distribution sets are those that the results have."""
+    keys = (key for row in collection.runs for results in collection.results(row) for key in results)
+    names = dict.fromkeys(of_set[1] for key in keys if (of_set := DETECTED.fullmatch(key)))
+    ordered = [*(name for name in FIRST_SETS if name in names), *(name for name in names if name not in FIRST_SETS)]
+    return FURTHER + tuple(
+        StudyColumn(f"{name} {quantity(measure).head()}", f"ood/{name}/max_probability/{measure}", 1)
+        for name in ordered
+        for measure in DETECTION
+    )
+
+
 def frame(study: Study, collection: Collection) -> pd.DataFrame:
     """Make a row of each method that has runs: each column's mean and ``<head> std`` over seeds, and how many seeds.
 
@@ -130,12 +141,13 @@ def frame(study: Study, collection: Collection) -> pd.DataFrame:
     """
     lines = []
     rates = {row: ", ".join(of) for row, of in read_search(collection.folder).items()}
+    columns = QUALITY + further_columns(collection)
     for row, about in study.rows.items():
         found = collection.results(row)
         if not found:
             continue
         line: dict = {"row": row, "method": about.name, "seeds": len(found)}
-        for column in QUALITY + FURTHER:
+        for column in columns:
             numbers = [value for results in found if (value := scaled(results, column.key)) is not None]
             line[column.head] = statistics.fmean(numbers) if numbers else None
             line[f"{column.head} std"] = statistics.stdev(numbers) if len(numbers) > 1 else None

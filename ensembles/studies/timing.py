@@ -12,11 +12,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ensembles import build
 from ensembles.analysis.speed import Steps, steps_of, timed, untrained
-from ensembles.files import write_text
+from ensembles.errors import UserError
+from ensembles.files import load_json, write_text
 from ensembles.processes import keep_freed_memory
 from ensembles.provenance import hardware
 from ensembles.rng import generator
-from ensembles.studies.collection import TIMES_FILE
+from ensembles.studies.collection import TIMES_FILE, read_times
 from ensembles.studies.study import Study
 from ensembles.training.trainer import attention_kernels
 
@@ -28,8 +29,17 @@ def times(folder: Path, study: Study, rows: Sequence[str], rounds: int) -> None:
     """Time each row once a round, on one batch of its recipe, and write the medians of the rounds' ratios.
 
     A training step is in the row's precision, a prediction in float32. A step's FLOPs (forward and backward) are
-    counted too, and the share of a batch that each member sees.
+    counted too, and the share of a batch that each member sees. The times of other rows are kept.
+
+    Raises:
+        UserError: times of other rows that are of another machine.
     """
+    kept = {row: of for row, of in read_times(folder).items() if row in study.rows and row not in rows}
+    kept.pop(study.reference, None)
+    if kept and (machine := load_json(folder / TIMES_FILE).get("hardware")) != hardware():
+        raise UserError(
+            f"{folder / TIMES_FILE} has times of {', '.join(kept)} on {machine}, not on {hardware()}: time all rows."
+        )
     keep_freed_memory()
     steps, seen = {}, {}
     for row in dict.fromkeys([study.reference, *rows]):
@@ -47,7 +57,8 @@ def times(folder: Path, study: Study, rows: Sequence[str], rounds: int) -> None:
     }
     about = {"hardware": hardware(), "rounds": rounds}
     about["seconds"] = {work: round(median(of), 4) for work, of in reference.items()}
-    write_text(folder / TIMES_FILE, json.dumps(about | {"rows": ratios}, indent=1) + "\n")
+    found = {row: of for row in study.rows if (of := ratios.get(row) or kept.get(row))}
+    write_text(folder / TIMES_FILE, json.dumps(about | {"rows": found}, indent=1) + "\n")
 
 
 def _flops(steps: Steps) -> int:

@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -14,9 +15,12 @@ import yaml
 import train as trainer
 from ensembles import predictions
 from ensembles.commands import study as program
+from ensembles.errors import UserError
 from ensembles.methods.packed import Packed
+from ensembles.reports.collected import CollectedRun
 from ensembles.reproduction.running import train as in_a_process
-from ensembles.studies import collection
+from ensembles.studies import collection, report, timing
+from ensembles.studies.collection import Collection
 from ensembles.studies.study import Study
 
 PLAN = {
@@ -256,3 +260,45 @@ def test_two_rows_by_the_program_itself(study, monkeypatch):
     monkeypatch.setattr(collection, "train", in_a_process)
     ended, _ = study("--rows", "deterministic,packed")
     assert ended.code == 0 and len(json.loads(Path("small/runs.json").read_text())) == 2, ended.err
+
+
+def test_a_plan_without_a_search_is_one_sentence(study):
+    Path("small/study.yaml").write_text(yaml.safe_dump({key: PLAN[key] for key in PLAN if key != "search"}))
+    ended, trained = study("--search")
+    assert ended.code == 1 and not trained and "small/study.yaml has no search" in " ".join(ended.err.split())
+
+
+@pytest.fixture
+def untimed(monkeypatch, tmp_path):
+    """Time rows of the tiny plan, of which none is built."""
+    monkeypatch.setattr(timing, "_steps", lambda config: ({}, 0.5))
+    monkeypatch.setattr(timing, "_flops", lambda steps: 1)
+    monkeypatch.setattr(
+        timing, "timed", lambda steps, rounds: {(row, step): [1.0] for row in steps for step in timing.WORK.values()}
+    )
+    monkeypatch.setattr(Study, "run", lambda self, row, seed: SimpleNamespace(config={}))
+    return lambda *rows: timing.times(tmp_path, Study.model_validate(PLAN), rows, 1)
+
+
+def test_times_of_other_rows_are_kept(untimed, tmp_path):
+    untimed("narrow")
+    path = tmp_path / "times.json"
+    found = json.loads(path.read_text())
+    assert list(found["rows"]) == ["deterministic", "narrow"]
+    found["rows"]["narrow"]["train"] = 0.25
+    path.write_text(json.dumps(found))
+    untimed("packed")
+    rows = json.loads(path.read_text())["rows"]
+    assert list(rows) == ["deterministic", "packed", "narrow"] and rows["narrow"]["train"] == 0.25
+    path.write_text(json.dumps({**found, "hardware": "an abacus"}))
+    with pytest.raises(UserError, match=r"times\.json has times of narrow on an abacus, not on .*: time all rows"):
+        untimed("packed")
+    untimed("packed", "narrow")
+
+
+def test_out_of_distribution_sets_are_those_of_the_results(tmp_path):
+    results = {f"ood/{name}/max_probability/auroc": 0.5 for name in ("textures", "photos", "svhn")}
+    runs = {"packed": {0: CollectedRun(row="packed", seed=0, results=results)}}
+    columns = report.further_columns(Collection(tmp_path, runs, {}))
+    heads = [column.head for column in columns if column.key.endswith("/auroc")]
+    assert heads == ["svhn AUROC %", "photos AUROC %", "textures AUROC %"]
