@@ -12,8 +12,9 @@ from ensembles.analysis.trained import tested
 from ensembles.checkpoints import read_checkpoint
 from ensembles.errors import UserError
 from ensembles.reports import style
-from ensembles.reports.schema import of_what, quantity
+from ensembles.reports.schema import quantity, source_label
 
+THRESHOLD = 1e-4  # above which a weight counts as not zero
 LABEL = "weights that are not zero (%)"
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")  # of batch norms, which are counted, not trained
 
@@ -68,7 +69,7 @@ def curves_figure(
         raise UserError(f"No finished row has {' or '.join(key for keys in show for key in keys)}: run the rows again.")
 
     def name(point: Point, keys: Sequence[str]) -> str:
-        whose = [of_what(point.key)] if len(keys) > 1 or not point.group else []
+        whose = [source_label(point.key)] if len(keys) > 1 or not point.group else []
         return ", ".join([*([named(heads[1], point.group)] if point.group else []), *whose])
 
     looks = list(dict.fromkeys(name(point, keys) for keys in show for point in found if point.key in keys))
@@ -131,7 +132,7 @@ def findings(found: Sequence[Point], label: str, heads: tuple[str, str]) -> list
 
 
 def _about(panel: str, head: str, key: str) -> str:
-    parts = [named(head, panel) if panel else "", quantity(key).axis, of_what(key)]
+    parts = [named(head, panel) if panel else "", quantity(key).axis, source_label(key)]
     return ", ".join(filter(None, parts))
 
 
@@ -140,23 +141,21 @@ def sparsity(
     show: Sequence[Sequence[str]],
     group: str = "",
     panel: str = "",
-    threshold: float = 1e-4,
     printed: Sequence[Mapping] = (),
 ) -> Drawing:
     """Draw `curves` against the share of the weights that are not zero.
 
     Args:
         show, group, panel, printed: as there.
-        threshold: a weight counts as not zero if its absolute value is above it.
     """
-    share = {line.name: 100 * fmean(nonzero(tested(run), threshold) for run in line.runs) for line in lines}
+    share = {line.name: 100 * fmean(nonzero(tested(run)) for run in line.runs) for line in lines}
     found = points(lines, lambda line: share[line.name], [key for keys in show for key in keys], panel, group)
     figure = curves_figure(found, show, LABEL, True, printed, (panel, group, LABEL))
     return Drawing(figure, rows(found, panel, group, LABEL), findings(found, LABEL, (panel, group)))
 
 
-def nonzero(checkpoint: Path, threshold: float) -> float:
-    """Count the share of a checkpoint's trained numbers whose absolute value is above the threshold."""
+def nonzero(checkpoint: Path) -> float:
+    """Count the share of a checkpoint's trained numbers whose absolute value is above `THRESHOLD`."""
     state = read_checkpoint(checkpoint)["state_dict"]
     weights = [tensor for key, tensor in state.items() if key.rpartition(".")[2] not in STATISTICS]
-    return sum((weight.abs() > threshold).sum().item() for weight in weights) / sum(w.numel() for w in weights)
+    return sum((weight.abs() > THRESHOLD).sum().item() for weight in weights) / sum(w.numel() for w in weights)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from ensembles.analysis.series import MARKERS, Drawing, FigureRow, Point, points, rows, shown, values
 from ensembles.reports import style
 from ensembles.reports.comparison import Place, name_points
-from ensembles.reports.schema import count, of_what, quantity
+from ensembles.reports.schema import count, quantity, source_label
 
 LARGEST, SMALLEST = 700, 12  # square points of a scatter's areas
 
@@ -97,7 +97,7 @@ def _series(axes: Axes, some: Sequence[Point], number: int, of: int) -> None:
         marker=MARKERS[number % len(MARKERS)],
         linestyle="none",
         elinewidth=1,
-        label=of_what(some[0].key) if some else None,
+        label=source_label(some[0].key) if some else None,
     )
 
 
@@ -111,7 +111,7 @@ def _findings(found: Sequence[Point], show: Sequence[Sequence[str]]) -> list[str
             some = [point for point in found if point.group == name and point.key in keys]
             if len(some) > 1:
                 best = (max if better == "higher" else min)(some, key=lambda point: point.mean)
-                texts.append(f"{name} by {of_what(best.key)} ({shown(best)})")
+                texts.append(f"{name} by {source_label(best.key)} ({shown(best)})")
             elif some:
                 texts.append(f"{name} {shown(some[0])}")
         if texts:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from ensembles.reports.schema import quantity, scaled
+from ensembles.reports.schema import quantity, repeated_over, scaled
 from ensembles.runs import Run
 
 MARKERS = "osD^vPX"
@@ -53,7 +53,7 @@ class Point(NamedTuple):
 
     Attributes:
         panel, group: what is drawn apart, and in another colour.
-        values: one for each seed, as drawn.
+        values: one for each seed, of a speed for each round of timing; as drawn.
     """
 
     panel: str
@@ -68,7 +68,7 @@ class Point(NamedTuple):
 
     @property
     def std(self) -> float:
-        """Over seeds; 0 where there is one."""
+        """Over the values; 0 where there is one."""
         return statistics.stdev(self.values) if len(self.values) > 1 else 0.0
 
     def record(self) -> dict:
@@ -78,7 +78,7 @@ class Point(NamedTuple):
             "unit": quantity(self.key).axis,
             "mean": self.mean,
             "std": self.std if len(self.values) > 1 else "",
-            "seeds": len(self.values),
+            repeated_over(self.key): len(self.values),
         }
 
 

@@ -21,12 +21,14 @@ from ensembles.reports.agreement import welch
 from ensembles.reports.collected import CollectedRun, collected_runs
 from ensembles.reports.paper_result import FULL
 from ensembles.reports.per_image import images_file, load_per_image
+from ensembles.reports.schema import repeated_over
 from ensembles.reproduction.running import runs_of
 from ensembles.studies import bootstrap
 from ensembles.studies.bootstrap import own_members
 from ensembles.studies.collection import read_times
 from ensembles.studies.study import Study
 
+SEEDS = "seeds"
 LEVEL = 0.95  # of intervals: one-sided tests at 2.5 %
 POWER = 0.8
 MOST = 100  # seeds that are worth counting up to
@@ -47,6 +49,7 @@ class Estimate:
         by_seed: the numbers, where they are known.
         images: seed -> what each test image contributes (N,), where the numbers are means over images.
         error: its standard error, where a figure tells one instead.
+        over: what the samples are of, seeds or rounds of timing.
     """
 
     mean: float
@@ -54,6 +57,7 @@ class Estimate:
     by_seed: Mapping[int, float] | None = None
     images: Mapping[int, np.ndarray] | None = field(default=None, compare=False)
     error: float = 0.0
+    over: str = SEEDS
 
     @classmethod
     def of(cls, by_seed: Mapping[int, float], images: Mapping[int, np.ndarray] | None = None) -> "Estimate":
@@ -72,7 +76,7 @@ class Estimate:
             of and {seed: factor * value for seed, value in of.items()} for of in (self.by_seed, self.images)
         )
         parts = tuple((factor**2 * v, n) for v, n in self.parts)
-        return Estimate(factor * self.mean, parts, by_seed, images, abs(factor) * self.error)
+        return Estimate(factor * self.mean, parts, by_seed, images, abs(factor) * self.error, self.over)
 
     def minus(self, other: "Estimate", paired: bool = False) -> "Estimate":
         """Subtract: image by image and seed by seed where both have images, else seed by seed if ``paired``, else as
@@ -84,7 +88,8 @@ class Estimate:
         if paired and one.by_seed and two.by_seed and one.by_seed.keys() == two.by_seed.keys():
             return Estimate.of({seed: of - two.by_seed[seed] for seed, of in one.by_seed.items()})
         error = math.hypot(self.error, other.error)
-        return Estimate(self.mean - other.mean, self.parts + other.parts, error=error)
+        over = self.over if self.parts else other.over
+        return Estimate(self.mean - other.mean, self.parts + other.parts, error=error, over=over)
 
     def seeds_in_common(self, other: "Estimate", paired: bool = False) -> tuple["Estimate", "Estimate"]:
         """Keep of both the seeds that both have, if any, where they are compared by seed."""
@@ -127,14 +132,14 @@ class Estimate:
         half = error and stats.t.ppf((1 + LEVEL) / 2, freedom) * error
         return self.mean - half, self.mean + half
 
-    def seeds_to_tell(self, distance: float) -> int | None:
+    def seeds_needed(self, distance: float) -> int | None:
         """Count the seeds of each sample that would tell a difference of ``distance`` at the measured spread.
 
         Returns:
-            the number that does it with a probability of `POWER`, more than there are; None where no spread is known
-            or `MOST` are not enough.
+            the number that does it with a probability of `POWER`, more than there are; None where no spread over seeds
+            is known or `MOST` are not enough.
         """
-        if self.is_single or self.error or distance <= 0:
+        if self.is_single or self.error or self.over != SEEDS or distance <= 0:
             return None
         fewest = max((n for _, n in self.parts), default=1) + 1
         for seeds in range(fewest, MOST + 1):
@@ -159,10 +164,12 @@ class Estimate:
 
 
 def mean_of(estimates: Sequence[Estimate]) -> Estimate:
-    """Average several rows, seed by seed over the seeds that all have."""
+    """Average several rows, seed by seed over the seeds that all have; of what has no seeds, such as costs, at once."""
     if len(estimates) == 1:
         return estimates[0]
-    common = set.intersection(*(set(one.by_seed or {}) for one in estimates))
+    if not all(one.by_seed for one in estimates):
+        return Estimate(statistics.fmean(one.mean for one in estimates))
+    common = set.intersection(*(set(one.by_seed) for one in estimates))
     return Estimate.of({seed: statistics.fmean(one.by_seed[seed] for one in estimates) for seed in sorted(common)})
 
 
@@ -258,8 +265,11 @@ class Source:
         if not numbers:
             what = ", ".join(f"{key} {value}" for key, value in wanted.where.items())
             raise Missing(f"the figure's data has no {wanted.value} at {what}")
-        if len(numbers) == 1 and wanted.value == "mean" and isinstance(chosen[0].get("std"), float):
-            return Estimate(numbers[0], ((chosen[0]["std"] ** 2, chosen[0]["seeds"]),))
+        if len(numbers) == 1 and wanted.value == "mean" and "std" in chosen[0]:
+            one, over = chosen[0], repeated_over(str(chosen[0].get("result", "")))
+            size = one.get(over, one.get(SEEDS, 1))  # rounds were called seeds once
+            variance = one["std"] ** 2 if isinstance(one["std"], int | float) else math.nan
+            return Estimate(numbers[0], ((variance, size),), over=over)
         return Estimate(statistics.fmean(numbers))
 
 

@@ -1,7 +1,6 @@
 """The ledger of the papers' claims: the verdict on each, by what, and the commands that would decide the others."""
 
 import json
-import math
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from ensembles.claims.evidence import COUNTING, OURS, Estimate, Missing, Source, sources, study_runs
+from ensembles.claims.evidence import COUNTING, OURS, SEEDS, Estimate, Missing, Source, sources, study_runs
 from ensembles.claims.schema import CIFAR10, COST, TIMED, Claim, Claims, Comparison, Evidence, Quantity, is_row, table
 from ensembles.errors import UserError
 from ensembles.files import load_text
@@ -21,10 +20,9 @@ from ensembles.reproduction.work import GPU, duration, hours, needs
 HOLDS, FAILS, UNDECIDED, UNTESTED = OUTCOMES = ("holds", "does not hold", "undecided", "not tested")
 GPU_HOURS = 0.2  # from which on a CPU takes days
 LEDGER = "claims.json"
-ONE_SEED = "one seed, so no interval"
-TOLD = "by the figure's own standard errors"
+OWN_ERRORS = "the figure's own standard errors"
 MOST = 8  # rows that a command names
-SEEDS = 3  # of a row that has none
+FEWEST_SEEDS = 3  # of a row that has none
 RULES = """\
 Written by `python scripts/claims.py`; the claims and what decides each stand in `ensembles/papers/<paper>/claims.yaml`.
 
@@ -37,7 +35,8 @@ Written by `python scripts/claims.py`; the claims and what decides each stand in
   seed by seed, and their intervals are of a bootstrap over test images with seeds as blocks. Other intervals are over
   seeds: Welch's for two rows, seed by seed for two numbers of the same runs. With two or three seeds they are wide or,
   by the bootstrap, of few blocks. They are not corrected for the number of claims: where the truth lies on a border,
-  chance puts one in forty on its wrong side. A deep ensemble is compared with the mean of its own four members.
+  chance puts one in forty on its wrong side. Of what a stopwatch measured they are over its rounds. A deep ensemble is
+  compared with the mean of its own four members.
 - What is counted, and what a figure draws of one network, has no interval: there the margin alone decides.
 - Printed means are over the seeds that both rows have, where a difference is taken by seed.
 - In that study corrupted images are 1,000 test images, a hundred of each class, with this package's corruptions, the
@@ -58,6 +57,8 @@ class Judged:
         why: the numbers, or what is missing.
         scale, group: in which setting.
         seeds: of each row, that would decide what is undecided; None where that is not known.
+        over: what the interval is over: seeds, rounds of timing, or `OWN_ERRORS`.
+        is_single: whether a row has one seed, so that there is no interval.
     """
 
     outcome: str
@@ -65,15 +66,17 @@ class Judged:
     scale: str = ""
     seeds: int | None = None
     group: str = ""
+    over: str = SEEDS
+    is_single: bool = False
 
     @property
     def sentence(self) -> str:
         text = f"{self.outcome}: {self.why}"
-        if self.outcome != UNDECIDED or TOLD in self.why:
+        if self.outcome != UNDECIDED or self.over != SEEDS:
             return text
         if self.seeds:
             return f"{text}; {self.seeds} seeds a row would decide it"
-        if ONE_SEED in self.why:
+        if self.is_single:
             return f"{text}; at least a second seed is needed to say how many would decide it"
         return f"{text}; more than 100 seeds a row would be needed"
 
@@ -102,7 +105,9 @@ def _on(evidence: Evidence, source: Source) -> Judged:
     hold = sum(one.outcome == HOLDS for one in judged)
     if outcome in (FAILS, UNDECIDED) and hold:
         why = f"{hold} of {len(judged)} comparisons hold, but {why}"
-    return Judged(outcome, why, source.scale, None if None in needed else max(needed), source.group)
+    seeds = None if None in needed else max(needed)
+    over = next((one.over for one in those if one.over != SEEDS), SEEDS)
+    return Judged(outcome, why, source.scale, seeds, source.group, over, any(one.is_single for one in those))
 
 
 def compare(test: Comparison, of: Estimate, than: Estimate) -> Judged:
@@ -114,40 +119,42 @@ def compare(test: Comparison, of: Estimate, than: Estimate) -> Judged:
     same_runs = test.of.row is not None and test.of.row == test.than.row
     of, than = of.seeds_in_common(than, same_runs)
     delta, difference = test.delta(than.mean), of.minus(than, same_runs)
-    d = difference.times(-1 if test.expect in ("lower", "at_most") else 1)
-    low, high = d.interval()
+    interval = difference.interval()
+    is_upside_down = test.expect in ("lower", "at_most")
+    low, high = (-interval[1], -interval[0]) if is_upside_down else interval
+    mean = -difference.mean if is_upside_down else difference.mean
     if test.expect == "equal":
         holds, fails = -delta <= low and high <= delta, low > delta or high < -delta
-        distance = abs(delta - abs(d.mean))
+        distance = abs(delta - abs(mean))
     elif test.expect in ("higher", "lower"):
         fails = high < delta
         holds = low > 0 and not fails
-        distance = max(abs(d.mean), abs(d.mean - delta))
+        distance = max(abs(mean), abs(mean - delta))
     else:
         holds, fails = low >= -delta, high < -delta
-        distance = abs(d.mean + delta)
+        distance = abs(mean + delta)
     outcome = HOLDS if holds else FAILS if fails else UNDECIDED
-    seeds = difference.seeds_to_tell(distance) if outcome == UNDECIDED else None
+    seeds = difference.seeds_needed(distance) if outcome == UNDECIDED else None
     metric = test.of.metric or test.of.value
     expected = f"{test.expect.replace('_', ' ')} {'by' if test.expect in ('higher', 'lower') else 'within'}"
     why = (
         f"{f'{metric}: ' if metric else ''}{_name(test.of)} {_number(of.mean)}, {_name(test.than)} "
-        f"{_number(than.mean)}, difference {_signed(difference.mean)}{_spread(difference)}, expected {expected} "
-        f"{_number(delta)}"
+        f"{_number(than.mean)}, difference {_signed(difference.mean)}{_spread(difference, *interval)}, "
+        f"expected {expected} {_number(delta)}"
     )
-    return Judged(outcome, why, seeds=seeds)
+    over = OWN_ERRORS if difference.error and not difference.parts else difference.over
+    return Judged(outcome, why, seeds=seeds, over=over, is_single=difference.is_single)
 
 
-def _spread(difference: Estimate) -> str:
+def _spread(difference: Estimate, low: float, high: float) -> str:
     """Write a difference's interval, and over what it is."""
-    low, high = difference.interval()
     if not difference.parts:
-        return f" [{_signed(low)}, {_signed(high)}] {TOLD}" if difference.error else ""
-    if math.isinf(low):
-        return f" ({ONE_SEED})"
+        return f" [{_signed(low)}, {_signed(high)}] by {OWN_ERRORS}" if difference.error else ""
+    if difference.is_single:
+        return f" (one {difference.over.removesuffix('s')}, so no interval)"
     counts = " and ".join(map(str, sorted({n for _, n in difference.parts})))
     images = f" and {len(next(iter(difference.images.values()))):,} images" if difference.images else ""
-    return f" [{_signed(low)}, {_signed(high)}] over {counts} seeds{images}"
+    return f" [{_signed(low)}, {_signed(high)}] over {counts} {difference.over}{images}"
 
 
 def _name(wanted: Quantity) -> str:
@@ -208,7 +215,7 @@ class Entry:
         if first.outcome not in (HOLDS, FAILS):
             if first.outcome == UNTESTED and first.why:
                 by.append((first.scale, first.why))
-            paper = "" if TOLD in first.why else _paper_command(claim)  # it would draw the same once more
+            paper = "" if first.over == OWN_ERRORS else _paper_command(claim)  # it would draw the same once more
             commands = list(filter(None, [paper, _study_command(claim, verdicts, runs)]))
             if paper and all(evidence.source not in (CIFAR10, COST) for evidence in claim.evidence):
                 commands = [f"needs the paper's setting: {paper}"]
@@ -262,9 +269,9 @@ def _study_command(claim: Claim, verdicts: Sequence[Judged], runs: Mapping[str, 
         return f"`python scripts/study.py {STUDY.as_posix()} --times 15` (minutes of a quiet CPU)"
     rows = list(dict.fromkeys(row for one in evidence for row in one.rows))
     undecided = [one for one in verdicts if one.group == OURS and one.outcome == UNDECIDED]
-    if undecided and undecided[0].seeds is None and ONE_SEED not in undecided[0].why:
+    if undecided and undecided[0].seeds is None and not undecided[0].is_single:
         return ""
-    seeds = max([SEEDS, *(one.seeds or 0 for one in undecided)])
+    seeds = max([FEWEST_SEEDS, *(one.seeds or 0 for one in undecided)])
     times = {row: [sum(s or 0 for s in run.seconds.values()) for run in runs.get(row, {}).values()] for row in rows}
     known = [time for of in times.values() for time in of]
     words = f"python scripts/study.py {STUDY.as_posix()} --rows {','.join(rows)} --seeds {seeds}"

@@ -33,11 +33,11 @@ def count(value: float | None) -> str:
         return MISSING
     for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= 0.9995 * size:  # what would round to 1000 of the smaller unit is 1.00 of this one
-            return f"{_three_digits(value / size)} {letter}"
-    return _three_digits(value) if value % 1 else f"{value:.0f}"
+            return f"{_significant(value / size)} {letter}"
+    return _significant(value) if value % 1 else f"{value:.0f}"
 
 
-def _three_digits(value: float) -> str:
+def _significant(value: float) -> str:
     return f"{value:.{max(0, 3 - len(str(int(abs(value) * 1.0005))))}f}"
 
 
@@ -140,7 +140,7 @@ CRITERIA = {
     "variance": "variance",
 }
 DECISIONS = tuple(key for key in MEASURES if key.startswith(("selective/", "conformal/")))
-OF_WHAT = {
+SOURCES = {
     "test": "ensemble",
     "members": "members' mean",
     "corrupted": "corrupted images",
@@ -161,6 +161,11 @@ def column(key: str) -> Measure:
     return MEASURES.get(key) or quantity(key)
 
 
+def repeated_over(key: str) -> str:
+    """Say over what a figure repeats a number of a key: rounds of a stopwatch, or seeds of runs."""
+    return "rounds" if key.startswith("speed/") else "seeds"
+
+
 def best_shown(of: Measure, means: Iterable[float | None]) -> str | None:
     """Write the best mean of a column as it is shown, so that means that read the same are best together.
 
@@ -173,10 +178,10 @@ def best_shown(of: Measure, means: Iterable[float | None]) -> str | None:
     return of.show(max(found) if of.better == "higher" else min(found))
 
 
-def of_what(key: str) -> str:
+def source_label(key: str) -> str:
     """Say whose it is: the ensemble's, the members', or by which criterion out-of-distribution images are told."""
     first = key.partition("/")[0]
-    return CRITERIA[key.split("/")[2]] if first == "ood" else OF_WHAT.get(first, first)
+    return CRITERIA[key.split("/")[2]] if first == "ood" else SOURCES.get(first, first)
 
 
 def number(results: Mapping, key: str) -> float | None:

@@ -162,7 +162,7 @@ def test_sparsity_is_of_the_trained_numbers_in_the_tested_checkpoint(line):
     for each, tensors in ((sparse, state), (dense, {"a.weight": torch.ones(8)})):
         each.runs[0].folder.mkdir()
         torch.save({ABOUT: about, "state_dict": tensors}, each.runs[0].last)
-    assert nonzero(sparse.runs[0].last, 1e-4) == 3 / 8
+    assert nonzero(sparse.runs[0].last) == 3 / 8
     (axes,) = sparsity([sparse, dense], [["test/acc"]], group="M").figure.axes
     assert axes.lines[0].get_xydata().tolist() == [[37.5, 50], [100, 70]]
 

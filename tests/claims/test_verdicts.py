@@ -287,6 +287,31 @@ def test_a_figure_s_own_standard_error_is_an_interval(tmp_path, change, outcome)
     assert "seeds" not in verdict.sentence
 
 
+def test_a_figure_s_times_are_over_rounds_which_no_seeds_decide(tmp_path):
+    (tmp_path / "packed").mkdir()
+    path = tmp_path / "packed" / "speed-small.json"
+
+    def verdict(**times):
+        path.write_text(json.dumps(sheet("small", data=[{"M": "4", "result": "speed/training", **times}])))
+        step = {"of": {"where": {"M": "4"}, "value": "mean"}, "expect": "at_most", "than": 1, "margin": 0.2}
+        return judge(claim(step, source="packed/speed", any_scale=True), [tmp_path])[0]
+
+    now = verdict(mean=1.2, std=0.1, rounds=3)
+    before = verdict(mean=1.2, std=0.1, seeds=3)  # as rounds were called once
+    assert now == before and now.outcome == UNDECIDED and "over 3 rounds" in now.why and "seed" not in now.sentence
+    assert "one round, so no interval" in verdict(mean=1.1, std="", rounds=1).sentence
+
+
+def test_one_seed_of_a_figure_decides_nothing(tmp_path):
+    (tmp_path / "mimo").mkdir()
+    data = [{"M": "1", "mean": 2.0, "std": "", "seeds": 1}, {"M": "5", "mean": 1.0, "std": "", "seeds": 1}]
+    (tmp_path / "mimo" / "figure2.json").write_text(json.dumps(sheet("full", data=data)))
+    one, five = ({"where": {"M": M}, "value": "mean"} for M in (1, 5))
+    test = {"of": one, "expect": "higher", "than": five, "margin": 0.1}
+    (verdict,) = judge(claim(test, source="mimo/figure2"), [tmp_path])
+    assert verdict.outcome == UNDECIDED and verdict.sentence.endswith("to say how many would decide it")
+
+
 def test_a_network_is_counted(tmp_path):
     of = {"config": ["method=deterministic", "model=small_cnn", "data=cifar10"]}
     params = 3 * 16 * 9 + 16 + 16 * 32 * 9 + 32 + 32 * 32 * 9 + 32 + 512 * 10 + 10
@@ -301,6 +326,10 @@ def test_a_pattern_is_the_mean_over_rows_seed_by_seed(results):
     (source,) = sources(claim(better()).evidence[0], folders)
     found = source.estimate(Comparison.model_validate(better(of="mimo-*")).of)
     assert (found.mean, dict(found.by_seed)) == (pytest.approx(0.93), pytest.approx({0: 0.92, 1: 0.94}))
+    folders = results([run(row, 0, **{"cost/params": params}) for row, params in (("mimo-2", 10), ("mimo-3", 30))])
+    (source,) = sources(claim(better()).evidence[0], folders)
+    of_costs = source.estimate(Comparison.model_validate(better(of="mimo-*", metric="cost/params")).of)
+    assert (of_costs.mean, of_costs.interval()) == (20, (20, 20))
 
 
 @pytest.mark.parametrize(
@@ -353,14 +382,14 @@ def test_one_seed_has_no_interval_and_a_count_an_exact_one():
 def test_the_seeds_that_decide_are_those_of_the_power_of_a_t_test():
     difference = Estimate(0.0, ((1.0, 2), (1.0, 2)))
     # Cohen's table: 17 in each group for d = 1, 26 for d = 0.8, each at a power of 0.8 and two-sided 5 %
-    assert difference.seeds_to_tell(1.0) == 17
-    assert difference.seeds_to_tell(0.8) == 26
+    assert difference.seeds_needed(1.0) == 17
+    assert difference.seeds_needed(0.8) == 26
 
 
 def test_no_number_of_seeds_is_told_where_none_is_known():
-    assert Estimate.of({0: 0.9}).seeds_to_tell(0.01) is None
-    assert Estimate(0.0, ((1.0, 3), (1.0, 3))).seeds_to_tell(0.01) is None  # more than are worth it
-    assert Estimate(0.0, ((1.0, 40), (1.0, 40))).seeds_to_tell(1.0) == 41  # more than there are
+    assert Estimate.of({0: 0.9}).seeds_needed(0.01) is None
+    assert Estimate(0.0, ((1.0, 3), (1.0, 3))).seeds_needed(0.01) is None  # more than are worth it
+    assert Estimate(0.0, ((1.0, 40), (1.0, 40))).seeds_needed(1.0) == 41  # more than there are
 
 
 def test_more_seeds_do_not_help_where_there_are_too_few_images():
@@ -371,4 +400,4 @@ def test_more_seeds_do_not_help_where_there_are_too_few_images():
     found = Estimate.of({seed: of.mean() for seed, of in images.items()}, images)
     low, high = found.interval()
     assert high - low == pytest.approx(2 * 1.96 * of_image.std() / 10, rel=0.1)
-    assert found.seeds_to_tell(0.2) is None and found.seeds_to_tell(0.4) == 4
+    assert found.seeds_needed(0.2) is None and found.seeds_needed(0.4) == 4
