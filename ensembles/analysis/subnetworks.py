@@ -18,6 +18,7 @@ from ensembles.metrics.diversity import disagreement_matrix, pair_mean
 from ensembles.reports import style
 from ensembles.rng import generator
 
+PERPLEXITY = 30  # of t-SNE, the number of neighbours that count; at most a third of the points
 ONE = 0.9  # share of its variance from which on a unit counts as one subnetwork's
 
 
@@ -164,28 +165,27 @@ def trajectory(trained: Trained, images: Tensor) -> tuple[list[int], Tensor]:
         return list(kept), torch.stack([trained.at(path)(images).cpu() for path in kept.values()])
 
 
-def trajectories(lines: Sequence[FigureRow], images: int = 500, perplexity: float = 30.0) -> Drawing:
+def trajectories(lines: Sequence[FigureRow], images: int = 500) -> Drawing:
     """Draw a panel for each line with its members' ways, in one t-SNE embedding of all; of each line's first run.
 
     Args:
         images: of the test set, whose predicted probabilities are a point of function space.
-        perplexity: of t-SNE, the number of neighbours that count; at most a third of the points.
     """
     found = []
     for line in lines:
         trained = Trained(line.runs[0])
         found.append(trajectory(trained, trained.test(images)[0]))
-    places = embed([logits for _, logits in found], perplexity)
+    places = embed([logits for _, logits in found])
     figure = Figure(figsize=(3.2 * len(lines), 3.3))
     panels = figure.subplots(1, len(lines), squeeze=False, sharex=True, sharey=True)[0]
     data, findings = [], []
     for line, (epochs, logits), where, panel in zip(lines, found, places, panels, strict=True):
-        _ways(panel, where)
+        _draw_trajectories(panel, where)
         panel.set_title(line.name, loc="left")
         for m in range(where.shape[1]):
             for epoch, (x, y) in zip(epochs, where[:, m].tolist(), strict=True):
                 data.append({"method": line.name, "member": m + 1, "epochs": epoch, "x": x, "y": y})
-        findings.append(_ways_said(line, epochs, logits))
+        findings.append(_trajectories_said(line, epochs, logits))
     panels[0].set_ylabel("t-SNE 2")
     handles, labels = max((panel.get_legend_handles_labels() for panel in panels), key=lambda found: len(found[1]))
     settings = {"title": "from the open circle to the star", "ncols": len(labels)}
@@ -193,17 +193,17 @@ def trajectories(lines: Sequence[FigureRow], images: int = 500, perplexity: floa
     return Drawing(figure, data, findings)
 
 
-def embed(logits: Sequence[Tensor], perplexity: float) -> list[Tensor]:
+def embed(logits: Sequence[Tensor]) -> list[Tensor]:
     """Find places (epochs, M, 2) for each of several logits (epochs, M, N, K), all in one t-SNE embedding."""
     points = [each.softmax(-1).flatten(2).flatten(0, 1) for each in logits]
     together = torch.cat(points).double().numpy()
-    settings = {"perplexity": min(perplexity, (len(together) - 1) / 3), "init": "pca", "random_state": 0}
+    settings = {"perplexity": min(PERPLEXITY, (len(together) - 1) / 3), "init": "pca", "random_state": 0}
     places = torch.from_numpy(TSNE(**settings).fit_transform(together))
     split = places.split([len(each) for each in points])
     return [each.unflatten(0, logits[i].shape[:2]) for i, each in enumerate(split)]
 
 
-def _ways(panel: Axes, where: Tensor) -> None:
+def _draw_trajectories(panel: Axes, where: Tensor) -> None:
     for m in range(where.shape[1]):
         x, y = where[:, m].T
         colour = style.look(m)["color"]
@@ -213,7 +213,7 @@ def _ways(panel: Axes, where: Tensor) -> None:
     panel.set_xlabel("t-SNE 1")
 
 
-def _ways_said(line: FigureRow, epochs: list[int], logits: Tensor) -> str:
+def _trajectories_said(line: FigureRow, epochs: list[int], logits: Tensor) -> str:
     early = min(1, len(epochs) - 1)
     first, last = (100 * pair_mean(disagreement_matrix(logits[i].double())).item() for i in (early, -1))
     whole = line.results[0]

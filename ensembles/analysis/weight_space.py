@@ -260,7 +260,7 @@ def landscape(lines: Sequence[FigureRow], points: int = 25, images: int = 2000) 
     panels = figure.subplots(len(lines), 1 + MEMBERS, squeeze=False)
     every = [Trained(line.runs[0]) for line in lines]
     found = [measure(one.ensemble, *one.test(images), _grid(one, points)) for one in every]
-    ways = [_ways(one, landscape.plane) for one, landscape in zip(every, found, strict=True)]
+    ways = [_trajectories(one, landscape.plane) for one, landscape in zip(every, found, strict=True)]
     best = [
         max(values.max().item() for values in each)
         for each in ([f.accuracy for f in found], [f.disagreement for f in found])
@@ -291,7 +291,7 @@ def _grid(trained: Trained, points: int) -> Tensor:
     return torch.linspace(-reach, reach, points, dtype=torch.float64)
 
 
-def _ways(trained: Trained, plane: Plane) -> Tensor | None:
+def _trajectories(trained: Trained, plane: Plane) -> Tensor | None:
     """Find where the members were on the plane as they trained, (epochs, 3, 2), if epochs were kept."""
     if not trained.run.epochs.is_dir():
         return None

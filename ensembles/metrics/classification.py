@@ -231,43 +231,58 @@ class _PerExample(EnsembleMetric):
 
 
 class Accuracy(_PerExample):
-    __doc__ = accuracy.__doc__
+    """Share of examples whose most probable class is the label."""
+
     higher_is_better = True
     reduce = staticmethod(accuracy)
 
 
 class NLL(_PerExample):
-    __doc__ = nll.__doc__
+    """Negative log-likelihood, nats; of an ensemble that of the averaged probabilities."""
+
     higher_is_better = False
     reduce = staticmethod(nll)
 
 
 class BrierScore(_PerExample):
-    __doc__ = brier.__doc__
+    """Multi-class Brier score in [0, 2]: squared error summed over classes, averaged over examples."""
+
     higher_is_better = False
     reduce = staticmethod(brier)
 
 
 class ECE(_PerExample):
-    __doc__ = ece.__doc__
+    """Expected calibration error of the predicted class over 15 confidence bins of equal width (Guo et al., 2017)."""
+
     higher_is_better = False
     reduce = staticmethod(ece)
 
 
 class AdaptiveECE(_PerExample):
-    __doc__ = adaptive_ece.__doc__
+    """As `ECE`, over 15 bins of equally many examples (Nguyen & O'Connor, 2015)."""
+
     higher_is_better = False
     reduce = staticmethod(adaptive_ece)
 
 
 class AURC(_PerExample):
-    __doc__ = aurc.__doc__
+    """Area under the risk-coverage curve: the error rate on the n surest examples, averaged over n = 1..N.
+
+    Confidence is the maximum probability (Geifman & El-Yaniv, 2017). Examples of equal confidence count as in random
+    order: the expected number of errors among the n surest is used.
+    """
+
     higher_is_better = False
     reduce = staticmethod(aurc)
 
 
 class CoverageAtRisk(_PerExample):
-    __doc__ = coverage_at_risk.__doc__
+    """Largest share of examples, the surest ones, of which a share ``risk`` at most is wrong; 0 where there is none.
+
+    Confidence is the maximum probability (Geifman & El-Yaniv, 2017). As by a threshold, examples of equal confidence
+    are decided together.
+    """
+
     higher_is_better = True
 
     def __init__(self, risk: float = 0.05, of: Literal["ensemble", "members"] = "ensemble", **settings) -> None:
@@ -278,7 +293,8 @@ class CoverageAtRisk(_PerExample):
 
 
 class ClasswiseECE(EnsembleMetric):
-    __doc__ = classwise_ece.__doc__
+    """Mean over classes of the calibration error of that class's probability, 15 equal bins (Kull et al., 2019)."""
+
     higher_is_better = False
 
     def __init__(self, num_classes: int, **settings) -> None:

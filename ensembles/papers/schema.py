@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
 from ensembles.errors import UserError
+from ensembles.reports.schema import CRITERIA
 
-Criterion = Literal["max_probability", "max_logit", "entropy", "mutual_information", "variance"]  # of metrics.ood
+Criterion = Literal[tuple(CRITERIA)]
 EXPECTED = {"seeds": "an integer of at least 1", "scale": "a number above 0", "times": "a number"}
 
 
@@ -109,7 +110,7 @@ Overrides = Annotated[dict[str, str], BeforeValidator(as_overrides)]
 
 
 class RowEntry(Strict):
-    """A row of the file, or one for each combination of what it sweeps."""
+    """A row of the file, or one for each combination of what its table sweeps."""
 
     overrides: Overrides
     name: str | None = None
@@ -118,7 +119,6 @@ class RowEntry(Strict):
     counts: dict[str, OwnCount] = {}
     note: str | None = None
     precedence: str | None = None
-    sweep: Any = {}
 
 
 class Block(Strict):

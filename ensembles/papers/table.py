@@ -222,12 +222,12 @@ def _rows(
     heads: Sequence[str],
     columns: Sequence[Column],
     names: Mapping[str, str],
-    sweep: Mapping[str, tuple[str, list[str]]],
+    swept: Mapping[str, tuple[str, list[str]]],
 ) -> Iterator[Row]:
-    """Make the row of an entry, or one for each combination of what it sweeps.
+    """Make the row of an entry, or one for each combination of what is swept.
 
     Args:
-        names, sweep: that the entry has from its block and its table.
+        names, swept: that the entry has from its block and its table.
     """
     if columns and "paper" not in entry.model_fields_set:
         raise ValueError("paper is missing")
@@ -237,7 +237,6 @@ def _rows(
     paper = tuple(_number(text, f"paper's {c.head}") for text, c in zip(entry.paper, columns, strict=True))
     require_known(entry.counts, [column.key for column in columns])
     own = {**({heads[0]: entry.name} if entry.name is not None else {}), **names}
-    swept = {**sweep, **_sweep(entry.sweep, heads)}
     missing = [head for head in heads if head not in {**own, **swept}]
     if missing:
         raise ValueError(

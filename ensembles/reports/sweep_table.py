@@ -20,7 +20,13 @@ COMPARED = (
     *("test/acc", "test/mse", "test/rmse", "test/nll", "test/ece", "corrupted/acc", "corrupted/nll", "corrupted/ece"),
     *("members/acc", "diversity/disagreement", "cost/params"),
 )
-TOLD = ("test/acc", "test/mse", "test/nll", "test/ece", "members/acc")  # of a sweep's run, as soon as it is done
+PROGRESS_KEYS = (
+    "test/acc",
+    "test/mse",
+    "test/nll",
+    "test/ece",
+    "members/acc",
+)  # of a sweep's run, as soon as it is done
 SPLIT = "data.split"
 REPEATS = ("seed", SPLIT)  # settings by which a run is made again, not another one
 LEAST = ("corrupted/nll", "diversity/disagreement", "corrupted/ece", "members/acc")  # the first is missed least
@@ -54,7 +60,7 @@ def line(row: RunRow) -> str:
     """Say in one line what a run has varied and found, or why it has found nothing."""
     varied = ", ".join(f"{head}={row.differs[key]}" for key, head in short(list(row.differs)).items())
     one = [row.results.get("test/acc")]  # the only member of a single network says nothing new
-    keys = [key for key in TOLD if row.results.get(key) is not None and row.results[key] != one]
+    keys = [key for key in PROGRESS_KEYS if row.results.get(key) is not None and row.results[key] != one]
     found = {column(key): number(row.results, key) for key in keys}
     told = ", ".join(f"{of.label} {of.show(value)}{' %' * (of.unit == '%')}" for of, value in found.items())
     return f"{varied or 'the run'}: {told if row.status == 'done' else row.status}"

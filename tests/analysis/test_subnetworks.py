@@ -82,9 +82,9 @@ def test_keeping_epochs_makes_a_run_of_its_own(tiny):
 def test_one_embedding_holds_all_trajectories():
     logits = [torch.randn(4, 2, 5, 3), torch.randn(3, 3, 5, 3)]
     logits[0][1] = logits[0][0]  # two epochs with the same predictions
-    first, second = embed(logits, perplexity=30)
+    first, second = embed(logits)
     assert first.shape == (4, 2, 2) and second.shape == (3, 3, 2)
-    assert torch.equal(embed(logits, perplexity=30)[1], second)
+    assert torch.equal(embed(logits)[1], second)
     apart = torch.cdist(first[:, 0], first[:, 0])
     assert apart[0, 1] < apart[0, 2:].min()
 
