@@ -267,9 +267,8 @@ class Source:
             raise Missing(f"the figure's data has no {wanted.value} at {what}")
         if len(numbers) == 1 and wanted.value == "mean" and "std" in chosen[0]:
             one, over = chosen[0], repeated_over(str(chosen[0].get("result", "")))
-            size = one.get(over, one.get(SEEDS, 1))  # rounds were called seeds once
             variance = one["std"] ** 2 if isinstance(one["std"], int | float) else math.nan
-            return Estimate(numbers[0], ((variance, size),), over=over)
+            return Estimate(numbers[0], ((variance, one[over]),), over=over)
         return Estimate(statistics.fmean(numbers))
 
 
