@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from ensembles.commands import STOPPED
 from ensembles.errors import UserError
 from tests.conftest import one_sentence
 
@@ -195,3 +196,25 @@ def test_ctrl_c_while_the_program_starts(milliseconds, tmp_path):
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert err.splitlines() == ["Stopped by Ctrl-C: the same command goes on from what is saved."]
+
+
+@pytest.mark.parametrize(("name", "said"), [("describe", b""), ("train", STOPPED)])
+def test_ctrl_c_while_a_command_is_imported(name, said, tmp_path):
+    code = f"""
+import os, signal, sys
+from ensembles.commands import run
+
+class Interrupts:
+    @staticmethod
+    def find_spec(module, *_):
+        if module == "ensembles.commands.{name}":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupts)
+sys.argv = ["ensembles {name}", "method=mimo"]
+run("{name}")
+"""
+    root = Path(__file__).parents[1]
+    environment = os.environ | {"PYTHONPATH": str(root)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", said)

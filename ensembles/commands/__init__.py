@@ -45,7 +45,13 @@ def run(name: str) -> None:
     """
     if sys.argv[1:] == ["--version"]:  # Hydra's parser would give its own
         return show_version()
-    before = signal.signal(signal.SIGINT, lambda *_: os.write(2, STOPPED if name == "train" else b"") and os._exit(130))
+
+    def end(*_: object) -> None:
+        if name == "train":
+            os.write(2, STOPPED)
+        os._exit(130)
+
+    before = signal.signal(signal.SIGINT, end)
     try:
         program = import_module(f"ensembles.commands.{name}")
         if name != "train":

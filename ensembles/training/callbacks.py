@@ -39,9 +39,9 @@ class Losses(Callback):
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, outputs, batch, batch_idx: int) -> None:
         self._unseen.append((outputs["loss"], self._rate))
         if len(self._unseen) >= EVERY or batch_idx + 1 == trainer.num_training_batches:
-            self.look(trainer.current_epoch)
+            self.look(trainer)
 
-    def look(self, epoch: int) -> None:
+    def look(self, trainer: Trainer) -> None:
         """Add up the losses since the last look.
 
         Raises:
@@ -53,19 +53,20 @@ class Losses(Callback):
         rates, self._unseen = [rate for _, rate in self._unseen], []
         for value, rate in zip(values, rates, strict=True):
             self.steps += 1
+            value *= trainer.accumulate_grad_batches  # by which Lightning has divided it
             if not math.isfinite(value):
                 raise UserError(
-                    f"The loss was {value} in epoch {epoch + 1}, step {self.steps}, at a learning rate of {rate:.3g}: "
-                    f"{REMEDY}; the last checkpoint before it is kept."
+                    f"The loss was {value} in epoch {trainer.current_epoch + 1}, step {self.steps}, at a learning rate "
+                    f"of {rate:.3g}: {REMEDY}; the last checkpoint before it is kept."
                 )
             self.sum += value
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
-        self.look(trainer.current_epoch)
+        self.look(trainer)
         module.log("train/loss", self.sum / self.steps, sync_dist=True, batch_size=1)
 
     def on_save_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict) -> None:
-        self.look(trainer.current_epoch)
+        self.look(trainer)
         mean = self.sum
         if trainer.world_size > 1:
             mean = trainer.strategy.reduce(torch.tensor(mean, device=module.device), reduce_op="mean").item()

@@ -14,6 +14,7 @@ from ensembles import methods
 from ensembles.backbones import small_cnn
 from ensembles.data import from_datasets
 from ensembles.errors import UserError
+from ensembles.training.callbacks import Losses
 from ensembles.training.recipe import Recipe, cosine
 
 SHAPE = (3, 8, 8)
@@ -105,7 +106,7 @@ def test_patience_ends_a_training_and_does_so_once(tiny):
     assert json.loads((run / "results.json").read_text())["test/acc"] >= 0
 
 
-def trained(batch_size, gathered, N=96, epochs=2):
+def trained(batch_size, gathered, N=96, epochs=2, callbacks=()):
     """Weights after a training without augmentation, by the project's own loader, recipe and method."""
     generator = torch.Generator().manual_seed(0)
     pixels, labels = torch.randint(256, (N, *SHAPE), generator=generator, dtype=torch.uint8), torch.arange(N) % 4
@@ -126,6 +127,7 @@ def trained(batch_size, gathered, N=96, epochs=2):
         enable_model_summary=False,
         accumulate_grad_batches=gathered,
         gradient_clip_val=1.0,
+        callbacks=list(callbacks),
         **quiet,
     )
     trainer.fit(method, data)
@@ -138,6 +140,13 @@ def test_gathered_gradients_are_those_of_one_large_batch():
     assert one.global_step == many.global_step == 4
     for key, value in large.state_dict().items():
         torch.testing.assert_close(small.state_dict()[key], value, rtol=1e-4, atol=1e-6)
+
+
+def test_the_loss_that_is_logged_is_the_batches_own():
+    """Of gathered gradients Lightning divides it by the number of batches of a step."""
+    trainers = [trained(*sizes, epochs=1, callbacks=[Losses()])[2] for sizes in ((48, 1), (16, 3))]
+    large, small = (trainer.callback_metrics["train/loss"].item() for trainer in trainers)
+    assert small == pytest.approx(large, rel=1e-4)
 
 
 def test_an_epochs_last_group_of_fewer_batches_counts_as_what_it_is():

@@ -63,9 +63,9 @@ def test_no_step_waits_between_two_looks_at_the_loss(tiny, monkeypatch, method):
         if batch_idx:
             torch.cuda.set_sync_debug_mode("error")
 
-    def looking(self, epoch):
+    def looking(self, trainer):
         torch.cuda.set_sync_debug_mode("default")
-        look(self, epoch)
+        look(self, trainer)
 
     monkeypatch.setattr(SeededSteps, "on_train_batch_start", starting)
     monkeypatch.setattr(Losses, "look", looking)
