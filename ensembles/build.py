@@ -13,6 +13,7 @@ from torch import nn
 from ensembles.errors import Foreign, UserError, reason
 from ensembles.likelihoods import Categorical, Likelihood
 from ensembles.methods import Method
+from ensembles.runs import TARGET_SCALE
 from ensembles.untrusted import Unfit, require_plain
 
 OWN = "ensembles."
@@ -38,6 +39,14 @@ def description(config: DictConfig, data) -> dict:
     except Unfit as error:
         raise UserError(f"{reason(error)}: settings are finite numbers, short strings, lists and dicts.") from error
     return about
+
+
+def scale_as_trained(data, about: dict) -> None:
+    """Have inputs and targets scaled as those were on which a described network was trained, whatever the data are."""
+    each = {key: about[key] * (about["in_channels"] // len(about[key])) for key in ("mean", "std")}
+    data.trained_scale = each["mean"], each["std"]
+    if "likelihood" in about:
+        data.target_scale = {key: about["likelihood"][key] for key in TARGET_SCALE if key in about["likelihood"]}
 
 
 def method(about: dict) -> Method:

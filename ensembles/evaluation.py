@@ -20,7 +20,7 @@ from ensembles.metrics.classification import statistics
 from ensembles.provenance import provenance
 from ensembles.reports.per_image import PER_IMAGE, save_per_image
 from ensembles.reports.plots import save_plots
-from ensembles.runs import Run
+from ensembles.runs import Run, without_target_scale
 from ensembles.training.callbacks import Collector
 from ensembles.untrusted import refusal
 
@@ -83,6 +83,8 @@ def evaluate_again(folder: Path, changes: dict[str, bool | float | None], trust:
     path = folder / "predictions.npz"
     kept = predictions.about(path)
     likelihood = _likelihood(kept, trust, path)
+    if "likelihood" in kept["config"]["data"]:
+        kept["config"]["data"]["likelihood"] = without_target_scale(kept["config"]["data"]["likelihood"])
     images = evaluations.images_of(folder, Run(kept["config"], folder).evaluation)
     kept["config"]["evaluation"] |= changes
     run = Run(kept["config"], folder)
@@ -121,7 +123,8 @@ def write_results(
             run.folder / PER_IMAGE, *(x.cpu().numpy() for x in (of.correct, of.log_likelihood, of.confidence))
         )
         _write_classes(run.folder, summary.test, class_names)
-    summed = _losses_summed(run.config["method"], len(results.get("members/acc") or [0]))
+    members = (value for key, value in results.items() if key.startswith("members/") and isinstance(value, list))
+    summed = _losses_summed(run.config["method"], len(next(members, [0])))
     save_plots(summary, run.folder, results, run.history, class_names, summed)
     write_text(run.results_file, json.dumps(results, indent=2) + "\n")
     write_text(run.provenance_file, json.dumps(origin | {"evaluation": run.evaluation}, indent=2) + "\n")

@@ -49,7 +49,7 @@ def fit_and_test(run: Run) -> None:
         import torch
 
         from ensembles import build, cost, evaluation
-        from ensembles.checkpoints import load_weights
+        from ensembles.checkpoints import ABOUT, load_weights, put_weights, read_checkpoint
         from ensembles.provenance import provenance
         from ensembles.rng import seed_of
         from ensembles.training.resuming import checkpoint_to_resume
@@ -62,6 +62,9 @@ def fit_and_test(run: Run) -> None:
     config = OmegaConf.create(run.config)
     torch.manual_seed(seed_of(config.seed, "initialisation"))
     data = build.call(config.data, batch_size=config.recipe.batch_size, seed=config.seed)
+    checkpoint = read_checkpoint(config.ckpt_path) if config.ckpt_path else None
+    if checkpoint:
+        build.scale_as_trained(data, checkpoint[ABOUT])
     description = build.description(config, data)
     method = build.method(description)
     method.recipe = build.call(config.recipe)
@@ -74,8 +77,8 @@ def fit_and_test(run: Run) -> None:
             trainer.fit(method, data, ckpt_path=checkpoint_to_resume(run, method, trainer), weights_only=True)
         tested = run.best if config.test_on == "best" and run.best.exists() else run.last
         load_weights(method, tested, fix="test the other one with test_on=last, or train anew with force=true")
-    elif config.ckpt_path:
-        load_weights(method, config.ckpt_path)
+    elif checkpoint:
+        put_weights(method, checkpoint, config.ckpt_path)
     trained = time.time()
     with evaluation.collecting(trainer, data, run) as summary:
         if evaluation.validates(run):

@@ -46,6 +46,7 @@ EVALUATION = ("checkpoint", "evaluation")
 TEST_SETS = {"ood_sets", "shift_sets", "ood", "shift", "corrupt", "corruptions", "corrupted_size", "extrapolation"}
 OWN_SETS = ("ood", "shift")  # of these, folders of the user's own
 TABLES = ("train", "val", "test")  # of data's settings, CSVs, of which the content counts and not the place
+TARGET_SCALE = ("target_mean", "target_sd")  # of a likelihood's settings, what the data set knows and no config has
 UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}
 WHOLE = ("method", "model", "recipe", "seed", "train", "ckpt", "content")
 
@@ -86,6 +87,11 @@ def decides(key: str) -> bool:
     if key == "runtime.patience":
         return True
     return group in {*WHOLE, *ELSEWHERE, *EVALUATION, "experiment"} and name not in ELSEWHERE.get(group, ())
+
+
+def without_target_scale(likelihood: dict) -> dict:
+    """Copy a likelihood's settings as a config has them, from what a checkpoint or saved predictions say of it."""
+    return {key: value for key, value in likelihood.items() if key not in TARGET_SCALE}
 
 
 def _checkpoint_files(config: dict) -> list[Path]:

@@ -36,6 +36,8 @@ def run(tmp_path, monkeypatch):
             "std": [1],
         }
         about |= {"num_classes": 2, "in_channels": 1, "image_size": 8}
+        if "likelihood" in config["data"]:
+            about["likelihood"] = config["data"]["likelihood"] | {"target_mean": 5.0, "target_sd": 2.0}
         torch.save({"state_dict": {}, "ensembles": about}, "run/best.ckpt")
         return Path("run/best.ckpt")
 
@@ -112,6 +114,16 @@ def test_a_likelihood_is_the_checkpoints(run):
     config, choices = composed(f"ckpt_path={path}")
     assert config["data"]["likelihood"]["_target_"] == "ensembles.likelihoods.SquaredError"
     assert config["model"]["_target_"] == "ensembles.backbones.mlp" and choices["data"] == "synthetic_regression"
+
+
+def test_away_from_its_run_a_likelihood_is_still_the_checkpoints(run):
+    """Its targets' scale is no setting; it is read from the checkpoint where that is evaluated."""
+    shutil.copy(run("data=synthetic_regression", "data.likelihood.sd=0.5", "method=mimo"), "away.ckpt")
+    for data in ("synthetic_regression", "diabetes"):
+        config, _ = composed("ckpt_path=away.ckpt", f"data={data}")
+        assert config["data"]["likelihood"] == {"_target_": "ensembles.likelihoods.Gaussian", "sd": 0.5}
+    config, _ = composed("ckpt_path=away.ckpt", "data=diabetes", "data.likelihood.sd=2")
+    assert config["data"]["likelihood"]["sd"] == 2
 
 
 def test_files_name_no_code(run):

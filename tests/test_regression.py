@@ -9,6 +9,7 @@ import yaml
 
 import ensembles
 from ensembles import build
+from ensembles.data import from_datasets
 from ensembles.errors import UserError
 from ensembles.evaluation import evaluate_again
 from ensembles.export import export
@@ -137,11 +138,40 @@ def test_every_method_that_applies_is_trained_on_a_table(train, method):
     rmse = (ensembles.load(folder).predict(test.features) - test.labels).square().mean().sqrt().item()
     assert rmse == pytest.approx(found["test/rmse"], rel=1e-4)
     if method == "packed":
+        config = (folder / "config.yaml").read_text()
         assert evaluate_again(folder, {}) == found
+        assert (folder / "config.yaml").read_text() == config  # by which the run is found again
         again = train(*ON_A_TABLE[2:], "train=false", f"ckpt_path={folder}", "runs_dir=again")
         assert again.code == 0, again.err
         (other,) = Path("again").iterdir()
         assert results(other)["test/rmse"] == pytest.approx(found["test/rmse"]) and "mlp_50" in other.name
+
+
+def test_a_checkpoint_on_another_split_is_scaled_as_it_was_trained(train, monkeypatch):
+    """Inputs and targets, as the loaded network has them, by the training split that the weights are of."""
+    members = []
+    monkeypatch.setattr("ensembles.evaluation.save_plots", lambda *arguments: members.append(arguments[-1]))
+    assert train(*ON_A_TABLE, "method=mimo", "method.M=2", "data.split=0").code == 0
+    assert members == [2]  # over which its loss is summed, as the plot of losses must know
+    (folder,) = Path("runs").iterdir()
+    ended = train(
+        *ON_A_TABLE[2:], "train=false", f"ckpt_path={folder}", "data=diabetes", "data.split=3", "runs_dir=other"
+    )
+    assert ended.code == 0, ended.err
+    (other,) = Path("other").iterdir()
+    data = build.call(yaml.safe_load((other / "config.yaml").read_text())["data"], batch_size=32)
+    data.setup()
+    test, model = data.sets["test"], ensembles.load(folder)
+    assert data.split == 3 and model.mean.flatten().tolist() != pytest.approx(data.mean, rel=1e-4)
+    rmse = (model.predict(test.features) - test.labels).square().mean().sqrt().item()
+    assert results(other)["test/rmse"] == pytest.approx(rmse, rel=1e-5)
+
+
+def test_a_channels_scale_that_is_written_once_is_all_channels():
+    data = from_datasets((torch.zeros(4, 3, 8, 8), torch.arange(4) % 2), (torch.zeros(4, 3, 8, 8), torch.arange(4) % 2))
+    build.scale_as_trained(data, {"mean": [0.5], "std": [0.1, 0.2, 0.3], "in_channels": 3})
+    x = data.normalise(torch.ones(1, 3, 1, 1))
+    torch.testing.assert_close(x.flatten(), 0.5 / torch.tensor([0.1, 0.2, 0.3]))
 
 
 def test_a_sweep_over_splits_has_means_and_standard_errors(train):

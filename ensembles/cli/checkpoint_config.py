@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from ensembles.errors import UserError
 from ensembles.files import load_yaml
 from ensembles.renamed import by_present_names
-from ensembles.runs import network_file
+from ensembles.runs import network_file, without_target_scale
 
 NETWORK = ("method", "model")  # a checkpoint says itself what these are; of its data only the run's config.yaml knows
 FREE = {"method.samples"}  # a trained network can be evaluated with another value
@@ -50,6 +50,8 @@ def compose_as_trained(config: DictConfig, choices: Mapping, overrides: Sequence
         wanted |= {"data": data} | ({"data/likelihood": likelihood} if likelihood else {})
     elif "data" not in given:
         raise UserError(f"{path} has no config.yaml beside it that says what it was trained on: add data=...")
+    elif "likelihood" in about and "likelihood" in config.data:
+        wanted["data/likelihood"] = without_target_scale(about["likelihood"])
     chosen = [f"{group}={_option(group, settings, choices, given, path)}" for group, settings in wanted.items()]
     others = [text for text in overrides if text.partition("=")[0] not in wanted]
     found = compose("train", [*chosen, *others], return_hydra_config=True)

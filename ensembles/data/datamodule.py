@@ -42,6 +42,7 @@ class DataModule(LightningDataModule):
         num_classes: K, or of a regression the outputs that a network must have.
         in_channels, image_size: of an input; a point is an image of one pixel with a channel for each feature.
         mean, std: of each channel, by which inputs are normalised.
+        trained_scale: a checkpoint's mean and std, which normalise in their place where a trained network is evaluated.
         augment, mix: of training batches; None for none.
         view_settings: what `ensembles.data.imagenet_views.centre` is to be told, where image files are seen through it.
         target_scale: of a regression, what its likelihood is told of the targets: ``target_mean`` and ``target_sd``.
@@ -56,6 +57,7 @@ class DataModule(LightningDataModule):
     image_size: int
     mean: list[float]
     std: list[float]
+    trained_scale: tuple[list[float], list[float]] | None = None
     augment: CropFlip | None = None
     mix: Mix | None = None
     view_settings: dict | None = None
@@ -141,7 +143,8 @@ class DataModule(LightningDataModule):
 
     def normalise(self, images: Tensor) -> Tensor:
         """Scale to mean 0 and deviation 1 over the training part: float32 from uint8 or floats, (B, C, H, W)."""
-        mean, std, factor, offset = _normalisation(tuple(self.mean), tuple(self.std), images.device)
+        mean, std = self.trained_scale or (self.mean, self.std)
+        mean, std, factor, offset = _normalisation(tuple(mean), tuple(std), images.device)
         if images.is_floating_point():  # a transform's, on the scale of mean and std
             return (images - mean) / std
         return images.float().mul_(factor).sub_(offset)
