@@ -252,17 +252,23 @@ def submit(jobs: list[tuple[dict, Run]], folder: Path) -> None:
 
     Raises:
         Interrupted: a signal has ended the waiting; jobs of SLURM go on without it.
-        UserError: submitit or SLURM is not there, or refuses.
+        UserError: submitit or SLURM is not there, refuses, or does not say which jobs there are.
     """
     console = Console(soft_wrap=True, highlight=False)
-    known = queued_jobs() or set()
+    known = queued_jobs() if any(settings["cluster"] == "slurm" for settings, _ in jobs) else set()
     waiting: list[SubmittedJob] = []
     alike: dict[str, dict[Path, Run]] = {}  # by their jobs' settings, the runs that are to be in one
     for settings, run in jobs:
         before = SubmittedJob.of(run)
-        if before and before.id in known:
+        wanted = run.config["force"] or run.results() is None
+        if before and wanted and known is None:
+            raise UserError(
+                f"squeue does not answer, so nobody knows whether job {before.id} still works on {run.folder}: give "
+                "the same command again later."
+            )
+        if before and before.id in (known or ()):
             waiting.append(before)
-        elif run.config["force"] or run.results() is None:
+        elif wanted:
             alike.setdefault(json.dumps(settings), {})[run.folder] = run
     if waiting:
         console.print(f"Waiting for {_listed(waiting)}, submitted before.")

@@ -3,8 +3,11 @@ import sys
 import pytest
 from hydra import compose
 
+from ensembles import cluster
 from ensembles.cli.composing import composing
-from ensembles.cluster import job_settings
+from ensembles.cluster import SubmittedJob, job_settings
+from ensembles.errors import UserError
+from ensembles.runs import Run
 from tests.conftest import TINY
 
 CPU = "trainer.accelerator=cpu"
@@ -85,3 +88,20 @@ def test_without_submitit_or_slurm_the_command_says_what_is_missing(train, monke
     ended = train("-m", "hydra/launcher=submitit_local", *TINY)
     assert ended.code == 1
     assert "pip install 'submitit>=1.5'" in ended.err
+
+
+def test_where_squeue_does_not_answer_no_job_is_submitted_twice(tmp_path, monkeypatch):
+    asked, unfinished = {"cluster": "slurm"}, Run({"force": False}, tmp_path / "run")
+    monkeypatch.setattr(Run, "results", lambda run: None if run == unfinished else {})
+    monkeypatch.setattr(cluster, "_asked", lambda *command: None)
+    SubmittedJob(unfinished, "5_2", "log").keep()
+    with pytest.raises(UserError, match=r"squeue does not answer, .* whether job 5_2 still works on .*/run: give"):
+        cluster.submit([(asked, unfinished)], tmp_path)
+    finished = Run({"force": False}, tmp_path / "finished")
+    SubmittedJob(finished, "5_1", "log").keep()
+    cluster.submit([(asked, finished)], tmp_path)
+    fresh = Run({"force": False}, tmp_path / "fresh")
+    monkeypatch.setattr(Run, "results", lambda run: None)
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(UserError, match=r"no sbatch"):  # so it would have been submitted
+        cluster.submit([(asked, fresh)], tmp_path)
