@@ -6,20 +6,17 @@ import warnings
 
 import torch
 from omegaconf import OmegaConf
-from pytorch_lightning import LightningDataModule
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ensembles import build
+from ensembles.backbones.resize import parameter_count as parameters
 from ensembles.backbones.trace import on_meta
+from ensembles.constructors import without_pretrained
+from ensembles.methods import Method
 from ensembles.methods.base import Ensemble
 
 SECONDS = 1.0  # for which forward passes are timed
-
-
-def parameters(module: nn.Module) -> int:
-    """Count stored parameters, each once."""
-    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def multiply_adds(module: nn.Module, input_shape: tuple[int, ...]) -> int:
@@ -50,15 +47,15 @@ def counts(ensemble: Ensemble, backbone: nn.Module) -> dict[str, float]:
 
 
 @torch.inference_mode()
-def seconds_per_batch(ensemble: Ensemble, batch_size: int = 128) -> float:
-    """Measure the least time of a forward pass on the ensemble's device, in about `SECONDS` of passes.
+def seconds_per_batch(method: Method, batch_size: int = 128) -> float:
+    """Measure the least time of a forward pass on the method's device and in its layout, in about `SECONDS` of passes.
 
     Other programs on the machine only ever add to a time, so the least of many is the ensemble's own.
     """
-    device = next(ensemble.parameters()).device
+    ensemble, device = method.ensemble, next(method.parameters()).device
     x = torch.randn(batch_size, *ensemble.input_shape, device=device)
     if x.dim() == 4:
-        x = x.contiguous(memory_format=torch.channels_last)
+        x = x.contiguous(memory_format=method.memory_format)
     times: list[float] = []
     ensemble.eval()
     while len(times) < 3 or sum(times) < SECONDS:
@@ -70,10 +67,10 @@ def seconds_per_batch(ensemble: Ensemble, batch_size: int = 128) -> float:
     return min(times)
 
 
-def measure(ensemble: Ensemble, backbone: nn.Module, batch_size: int = 128) -> dict[str, float]:
+def measure(method: Method, backbone: nn.Module, batch_size: int = 128) -> dict[str, float]:
     """Measure the keys ``cost/*`` of results.json."""
-    seconds = seconds_per_batch(ensemble, batch_size)
-    return counts(ensemble, backbone) | {
+    seconds = seconds_per_batch(method, batch_size)
+    return counts(method.ensemble, backbone) | {
         "cost/images_per_second": batch_size / seconds,
         "cost/ms_per_image": 1000 * seconds / batch_size,
     }
@@ -90,9 +87,13 @@ def describe(config: dict) -> dict:
     Raises:
         UserError: settings that cannot work.
     """
+    config = OmegaConf.create(config)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        data, ensemble, backbone = networks(config)
+        data = build.call(config.data, batch_size=config.recipe.batch_size, seed=config.seed)
+        about = without_pretrained(build.description(config, data))  # the same network, nothing to download
+        with torch.device("meta"):
+            ensemble, backbone = build.method(about).ensemble, build.backbone(about)()
     return {
         **counts(ensemble, backbone),
         "cost/member_params": parameters(ensemble.member(0)),
@@ -102,21 +103,6 @@ def describe(config: dict) -> dict:
         "sharing": sharing(ensemble),
         "notes": list(dict.fromkeys(str(warning.message) for warning in caught)),
     }
-
-
-def networks(config: dict) -> tuple[LightningDataModule, Ensemble, nn.Module]:
-    """Build the data of a composed and checked configuration, unread, and its ensemble and backbone on the meta device.
-
-    Raises:
-        UserError: settings that cannot work.
-    """
-    config = OmegaConf.create(config)
-    data = build.call(config.data, batch_size=config.recipe.batch_size, seed=config.seed)
-    about = build.description(config, data)
-    if "pretrained" in about["model"]:
-        about["model"]["pretrained"] = False  # the same network, nothing to download
-    with torch.device("meta"):
-        return data, build.method(about).ensemble, build.backbone(about)()
 
 
 def sharing(ensemble: Ensemble) -> list[dict]:

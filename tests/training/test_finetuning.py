@@ -2,8 +2,10 @@
 
 import csv
 import json
+import sys
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import pytorch_lightning as pl
@@ -89,6 +91,22 @@ def test_a_frozen_trunk_from_the_command_line(tiny):
     (run / "results.json").unlink()
     assert tiny(*arguments).code == 0 and (run / "results.json").exists()
     assert "Packed draws its weights anew" in tiny("recipe=finetune", "recipe.freeze_trunk=true").err
+
+
+def test_pretrained_weights_are_read_for_the_members_alone(tiny, monkeypatch):
+    """Not once more to count what one network costs."""
+    read = []
+
+    def network(num_classes, in_channels, image_size, pretrained, **_):
+        read.append(pretrained)
+        return small_cnn(num_classes, in_channels=in_channels, image_size=image_size)
+
+    monkeypatch.setitem(sys.modules, "starting", SimpleNamespace(network=network))
+    ended = tiny(
+        *("model._target_=starting.network", "+model.pretrained=true", "method=deterministic", "recipe.epochs=1")
+    )
+    assert ended.code == 0, ended.err
+    assert read == [True, False]
 
 
 def test_patience_ends_a_training_and_does_so_once(tiny):

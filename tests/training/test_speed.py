@@ -1,6 +1,7 @@
 """``trainer.precision``, ``runtime.compile`` and ``runtime.channels_last`` as a user types them."""
 
 import json
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,7 +9,9 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from ensembles.methods import Method
+from ensembles import cost
+from ensembles.backbones import small_cnn
+from ensembles.methods import Deterministic, Method
 from ensembles.training.callbacks import Compiled
 from ensembles.training.trainer import _require_precision
 from tests.conftest import only
@@ -47,6 +50,16 @@ def test_layout_and_compilation_are_the_same_run(tiny, monkeypatch):
     assert ended.code == 0 and (only("*") / "results.json").read_text() == results
     ended = tiny("method=mimo", "train=false", f"ckpt_path={only('*/last.ckpt')}", "test_on=last", "runs_dir=read")
     assert ended.code == 0, ended.err
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_passes_are_timed_in_the_layout_of_the_run(monkeypatch, layout):
+    monkeypatch.setattr(cost, "SECONDS", 0)
+    method = Deterministic(partial(small_cnn, 4, image_size=8), (3, 8, 8))
+    method.memory_format, seen = layout, []
+    method.ensemble.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    cost.seconds_per_batch(method, batch_size=2)
+    assert seen and all(x.is_contiguous(memory_format=layout) for x in seen)
 
 
 @pytest.mark.parametrize(
