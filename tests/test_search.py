@@ -90,6 +90,7 @@ def test_a_trial_that_cannot_work_is_said_and_the_others_go_on(tiny):
     [
         (["hydra.sweeper.n_trials=0"], "hydra.sweeper.n_trials is 0, but must be an integer of at least 1"),
         (["hydra.sweeper.objective=test/acc"], "hydra.sweeper.objective=test/acc is none: choose by validation"),
+        (["train=false", "ckpt_path=x.ckpt"], "nothing is trained with train=false: leave it out"),
         (["data.val_fraction=0"], "chooses by validation: set data.val_fraction above 0"),
         (["method=packed,mimo"], "a search is of one method, so name one"),
         (["recipe.lr=interval(0.1,1)"], "did you mean recipe.optimizer.lr?"),

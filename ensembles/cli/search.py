@@ -195,6 +195,9 @@ def _require(settings: Mapping, space: Mapping, config: DictConfig) -> None:
         )
     if not space:
         raise UserError(f"{ASKED} has nothing to choose: name a space, {SPACE}=..., or key='interval(0.01,1)'.")
+    if not config.train or config.method.get("checkpoints"):
+        given = "method.checkpoints" if config.train else "train=false"
+        raise UserError(f"{ASKED} chooses how to train, and nothing is trained with {given}: leave it out.")
     if not config.data.get("val_fraction"):
         raise UserError(f"{ASKED} chooses by validation: set data.val_fraction above 0.")
     if config.hydra.launcher._target_ in CLUSTERS:
