@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 
 from ensembles.data.files.fingerprint import image_hashes
 from ensembles.errors import explained, show_own_warnings
-from ensembles.processes import keep_freed_memory, launch, leads
+from ensembles.processes import keep_freed_memory, launch, leads, require_other_nodes
 from ensembles.reports.terminal import show
 from ensembles.runs import Run
 from ensembles.signals import INTERRUPTION
@@ -28,6 +28,7 @@ def run_experiment(run: Run, brief: bool = False) -> None:
     """
     run.require_same_images()
     if run.results_folder is None:
+        require_other_nodes(run.config["trainer"]["num_nodes"])
         if run.recipe and leads() and not brief:
             print(f"recipe {run.recipe}", flush=True)
         with run.opened() if leads() else nullcontext():
@@ -50,6 +51,7 @@ def fit_and_test(run: Run) -> None:
 
         from ensembles import build, cost, evaluation
         from ensembles.checkpoints import ABOUT, load_weights, put_weights, read_checkpoint
+        from ensembles.constructors import without_pretrained
         from ensembles.provenance import provenance
         from ensembles.rng import seed_of
         from ensembles.training.resuming import checkpoint_to_resume
@@ -87,7 +89,7 @@ def fit_and_test(run: Run) -> None:
     if trainer.is_global_zero:
         before = trainer.checkpoint_callback.earlier_seconds
         seconds = {"train": before + trained - started, "test": time.time() - trained}
-        costs = cost.measure(method.ensemble, build.backbone(description)())
+        costs = cost.measure(method, build.backbone(without_pretrained(description))())
         origin = provenance(run, seconds, images)
         results = evaluation.write_results(run, summary, costs, data.class_names, origin)
         for logger in trainer.loggers:

@@ -73,6 +73,24 @@ def started_by_srun() -> bool:
     return int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
 
 
+def started_by_others() -> bool:
+    """Tell whether this is one of several processes that srun, torchrun or `launch` has started."""
+    return "LOCAL_RANK" in os.environ or started_by_srun()
+
+
+def require_other_nodes(num_nodes: int) -> None:
+    """See that a run on several machines is not to wait for processes that nothing starts there.
+
+    Raises:
+        UserError: this process was started alone.
+    """
+    if num_nodes > 1 and not started_by_others():
+        raise UserError(
+            f"trainer.num_nodes={num_nodes} would wait for processes on other machines that nothing has started: start "
+            "the command by srun or torchrun there, or submit it by -m hydra/launcher=submitit_slurm."
+        )
+
+
 def leads() -> bool:
     """Tell whether this process is the first of its group, which owns the run's folder."""
     return os.environ.get("SLURM_PROCID" if started_by_srun() else "RANK", os.environ.get("LOCAL_RANK", "0")) == "0"
@@ -86,7 +104,7 @@ def launch(work: Callable, arguments: tuple, processes: int) -> None:
         UserError: a process has been killed; the others are ended.
         Exception: what the first process to fail raised; likewise.
     """
-    if processes == 1 or "LOCAL_RANK" in os.environ or started_by_srun():  # or something else has started them
+    if processes == 1 or started_by_others():
         work(*arguments)
         return
     context = multiprocessing.get_context("spawn")
@@ -100,16 +118,16 @@ def launch(work: Callable, arguments: tuple, processes: int) -> None:
         context.Process(target=_child, args=(rank, processes, port, errors, order), daemon=False)
         for rank in range(processes)
     ]
-    patience = 0
+    patience, found = 0, []
     try:
         with INTERRUPTION.released():
             INTERRUPTION.hold()
             with _without_ctrl_c():
                 for process in group:
                     process.start()
-            codes = _wait(group)
-            if INTERRUPTION.signum is not None and not errors.empty():
-                raise errors.get()
+            codes = _wait(group, errors, found)
+            if INTERRUPTION.signum is not None and found:
+                raise found[0]
         patience = PATIENCE
     finally:
         _end(group, patience)
@@ -119,24 +137,26 @@ def launch(work: Callable, arguments: tuple, processes: int) -> None:
             f"A process of this run was killed ({signal.Signals(killed[0]).name}), often for lack of memory: the same "
             "command goes on from the last checkpoint, also with another trainer.devices."
         )
-    if not errors.empty():
-        raise errors.get()
+    if found:
+        raise found[0]
     if any(codes):
         raise RuntimeError(f"A process of this run ended by itself (exit codes {codes}).")
 
 
-def _wait(group: list[BaseProcess]) -> list[int | None]:
-    """Give the exit codes as soon as all processes have ended or one has failed."""
+def _wait(group: list[BaseProcess], errors, found: list[BaseException]) -> list[int | None]:
+    """Give the exit codes as soon as all processes have ended or one has failed, and move their errors to ``found``."""
     told = False
     while True:
         if INTERRUPTION.signum is not None and not told:
             told = True
             for process in group:
                 process.terminate()
-        alive = [process.sentinel for process in group if process.exitcode is None]
-        failed = any(process.exitcode for process in group)
-        if not alive or (failed and not told):
-            return [process.exitcode for process in group]
+        codes = [process.exitcode for process in group]
+        while not errors.empty():  # what fills the pipe would keep its process from ending
+            found.append(errors.get())
+        alive = [process.sentinel for process, code in zip(group, codes, strict=True) if code is None]
+        if not alive or (any(codes) and not told):
+            return codes
         multiprocessing.connection.wait(alive, POLL)
 
 

@@ -34,6 +34,8 @@ CASES = {
     "train=false": "train=false needs a checkpoint to evaluate: ckpt_path=<path>.",
     "ckpt_path=nowhere.ckpt": "nowhere.ckpt",
     "trainer.devices=2": "trainer.devices=2 needs strategy=ddp",
+    "trainer.num_nodes=2": "trainer.num_nodes=2 needs strategy=ddp",
+    "+trainer.limit_val_batches=0": "trainer.limit_val_batches=0 leaves nothing to validate on",
     "seed=-1": "seed is -1",
     "method.M=1.5": "method.M is 1.5",
     "method.M=[": "The command line cannot be read",
@@ -50,6 +52,25 @@ CASES = {
 def test_an_argument_that_cannot_work(tiny, argument):
     assert CASES[argument] in one_sentence(tiny(argument))
     assert not list(Path(".").rglob("*.ckpt"))
+
+
+def test_several_machines_of_which_no_other_takes_part(tiny, monkeypatch):
+    """Lightning would wait for them for ever; a job's config is composed, and its run begun, where srun starts it."""
+    arguments = ("method=deterministic", "trainer.num_nodes=2", "strategy=ddp")
+    assert "trainer.num_nodes=2 would wait for processes" in one_sentence(tiny(*arguments))
+    assert not Path("runs").exists()
+    assert "num_nodes: 2" in tiny(*arguments, "--cfg", "job").out
+    monkeypatch.setattr("ensembles.experiment.launch", lambda *_: open("begun", "w").close())
+    for started in ({"LOCAL_RANK": "0"}, {"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "0"}):
+        with monkeypatch.context() as patch:
+            for key, value in started.items():
+                patch.setenv(key, value)
+            tiny(*arguments)
+        Path("begun").unlink()
+
+
+def test_a_deep_ensemble_of_no_checkpoints(tiny):
+    assert tiny("method=deep_ensemble", "method.M=1", "method.checkpoints=null", "recipe.epochs=1").code == 0
 
 
 def test_rho_outside_its_range(tiny):

@@ -150,6 +150,8 @@ def checked(config: DictConfig) -> dict:
     for group, name in (("evaluation", "temperature_scaling"), ("runtime", "patience")):
         if plain[group][name] and not plain["data"]["val_fraction"]:
             raise UserError(f"{group}.{name} needs a validation split: set data.val_fraction above 0.")
+    if plain["trainer"].get("limit_val_batches") == 0 and plain["data"]["val_fraction"]:
+        raise UserError("trainer.limit_val_batches=0 leaves nothing to validate on: set data.val_fraction=0 instead.")
     if plain["recipe"].get("freeze_trunk") and plain["model"].get("pretrained") is False and plain["train"]:
         raise UserError("recipe.freeze_trunk=true would freeze random numbers: set model.pretrained to true or a file.")
     if not plain["train"] and not plain["ckpt_path"]:

@@ -28,7 +28,8 @@ class DeepEnsemble(Method):
 
     Args:
         M: number of networks; with checkpoints, as many as they hold.
-        checkpoints: files of runs that were trained apart; their members together are the ensemble, for evaluation.
+        checkpoints: files of runs that were trained apart; their members together are the ensemble, for evaluation;
+            None for none.
     """
 
     @settings_of(deep_ensemble)
@@ -36,11 +37,11 @@ class DeepEnsemble(Method):
         self,
         backbone: Backbone,
         input_shape: tuple[int, ...],
-        checkpoints: Sequence[str] = (),
+        checkpoints: Sequence[str] | None = (),
         reduction: str = "sum",
         **settings,
     ) -> None:
-        states = [state for path in checkpoints for state in _networks_in(path)]
+        states = [state for path in checkpoints or () for state in _networks_in(path)]
         if states:
             settings["M"] = len(states)
         ensemble = deep_ensemble(backbone, input_shape=input_shape, **settings)

@@ -15,7 +15,7 @@ from ensembles.errors import Interrupted, UserError
 from ensembles.processes import launch
 from ensembles.signals import INTERRUPTION
 from tests.faults.experiments import RUN, only, results
-from tests.faults.work import die, finish
+from tests.faults.work import die, fail_at_length, finish
 from tests.faults.zygote import ROOT
 
 # Without batch norm the number of processes changes nothing but rounding.
@@ -90,6 +90,14 @@ def test_the_launcher_ends_the_others():
     with pytest.raises(UserError, match=r"was killed \(SIGKILL\).*the same command goes on"):
         launch(die, (1,), 2)
     assert time.monotonic() - began < 30  # the other is ended though it sleeps on
+
+
+def test_an_error_longer_than_a_pipe_ends_the_group():
+    signal.alarm(60)  # ends this process if the launcher waits for ever
+    with pytest.raises(ValueError, match=r"^x") as failed:
+        launch(fail_at_length, (200_000,), 2)
+    signal.alarm(0)
+    assert len(str(failed.value)) == 200_000
 
 
 def test_the_launcher_hands_signals_on(tmp_path):

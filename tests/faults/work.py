@@ -15,6 +15,10 @@ def die(rank_to_die: int) -> None:
     time.sleep(60)
 
 
+def fail_at_length(letters: int) -> None:
+    raise ValueError("x" * letters)
+
+
 def finish(folder: Path) -> None:
     """Ends between two steps, as a training does, and notes that."""
     INTERRUPTION.hold()
