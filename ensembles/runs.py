@@ -335,6 +335,8 @@ def state(run: Run) -> str:
         last = "".join(c if c.isprintable() else " " for c in last)  # nothing that a terminal would obey
         return f"failed: {last.removeprefix(f'{UserError.__module__}.UserError: ')} [{run.error_log}]"
     if run.folder.is_dir():
-        done = len(load_text(run.history).splitlines()) - 1 if run.history.exists() else 0
+        done = 0
+        with contextlib.suppress(OSError, ValueError):  # none was logged yet, or the file is damaged
+            done = max(0, len(load_text(run.history).splitlines()) - 1)
         return f"unfinished: {done} of {run.config['recipe']['epochs']} epochs"
     return "missing"

@@ -249,6 +249,7 @@ def test_damaged_predictions(metrics, tmp_path):
     assert "cannot be read (test is no set of logits and labels)" in refused()
     write(path)
     assert "There is no setting evaluation.nothing" in refused("evaluation.nothing=true")
+    assert "evaluation.risk is '[', but must be a number" in refused("evaluation.risk=[")
     assert "evaluation.restrict_classes is 'x', but must be true or false." in refused("evaluation.restrict_classes=x")
 
 

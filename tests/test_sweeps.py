@@ -18,6 +18,7 @@ import yaml
 from ensembles.errors import Busy
 from ensembles.files import held, holder
 from ensembles.methods import Method
+from ensembles.runs import Run, state
 from tests.conftest import TINY
 
 ROOT = Path(__file__).parents[1]
@@ -162,6 +163,13 @@ def test_torch_is_not_imported(tmp_path):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert ended.stdout == "False\n" and "There is no sweep in sweeps" in ended.stderr
+
+
+def test_damaged_curves_keep_no_sweep_from_being_shown(tmp_path):
+    run = Run({"recipe": {"epochs": 3}, "data": {}, "checkpoint": None, "evaluation": {}}, tmp_path)
+    for contents, done in ((b"epoch,lr\n0,0.1\n", 1), (b"", 0), (b"epoch\n\xff\n", 0)):
+        run.history.write_bytes(contents)
+        assert state(run) == f"unfinished: {done} of 3 epochs"
 
 
 def test_a_folder_that_is_no_sweeps(look, tmp_path):

@@ -1,5 +1,6 @@
 """Compute a run's results again from its saved predictions, without its network."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import yaml
@@ -28,7 +29,9 @@ def changes(overrides: list[str]) -> dict[str, bool | float | None]:
                 f"There is no setting {key} here: {', '.join(SETTINGS[:-1])} and {SETTINGS[-1]} can be changed."
             )
         name = key.removeprefix("evaluation.")
-        found[name] = yaml.safe_load(value)
+        found[name] = value
+        with suppress(yaml.YAMLError):  # as it is, it is out of the limits
+            found[name] = yaml.safe_load(value)
         require("evaluation.", **{name: found[name]})
     return found
 
