@@ -13,7 +13,6 @@ from torch import nn
 from ensembles.errors import Foreign, UserError, reason
 from ensembles.likelihoods import Categorical, Likelihood
 from ensembles.methods import Method
-from ensembles.runs import TARGET_SCALE
 from ensembles.untrusted import Unfit, require_plain
 
 OWN = "ensembles."
@@ -46,7 +45,7 @@ def scale_as_trained(data, about: dict) -> None:
     each = {key: about[key] * (about["in_channels"] // len(about[key])) for key in ("mean", "std")}
     data.trained_scale = each["mean"], each["std"]
     if "likelihood" in about:
-        data.target_scale = {key: about["likelihood"][key] for key in TARGET_SCALE if key in about["likelihood"]}
+        data.target_scale = {key: value for key, value in about["likelihood"].items() if key.startswith("target_")}
 
 
 def method(about: dict) -> Method:

@@ -46,7 +46,6 @@ EVALUATION = ("checkpoint", "evaluation")
 TEST_SETS = {"ood_sets", "shift_sets", "ood", "shift", "corrupt", "corruptions", "corrupted_size", "extrapolation"}
 OWN_SETS = ("ood", "shift")  # of these, folders of the user's own
 TABLES = ("train", "val", "test")  # of data's settings, CSVs, of which the content counts and not the place
-TARGET_SCALE = ("target_mean", "target_sd")  # of a likelihood's settings, what the data set knows and no config has
 UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}
 WHOLE = ("method", "model", "recipe", "seed", "train", "ckpt", "content")
 
@@ -90,8 +89,8 @@ def decides(key: str) -> bool:
 
 
 def without_target_scale(likelihood: dict) -> dict:
-    """Copy a likelihood's settings as a config has them, from what a checkpoint or saved predictions say of it."""
-    return {key: value for key, value in likelihood.items() if key not in TARGET_SCALE}
+    """Copy a likelihood's settings without target_mean and target_sd, which the data set knows and no config has."""
+    return {key: value for key, value in likelihood.items() if not key.startswith("target_")}
 
 
 def _checkpoint_files(config: dict) -> list[Path]:
