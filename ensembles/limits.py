@@ -146,6 +146,9 @@ LIMITS = {
         "site": _one_of("convolutions", "residual"),
         "penalty": _one_of("all", "layers"),
         "norm_l2": _number(0),
+        "reduction": _one_of("sum", "mean"),
+        "init": _one_of("normal", "signs", "close"),
+        "grouping": _one_of("shape", "flat"),
         "checkpoints": _or_null(_LIST),
     },
     "ensembles.backbones": {
@@ -206,14 +209,18 @@ LIMITS = {
 }
 
 
+OWN = {"method.": "ensembles.methods", "model.": "ensembles.backbones"}  # where a key's limits are looked for first
+
+
 def require(where: str = "", **values) -> None:
     """Check each value against the limits that this package's own code has for its name; a name without any passes.
 
     Raises:
         UserError: a sentence that names the key (``where`` is put before it), its value and what it can be.
     """
+    tables = [LIMITS.get(OWN.get(where), {}), *LIMITS.values()]
     for name, value in values.items():
-        limit = next((limits[name] for limits in LIMITS.values() if name in limits), None)
+        limit = next((limits[name] for limits in tables if name in limits), None)
         _require(limit, f"{where}{name}", value)
 
 

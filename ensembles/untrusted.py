@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from ensembles.errors import UserError, reason
 from ensembles.files import MOST_VALUES
+from ensembles.limits import LIMITS
 
 DEEPEST = 20  # containers in containers
 LONGEST = 10_000  # characters of a string
@@ -15,6 +16,7 @@ LARGEST = 2**63
 MOST_CLASSES = 1_000_000
 MOST_CHANNELS = 100_000
 MOST_PIXELS = 16_384  # along an image's side
+EVALUATION = tuple(LIMITS["evaluation"])
 STRICT = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
 
 
@@ -77,10 +79,7 @@ class _Network(Schema):
 
 class _Config(Schema):
     data: dict
-    evaluation: dict[
-        Literal["temperature_scaling", "restrict_classes", "save_predictions", "energy", "risk", "conformal"],
-        bool | float | None,
-    ]
+    evaluation: dict[Literal[EVALUATION], bool | float | None]
     seed: int
     test_on: str
     ckpt_path: str | None = None

@@ -7,12 +7,10 @@ import yaml
 
 from ensembles.cli import TRUST, command_parser, program
 from ensembles.errors import UserError
-from ensembles.limits import require
+from ensembles.limits import LIMITS, require
 from ensembles.reports.terminal import show
 
-SETTINGS = tuple(
-    f"evaluation.{name}" for name in ("temperature_scaling", "restrict_classes", "energy", "risk", "conformal")
-)
+SETTINGS = tuple(f"evaluation.{name}" for name in LIMITS["evaluation"] if name != "save_predictions")
 
 
 def changes(overrides: list[str]) -> dict[str, bool | float | None]:

@@ -17,6 +17,7 @@ from ensembles.backbones.trace import LAYERS
 from ensembles.deal import Deal
 from ensembles.errors import UserError
 from ensembles.likelihoods import Categorical, Likelihood
+from ensembles.limits import require
 from ensembles.methods.forms import Grouped, grouped_form, side_by_side, sources_of
 from ensembles.methods.layers import channels_last
 
@@ -139,8 +140,7 @@ class Method(LightningModule):
 
     def __init__(self, ensemble: Ensemble, deal: Deal | None = None, reduction: str = "sum") -> None:
         super().__init__()
-        if reduction not in ("sum", "mean"):
-            raise UserError(f"method.reduction is {reduction!r}, but must be sum or mean: the loss over the members.")
+        require("method.", reduction=reduction)
         self.ensemble = channels_last(ensemble)
         self.deal = deal or Deal()
         self.reduction = reduction

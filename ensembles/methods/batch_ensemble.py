@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from ensembles.backbones.resize import is_pretrained
 from ensembles.deal import whole_or_shares
-from ensembles.errors import UserError
 from ensembles.limits import require, settings_of
 from ensembles.methods.base import Backbone, Method, fresh, param_groups
 from ensembles.methods.folded import ALL, BATCH_NORMS, Folded, own_forward, pop_tensors
@@ -44,10 +43,7 @@ class BatchEnsembleNetwork(Folded):
         member_batch_norm: bool = False,
         input_shape: tuple[int, ...] = (3, 32, 32),
     ) -> None:
-        if init not in ("normal", "signs", "close"):
-            raise UserError(
-                f"method.init is {init!r}, but must be normal, signs or close: how the fast weights r and s start."
-            )
+        require("method.", init=init)
         (network,) = fresh(backbone, 1)
         if init != "close" and any(is_pretrained(layer) for layer in network.modules()):
             warnings.warn(

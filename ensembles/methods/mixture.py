@@ -55,10 +55,7 @@ class MixtureNetwork(Folded):
         input_shape: tuple[int, ...] = (3, 32, 32),
     ) -> None:
         require(budget=budget, max_params=max_params, templates=templates)
-        if grouping not in ("shape", "flat"):
-            raise UserError(
-                f"method.grouping is {grouping!r}, but must be shape or flat: which layers share templates."
-            )
+        require("method.", grouping=grouping)
         (network,) = fresh(backbone, 1)
         params = sum(parameter.numel() for parameter in network.parameters())
         # the budget exactly as it is written
