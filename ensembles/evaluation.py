@@ -8,7 +8,7 @@ from pathlib import Path
 from pytorch_lightning import Trainer
 from torch import Tensor
 
-from ensembles import build, evaluations, predictions
+from ensembles import build, evaluations, predictions, provenance
 from ensembles.constructors import construct, require_constructor
 from ensembles.data.datamodule import DataModule
 from ensembles.errors import UserError
@@ -17,7 +17,6 @@ from ensembles.likelihoods import Categorical, Likelihood, Regression
 from ensembles.metrics import Predicted, RegressionSummary, Summary, confusion
 from ensembles.metrics.base import log_mean
 from ensembles.metrics.classification import statistics
-from ensembles.provenance import provenance
 from ensembles.reports.per_image import PER_IMAGE, save_per_image
 from ensembles.reports.plots import save_plots
 from ensembles.runs import Run, without_target_scale
@@ -97,7 +96,7 @@ def evaluate_again(folder: Path, changes: dict[str, bool | float | None], trust:
             summary.add(name, predicted)
         before, origin = (_json(file) for file in (run.results_file, run.provenance_file))
         costs = {key: value for key, value in before.items() if key.startswith("cost/")}
-        now = provenance(run, {}, images)
+        now = provenance.origin({})
         again = {key: now[key] for key in ("command", "commit", "versions")}
         origin |= {"images": images, "computed_again": again}
         return write_results(run, summary, costs, kept["class_names"], origin)

@@ -64,7 +64,7 @@ def keep(folder: Path) -> None:
     for path in [*(folder / name for name in KEPT), *folder.glob("*.png")]:
         with suppress(FileNotFoundError):
             shutil.copy2(path, draft)
-    if _settings(about).get("save_predictions") and (folder / PREDICTIONS).exists():
+    if _settings(about.get("evaluation")).get("save_predictions") and (folder / PREDICTIONS).exists():
         _link(folder / PREDICTIONS, draft / PREDICTIONS)
     shutil.rmtree(place, ignore_errors=True)
     draft.rename(place)
@@ -116,7 +116,6 @@ def _includes(there: Mapping | None, wanted: Mapping) -> bool:
     return any(all(one.get(key) == wanted[key] for key in wanted if key != "data") for one in (there, saved))
 
 
-def _settings(about: Mapping) -> dict:
-    settings = about.get("evaluation")
-    settings = settings.get("evaluation", settings) if isinstance(settings, Mapping) else {}
+def _settings(evaluation: object) -> dict:
+    settings = evaluation.get("evaluation") if isinstance(evaluation, Mapping) else None
     return dict(settings) if isinstance(settings, Mapping) else {}

@@ -16,7 +16,7 @@ LIBRARIES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics")
 
 
 def provenance(run: Run, seconds: dict[str, float], images: dict) -> dict:
-    """Gather plain data for provenance.json.
+    """Gather plain data for provenance.json, but for the evaluation, which is told with its results.
 
     Args:
         seconds: the durations to report.
@@ -25,7 +25,6 @@ def provenance(run: Run, seconds: dict[str, float], images: dict) -> dict:
     return {
         "seed": run.config["seed"],
         "recipe": run.recipe,
-        "evaluation": run.evaluation,
         "images": images,
         **origin(seconds),
     }

@@ -43,8 +43,7 @@ LATER_EVALUATION = {"energy": False, "risk": None, "conformal": None}  # likewis
 # These change how a trained network is evaluated, not what is trained.
 EVALUATION = ("checkpoint", "evaluation")
 # of data's settings
-TEST_SETS = {"ood_sets", "shift_sets", "ood", "shift", "corrupt", "corruptions", "corrupted_size", "extrapolation"}
-OWN_SETS = ("ood", "shift")  # of these, folders of the user's own
+TEST_SETS = {*evaluations.LISTED, *evaluations.NAMED, *evaluations.CORRUPTED, "extrapolation"}
 TABLES = ("train", "val", "test")  # of data's settings, CSVs, of which the content counts and not the place
 UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}
 WHOLE = ("method", "model", "recipe", "seed", "train", "ckpt", "content")
@@ -157,7 +156,7 @@ class Run:
         """Give the part of the config that decides how the trained network is evaluated, by former names."""
         config = by_former_names(self.config)
         data = {key: value for key, value in config["data"].items() if key in TEST_SETS}
-        for key in OWN_SETS:
+        for key in evaluations.NAMED:
             if isinstance(data.get(key), dict):
                 data[key] = {
                     n: [place, contents_hash(place) if isinstance(place, str) else None]
@@ -187,7 +186,9 @@ class Run:
     def test_images(self) -> dict[str, Path | Column]:
         """List folders, or columns of CSVs, of images to evaluate on that could change unnoticed: the user's own."""
         data = self.config["data"]
-        own = {key: data[key] for key in OWN_SETS if isinstance(data.get(key), dict)}  # else an error says so later
+        own = {
+            key: data[key] for key in evaluations.NAMED if isinstance(data.get(key), dict)
+        }  # else an error says so later
         named = {f"{key}/{name}": place for key, sets in own.items() for name, place in sets.items()}
         found = {name: Path(place).expanduser() for name, place in named.items() if isinstance(place, str)}
         return found | self._parts("test")
