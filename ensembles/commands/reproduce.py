@@ -38,7 +38,7 @@ def main() -> None:
         show_small(tables, arguments)
         sys.exit()
     wanted, settings = [], running.without_hydras(arguments.overrides)
-    for table in running.having(tables, arguments.only):
+    for table in running.tables_with_rows(tables, arguments.only):
         rows = plan(table, arguments.seeds or chosen.seeds(table), settings)
         wanted.append((custom_settings(table, rows, settings), rows))
     if arguments.dry_run:

@@ -230,7 +230,7 @@ def unfinished(entry: Planned) -> list[str]:
     return [str(run.config["seed"]) for run in entry.runs if run.results() is None]
 
 
-def having(tables: Sequence[Table], wanted: Sequence[str] | None) -> list[Table]:
+def tables_with_rows(tables: Sequence[Table], wanted: Sequence[str] | None) -> list[Table]:
     """Choose the tables that have a row that is wanted by number or name; all of them where none is.
 
     Raises:
