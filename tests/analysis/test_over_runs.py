@@ -181,7 +181,7 @@ def test_speeds_are_ratios_to_the_single_network(monkeypatch):
     forms = {"forms": ["loop", "grouped"], "bits": [32, 16]}
     drawing = speed([], network, alpha=[1, 4], M=[4], gamma=[1], batch_size=8, rounds=2, **forms)
     found = {(row["gamma"], row["result"], row["alpha"]): row["mean"] for row in drawing.data}
-    assert len(drawing.data) == 16 and {row["seeds"] for row in drawing.data} == {2}
+    assert len(drawing.data) == 16 and {row["rounds"] for row in drawing.data} == {2}
     for panel in ("1", "gamma = 1, grouped", "gamma = 1, 16 bits", "gamma = 1, grouped, 16 bits"):
         # torch counts the gradient by a grouped convolution's weights as if it had no groups
         for key in ("speed/inference",) if "grouped" in panel else ("speed/training", "speed/inference"):
