@@ -186,9 +186,8 @@ class Run:
     def test_images(self) -> dict[str, Path | Column]:
         """List folders, or columns of CSVs, of images to evaluate on that could change unnoticed: the user's own."""
         data = self.config["data"]
-        own = {
-            key: data[key] for key in evaluations.NAMED if isinstance(data.get(key), dict)
-        }  # else an error says so later
+        # what is no mapping is refused later
+        own = {key: data[key] for key in evaluations.NAMED if isinstance(data.get(key), dict)}
         named = {f"{key}/{name}": place for key, sets in own.items() for name, place in sets.items()}
         found = {name: Path(place).expanduser() for name, place in named.items() if isinstance(place, str)}
         return found | self._parts("test")

@@ -20,13 +20,7 @@ COMPARED = (
     *("test/acc", "test/mse", "test/rmse", "test/nll", "test/ece", "corrupted/acc", "corrupted/nll", "corrupted/ece"),
     *("members/acc", "diversity/disagreement", "cost/params"),
 )
-PROGRESS_KEYS = (
-    "test/acc",
-    "test/mse",
-    "test/nll",
-    "test/ece",
-    "members/acc",
-)  # of a sweep's run, as soon as it is done
+PROGRESS_KEYS = ("test/acc", "test/mse", "test/nll", "test/ece", "members/acc")  # shown as soon as a run is done
 SPLIT = "data.split"
 REPEATS = ("seed", SPLIT)  # settings by which a run is made again, not another one
 LEAST = ("corrupted/nll", "diversity/disagreement", "corrupted/ece", "members/acc")  # the first is missed least
